@@ -1,0 +1,33 @@
+"""Values and protocols that every layer shares. Knows no layer above it."""
+
+from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict
+from loopwright.schema.base import Frozen, canonical_json, sha256_of
+from loopwright.schema.cancel import CancelToken
+from loopwright.schema.events import GENESIS, Event, chain_hash, payload_hash
+from loopwright.schema.feedback import Approve, Message, Note, Reject, Stop, Unclear
+from loopwright.schema.images import BlobReader, ImageRef
+from loopwright.schema.world import World
+
+__all__ = [
+    "GENESIS",
+    "Act",
+    "ActStatus",
+    "Approve",
+    "BlobReader",
+    "CancelToken",
+    "Event",
+    "Frozen",
+    "ImageRef",
+    "Message",
+    "Note",
+    "Outcome",
+    "Reject",
+    "Stop",
+    "Unclear",
+    "Verdict",
+    "World",
+    "canonical_json",
+    "chain_hash",
+    "payload_hash",
+    "sha256_of",
+]
