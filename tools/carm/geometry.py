@@ -1,12 +1,12 @@
 """The C-arm's geometry: pose, optics, and where a point of the patient lands on the picture.
 
-Frames (docs/architecture.md): `_world` is the patient's RAS+ frame in mm (x right, y anterior, z superior); `_image` is
-pixels with the origin at the *corner* of the top-left pixel, u right, v down, so the centre of an N-pixel image is N / 2.
+Frames: `_world` is the patient's RAS+ frame in mm (x right, y anterior, z superior); `_image` is pixels with the origin
+at the *corner* of the top-left pixel, u right, v down, so the centre of an N-pixel image is N / 2.
 
-alpha = beta = 0 is the AP view: the source is in front of the patient, rays run to posterior (-y), the image's u axis is
-the patient's left (-x) and its v axis is caudal (-z). Positive alpha swings the detector about the longitudinal axis
-towards the patient's left; positive beta then tips the detector towards the patient's head. Knows no volume and draws
-no picture.
+alpha = beta = 0 is the AP view: the source is in front of the patient, rays run to posterior (-y), the image's u axis
+is the patient's left (-x) and its v axis is caudal (-z). Positive alpha swings the detector about the longitudinal
+axis towards the patient's left; positive beta then tips the detector towards the patient's head. Knows no volume and
+draws no picture.
 """
 
 from typing import NamedTuple

@@ -6,7 +6,7 @@ from loopwright.errors import Halted, Paused, Stopped
 
 
 class CancelToken:
-    """Set once by STOP or a pause, read everywhere. Thread-safe; the first reason wins unless STOP overrides a pause."""
+    """Set by STOP or a pause, read everywhere. Thread-safe; the first reason wins, but STOP overrides a pause."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
