@@ -7,9 +7,12 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
 from loopwright.errors import BadInput
@@ -88,7 +91,10 @@ def load_volume(path: Path) -> Volume:
         return load_dicom(path)
     if not path.is_file():
         raise BadInput(f"`{path}` is not there. Give a NIfTI file (.nii, .nii.gz) or a folder with a DICOM series.")
-    return _load_nifti(path)
+    values, affine = read_nifti(path)
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    return checked_volume(values, affine, str(path))
 
 
 def checked_volume(values: NDArray[np.generic], affine_world: ArrayLike, name: str) -> Volume:
@@ -109,32 +115,39 @@ def checked_volume(values: NDArray[np.generic], affine_world: ArrayLike, name: s
         )
     affine = np.asarray(affine_world, dtype=np.float64)
     _check_affine(affine, name)
-    orientation = nib.orientations.io_orientation(affine)
-    canonical = nib.orientations.apply_orientation(values, orientation)
-    affine = affine @ nib.orientations.inv_ornt_aff(orientation, values.shape)
+    canonical, affine = to_canonical(values, affine)
     volume = Volume(hounsfield=_to_hounsfield(canonical, name), affine_world=affine, name=name)
     _check_bone(volume)
     return volume
 
 
-def _load_nifti(path: Path) -> Volume:
+def to_canonical(values: NDArray[Any], affine_world: Array) -> tuple[NDArray[Any], Array]:
+    """Flip and swap axes (no resampling) so that they run closest to right, anterior, superior; with the new affine."""
+    orientation = nib.orientations.io_orientation(affine_world)
+    canonical = nib.orientations.apply_orientation(values, orientation)
+    return canonical, affine_world @ nib.orientations.inv_ornt_aff(orientation, values.shape)
+
+
+def read_nifti(path: Path, dtype: type[np.floating[Any] | np.integer[Any]] = np.float32) -> tuple[NDArray[Any], Array]:
+    """Scaled voxels of a NIfTI file and its affine (4, 4) to RAS+ mm, unchecked, in the file's own orientation.
+
+    Raises:
+        BadInput: not a volume, corrupt, cut short, or without an affine.
+    """
     try:
         image = nib.load(path)
-        if not isinstance(image, nib.spatialimages.SpatialImage):
+        if not isinstance(image, SpatialImage):
             raise BadInput(f"`{path}` is a {type(image).__name__}, not a volume. Give a NIfTI file of a CT.")
-        affine = image.affine
-        values = np.asanyarray(image.dataobj)
-    except nib.filebasedimages.ImageFileError as error:
+        values = np.asarray(image.dataobj, dtype=dtype)
+    except ImageFileError as error:
         raise BadInput(
             f"`{path}` is not a NIfTI file ({error}). Give a .nii or .nii.gz file, or a folder with a DICOM series."
         ) from error
-    except (OSError, EOFError, ValueError, zlib.error, nib.spatialimages.HeaderDataError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
         raise BadInput(f"`{path}` is corrupt or cut short ({error}). Copy or convert it again.") from error
-    if affine is None:
+    if image.affine is None:
         raise BadInput(f"`{path}` carries no affine. Convert it with a tool that writes qform or sform.")
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
-    return checked_volume(values, affine, str(path))
+    return values, np.asarray(image.affine, dtype=np.float64)
 
 
 def _check_affine(affine: Array, name: str) -> None:
