@@ -1,21 +1,35 @@
 """Settings: one tree, from defaults, an optional TOML file and `LOOPWRIGHT_*` variables, in that order of rank.
 
 The file is `$LOOPWRIGHT_CONFIG`, else `./loopwright.toml`, else `loopwright.toml` in the user's configuration folder.
-Nested values are named with two underscores: `LOOPWRIGHT_MEMORY__URL`, `LOOPWRIGHT_CARM__IMAGE_SIZE_PX`.
+Nested values are named with two underscores: `LOOPWRIGHT_MEMORY__URL`, `LOOPWRIGHT_CARM__IMAGE_SIZE_PX`. A name that is
+no setting is an error, in the file and among the variables: a typo must not quietly leave a limit at its default.
 """
 
 import os
+import tomllib
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, UnknownName
 
 PREFIX = "LOOPWRIGHT_"
+_NOT_SETTINGS = (f"{PREFIX}CONFIG", f"{PREFIX}TEST_DATA")
+"""Variables with the prefix that are read before or beside the settings."""
+
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class _Section(BaseModel):
@@ -58,10 +72,10 @@ class CArmSettings(_Section):
 class Settings(BaseSettings):
     """The whole tree."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    data_dir: Path = Field(default_factory=lambda: user_data_path("loopwright"), description="sessions and devices")
-    cache_dir: Path = Field(default_factory=lambda: user_cache_path("loopwright"), description="fetched volumes")
+    data_dir: Folder = Field(default_factory=lambda: user_data_path("loopwright"), description="sessions and devices")
+    cache_dir: Folder = Field(default_factory=lambda: user_cache_path("loopwright"), description="fetched volumes")
     memory: MemorySettings = MemorySettings()
     log: LogSettings = LogSettings()
     carm: CArmSettings = CArmSettings()
@@ -104,9 +118,82 @@ def settings() -> Settings:
     Raises:
         BadInput: naming the variable or key, its value and what was expected.
     """
+    _refuse_unknown_names()
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in error.errors()]
-        source = config_file() or f"the {PREFIX}* environment variables"
-        raise BadInput(f"Settings are wrong ({source} or {PREFIX}* variables): " + "; ".join(lines)) from error
+        where = {tuple(origin.name.split(".")): origin.origin for origin in _given()}
+        lines = []
+        for e in error.errors():
+            path = tuple(str(part) for part in e["loc"])
+            source = next((where[path[:n]] for n in range(len(path), 0, -1) if path[:n] in where), "default")
+            lines.append(f"`{'.'.join(path)}` = {e.get('input')!r} (from {source}): {e['msg']}")
+        raise BadInput("Settings are wrong. " + "; ".join(lines) + ".") from error
+    except SettingsError as error:
+        raise BadInput(f"Settings are wrong: {error}. Lists and sections in variables are written as JSON.") from error
+
+
+class Origin(NamedTuple):
+    """One setting as it is in force. `origin` is `default`, the TOML file's path or the variable's name."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def origins() -> list[Origin]:
+    """Every setting, its value and where the value came from.
+
+    Raises:
+        BadInput: as `settings`.
+    """
+    given = {row.name: row.origin for row in _given()}
+    values = dict(_leaves(settings().model_dump()))
+    return [Origin(name, value, given.get(name, "default")) for name, value in values.items()]
+
+
+def _given() -> Iterator[Origin]:
+    """What the file, then the variables, say: each source is asked in turn, a later one overrules."""
+    for name, value in _leaves(_file_values()):
+        yield Origin(name, value, str(config_file()))
+    variables = {key.upper(): key for key in os.environ}
+    for name, value in _leaves(EnvSettingsSource(Settings)()):
+        parts = name.upper().split(".")
+        candidates = [PREFIX + "__".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        yield Origin(name, value, next(variables[key] for key in candidates if key in variables))
+
+
+def _file_values() -> dict[str, Any]:
+    """The TOML file's content, empty where there is no file."""
+    path = config_file()
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"`{path}` is not valid TOML: {error}.") from error
+
+
+def _refuse_unknown_names() -> None:
+    names = [name for name, _ in _leaves(_defaults())]
+    for name, _ in _leaves(_file_values()):
+        if name not in names:
+            raise UnknownName(f"setting in `{config_file()}`", name, names)
+    leaves = [PREFIX + name.upper().replace(".", "__") for name in names]
+    sections = {leaf.rpartition("__")[0] for leaf in leaves} - {""}
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in {*leaves, *sections, *_NOT_SETTINGS}:
+            raise UnknownName("environment variable", variable, [*_NOT_SETTINGS, *leaves])
+
+
+def _defaults() -> dict[str, Any]:
+    return Settings.model_construct().model_dump()
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of a nested mapping."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
