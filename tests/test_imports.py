@@ -1,0 +1,43 @@
+"""What an import costs: heavy libraries are loaded by the code that needs them, when it needs them."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import loopwright
+
+LOADED = "; import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh Python holds after `code`; whatever `code` prints is dropped."""
+    done = subprocess.run([sys.executable, "-c", code + LOADED], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = {"torch", "langgraph", "langchain_core", "numba", "sqlalchemy", "numpy", "pydantic", "rich", "typer"}
+    assert not heavy & loaded_by("import loopwright")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["config", "show"], ["data", "--help"]], ids=lambda a: " ".join(a)
+)
+def test_the_command_line_starts_light(arguments: list[str]) -> None:
+    loaded = loaded_by(f"import loopwright.cli; loopwright.cli.main({arguments!r})")
+    assert "typer" in loaded
+    assert not {"torch", "langgraph", "langchain_core", "numba", "sqlalchemy", "numpy", "nibabel"} & loaded
+
+
+def test_no_import_loads_torch_or_compiles_a_graph() -> None:
+    """Every module can be imported, and none but the networks' own loads torch."""
+    names = [
+        info.name
+        for info in pkgutil.walk_packages(loopwright.__path__, "loopwright.")
+        if not info.name.startswith(("loopwright.models.", "loopwright.finetune.", "loopwright.memory.migrations"))
+    ]
+    assert len(names) > 20
+    assert "torch" not in loaded_by("import importlib; [importlib.import_module(n) for n in " + repr(names) + "]")

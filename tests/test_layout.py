@@ -1,0 +1,179 @@
+"""The repository's shape: six linked folders, checkers that really see them, and house rules that may only tighten.
+
+Style rules that ruff, mypy, pyright and import-linter know are not repeated here; that they bite, in every folder, is.
+"""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "loopwright"
+FOLDERS = ("agents", "finetune", "graphs", "memory", "models", "tools")
+BIN = Path(sys.executable).parent
+
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+# Allow-lists: an entry that is no longer needed fails the test, so these may only shrink.
+LONG_MODULES: set[str] = set()
+LONG_FUNCTIONS: set[str] = set()
+BROAD_EXCEPTS = {
+    "src/loopwright/cli/__init__.py",  # the one place that turns an error into a message and an exit code
+    "tools/call.py",  # hands whatever a tool raised in its thread to the thread that waits for it
+}
+
+
+def modules() -> list[Path]:
+    """Every module of the package, by its real path."""
+    roots = [PACKAGE, *(ROOT / folder for folder in FOLDERS)]
+    found = [path for root in roots for path in root.rglob("*.py")]
+    return sorted({path.resolve() for path in found})
+
+
+def sources() -> list[Path]:
+    """The package, and the code around it."""
+    around = [path for folder in ("tests", "benchmarks", "examples", "docs") for path in (ROOT / folder).rglob("*.py")]
+    return sorted([*modules(), *around])
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{name_of(path)}:{node.name}", node
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_package_links_to_the_folders(folder: str) -> None:
+    link = PACKAGE / folder
+    repair = (
+        f"`src/loopwright/{folder}` must be a symbolic link to `../../{folder}`. Repair: "
+        "`git config core.symlinks true && git checkout -- src/loopwright` (on Windows, with developer mode on)."
+    )
+    assert link.is_symlink() and link.readlink() == Path("../..") / folder, repair
+    assert (link / "__init__.py").is_file(), repair
+
+
+def test_only_these_folders_are_linked() -> None:
+    assert sorted(path.name for path in PACKAGE.iterdir() if path.is_symlink()) == list(FOLDERS)
+
+
+def test_the_layers_see_every_module() -> None:
+    seen = set(grimp.build_graph("loopwright", cache_dir=None).modules)
+    for path in modules():
+        parts = path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT).with_suffix("").parts
+        name = ".".join(("loopwright", *parts)).removesuffix(".__init__")
+        assert name in seen, f"import-linter does not see `{name}`"
+
+
+def test_every_part_has_a_layer() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layered = {name for layer in contract["layers"] for name in re.split(r"[|\s]+", layer)}
+    parts = {f"loopwright.{p.stem}" for p in PACKAGE.iterdir() if p.is_dir() or p.suffix == ".py"}
+    assert parts - {"loopwright.__init__", "loopwright.__pycache__"} == layered
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with this project's configuration in which every folder holds the same mistakes."""
+    root = tmp_path_factory.mktemp("planted")
+    (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    package = root / "src" / "loopwright"
+    package.mkdir(parents=True)
+    (root / "tests").mkdir()
+    (root / "tests" / "test_nothing.py").touch()
+    for name in ("__init__", "settings", "log", "schema", "cli"):
+        (package / f"{name}.py").touch()
+    (package / "errors.py").write_text("import loopwright.schema\n")
+    for folder in FOLDERS:
+        (root / folder).mkdir()
+        (root / folder / "__init__.py").touch()
+        (root / folder / "wrong.py").write_text(
+            'from . import x\nfrom tools import y\n__all__ = ["b", "a"]\nprint("said")\nvalue: int = "text"\n'
+        )
+        (package / folder).symlink_to(Path("../..") / folder)
+    return root
+
+
+def check(planted: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(planted / "src")}
+    line = [str(BIN / command[0]), *command[1:]]
+    return subprocess.run(line, cwd=planted, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_ruff_bites_in_every_folder(planted: Path) -> None:
+    found = json.loads(check(planted, "ruff", "check", "--no-cache", "--output-format", "json", ".").stdout)
+    codes = {(Path(item["filename"]).parent.name, item["code"]) for item in found}
+    for folder in FOLDERS:
+        for code in ("TID252", "TID251", "RUF022", "T201"):  # relative, bare root import, unsorted __all__, print
+            assert (folder, code) in codes
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_type_checkers_bite_in_every_folder(planted: Path, checker: str) -> None:
+    said = check(planted, checker, *(["--cache-dir=/dev/null"] if checker == "mypy" else [])).stdout
+    for folder in FOLDERS:
+        assert re.search(rf"{folder}/wrong\.py:5:\d*.*error", said), said
+
+
+def test_layers_bite(planted: Path) -> None:
+    done = check(planted, "lint-imports", "--no-cache")
+    assert done.returncode == 1
+    assert "loopwright.errors is not allowed to import loopwright.schema" in done.stdout
+
+
+def test_modules_are_short() -> None:
+    long = {name_of(p) for p in sources() if len(p.read_text(encoding="utf-8").splitlines()) >= MAX_MODULE_LINES}
+    assert long == LONG_MODULES
+
+
+def test_functions_are_short() -> None:
+    long = {
+        name
+        for path in sources()
+        for name, node in functions(path)
+        if (node.end_lineno or node.lineno) - node.lineno + 1 >= MAX_FUNCTION_LINES
+    }
+    assert long == LONG_FUNCTIONS
+
+
+def test_modules_say_what_they_are() -> None:
+    silent = [name_of(p) for p in modules() if (text := p.read_text()) and not ast.get_docstring(ast.parse(text))]
+    assert silent == []
+
+
+def test_broad_excepts_are_counted() -> None:
+    broad = {
+        name_of(path)
+        for path in modules()
+        for handler in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(handler, ast.ExceptHandler)
+        and (handler.type is None or re.search(r"\b(Base)?Exception\b", ast.unparse(handler.type)))
+    }
+    assert broad == BROAD_EXCEPTS
+
+
+def test_no_machine_paths() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
+        pytest.skip("not a git checkout")
+    machine_path = re.compile(rb"(?<![\w.>~}-])/(work|tmp|home|root|Users|opt)/\w")
+    found = []
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.is_file() and not path.is_symlink() and b"\0" not in (content := path.read_bytes()):
+            found += [f"{name}: {line!r}" for line in content.splitlines() if machine_path.search(line)]
+    assert found == []
