@@ -54,10 +54,11 @@ class Actuator:
         entry = self._ledger.get(key)
         if entry is None:
             entry = self._ledger.intend(self._session_id, key, act, step=step)
-        if entry.command_sha256 != act.sha256:
+        if (entry.session_id, entry.command_sha256) != (self._session_id, act.sha256):
             raise IntegrityError(
-                f"`{key}` stands for a command with hash {entry.command_sha256!r} in the ledger, but was called with "
-                f"{act.model_dump_json()} ({act.sha256!r}). Nothing was sent. Give a new act a new key."
+                f"`{key}` stands for {entry.act.model_dump_json()} of session {entry.session_id!r} in the ledger, but "
+                f"session {self._session_id!r} called it with {act.model_dump_json()}. Nothing was sent. Give a new act "
+                "a new key."
             )
         outcome = self._known(entry)
         if outcome is not None:
