@@ -18,13 +18,12 @@ Knows no guard, no human and no kind of world.
 
 from typing import TYPE_CHECKING
 
-from loopwright.errors import IntegrityError, Stopped, UnsettledAct
+from loopwright.errors import Stopped, UnsettledAct
 from loopwright.schema import Act, CancelToken, Outcome, World
 from loopwright.tools.call import within
 
 if TYPE_CHECKING:
     from loopwright.memory.ledger import Ledger
-
     from loopwright.memory.rows import Approver, LedgerEntry
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -47,19 +46,11 @@ class Actuator:
         Raises:
             Stopped: a human said STOP before the act was sent; the ledger has it as refused.
             Paused: a human asked for a pause before it was sent; the ledger has it as intended.
-            IntegrityError: `key` stands for another command.
+            IntegrityError: `key` stands for another command, or for one of another session; nothing was sent.
             UnsettledAct: sent, no answer for `timeout_s` seconds, and the world does not know of it. It is not sent
                 again here; the next call with `key` asks the world first.
         """
-        entry = self._ledger.get(key)
-        if entry is None:
-            entry = self._ledger.intend(self._session_id, key, act, step=step)
-        if (entry.session_id, entry.command_sha256) != (self._session_id, act.sha256):
-            raise IntegrityError(
-                f"`{key}` stands for {entry.act.model_dump_json()} of session {entry.session_id!r} in the ledger, but "
-                f"session {self._session_id!r} called it with {act.model_dump_json()}. Nothing was sent. Give a new act "
-                "a new key."
-            )
+        entry = self._ledger.intend(self._session_id, key, act, step=step)
         outcome = self._known(entry)
         if outcome is not None:
             return outcome

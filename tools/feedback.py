@@ -28,13 +28,14 @@ _NO_STOP = re.compile(
 )
 
 _YES = (
-    r"(?:yes|y|yep|yeah|ok|okay|approved?|i approve|go ahead|proceed|continue|carry on|confirm(?:ed)?|agreed|accept(?:ed)?"
-    r"|(?:that is )?correct|(?:that )?(?:looks|sounds) good|(?:that is )?fine|do it)"
+    r"(?:yes|y|yep|yeah|ok|okay|approved?|i approve|go ahead|proceed|continue|carry on|confirm(?:ed)?|agreed"
+    r"|accept(?:ed)?|(?:that is )?correct|(?:that )?(?:looks|sounds) good|(?:that is )?fine|do it)"
 )
 _APPROVE = re.compile(rf"{_YES}(?:[\s,.!]+{_YES})*")
 _APPROVE_AND = re.compile(rf"{_YES}(?:[\s,.!]+{_YES})*[\s,.;:!-]+(?:and |but |then )?(?P<rest>.+)")
 
-_NO = r"(?:(?:that|this|it)(?: is|['’]s) )?(?:reject(?:ed)?|wrong|incorrect|nope)"
+_THAT_IS = r"(?:that|this|it)(?: is|['’]s)"
+_NO = rf"(?:{_THAT_IS} )?(?:reject(?:ed)?|wrong|incorrect|nope)"
 _WEAK_NO = (
     r"(?:(?:that|this|it)(?: is|['’]s) )?(?:no|n|not (?:that|this|it|ok|okay|correct|right)|cancel(?: that| it)?)"
 )
@@ -43,7 +44,7 @@ _REJECT_WITH = re.compile(
     rf"(?:(?P<explicit>reject(?:ed)?\s*:)|{_NO}[\s,.;:!–—-]|{_WEAK_NO}\s*(?:[,.;:!–—]|-\s|\sbecause\s))\s*(?P<reason>\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_IS_NOT = re.compile(r"(?:that|this|it)(?: is|['’]s) not .+")
+_IS_NOT = re.compile(rf"{_THAT_IS} not .+")
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
 _POLITE = re.compile(r"^(?:please|kindly|(?:could|can|would) you(?: please)?)[\s,]+|[\s,]+(?:please|thanks|thank you)$")

@@ -14,9 +14,9 @@ from pydantic import Field
 from loopwright.errors import UnknownName
 from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
 from loopwright.tools import feedback as generic
+from loopwright.tools.carm.guard import Direction, Motion
 from loopwright.tools.carm.landmarks import canonical_name
 
-Direction = Literal["cranial", "caudal", "left", "right", "anterior", "posterior"]
 MAX_TYPED_MM = 300.0
 """The longest motion that a message can ask for, mm."""
 
@@ -29,10 +29,9 @@ class MoveView(Frozen):
     distance_mm: float = Field(gt=0, le=MAX_TYPED_MM, allow_inf_nan=False)
 
     @property
-    def motion_mm(self) -> dict[str, float]:
-        """The arguments of `move_c_arm` (and of `Pose.moved`) that this asks for."""
-        axis, sign = _AXES[self.direction]
-        return {axis: sign * self.distance_mm}
+    def motion(self) -> Motion:
+        """The motion that this asks for."""
+        return Motion.towards(self.direction, self.distance_mm)
 
 
 class Identify(Frozen):
@@ -53,14 +52,6 @@ Feedback: TypeAlias = Annotated[
     Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear, Field(discriminator="kind")
 ]
 
-_AXES: dict[Direction, tuple[str, float]] = {
-    "cranial": ("caudal_mm", -1.0),
-    "caudal": ("caudal_mm", 1.0),
-    "left": ("left_mm", 1.0),
-    "right": ("left_mm", -1.0),
-    "anterior": ("anterior_mm", 1.0),
-    "posterior": ("anterior_mm", -1.0),
-}
 _DIRECTION_WORDS: dict[Direction, str] = {
     "cranial": r"cranial(?:ly)?|cephal(?:ad|ic)|superior(?:ly)?|up(?:wards?)?|headwards?|towards? the head|to the head",
     "caudal": r"caudal(?:ly)?|caudad|inferior(?:ly)?|down(?:wards?)?|footwards?|towards? the feet|to the feet",
@@ -69,29 +60,10 @@ _DIRECTION_WORDS: dict[Direction, str] = {
     "anterior": r"anterior(?:ly)?|ventral(?:ly)?",
     "posterior": r"posterior(?:ly)?|dorsal(?:ly)?",
 }
-_SMALL = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
 _PARTS = {"three quarters": 0.75, "quarter": 0.25, "half": 0.5}
 _MM_PER = {"m": 1.0, "c": 10.0}
 
@@ -218,7 +190,7 @@ def _landmark(text: str) -> str | Unclear:
 
 
 def _direction(match: re.Match[str]) -> Direction:
-    return next(name for name in _AXES if match[name])
+    return next(name for name in _DIRECTION_WORDS if match[name])
 
 
 def _number(text: str) -> float:
