@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, doctor
+from loopwright.cli import config, data, demo, doctor, run, sessions, tools
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
@@ -34,6 +34,11 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
+app.add_typer(run.app, name="run")
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(tools.app, name="tools")
+app.command("feedback")(sessions.feedback)
+app.command("demo")(demo.demo)
 
 
 def _show_version(wanted: bool) -> None:

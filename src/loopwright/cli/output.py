@@ -27,6 +27,7 @@ EXIT_CODES = {
     3: "something has to be installed; the message says what",
     4: "a person has to look at the machine or the data",
     5: "a human said STOP",
+    6: "the session waits for a human's answer",
     70: "a defect; the message names the file with the traceback",
     130: "interrupted or paused; the message says how to resume",
 }

@@ -1,0 +1,167 @@
+"""The atlas navigator: from what the localiser sees to one proposed motion of the view.
+
+Where the target is in view, its own displacement decides. Else every landmark in view votes with its displacement plus
+the population's mean offset to the target, weighted by the inverse of the variances. What a clinician has pointed out
+outranks the network. Proposes only: the guard decides (rule 4). A language model takes this place through `Navigator`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from loopwright.models.localisation import Localisation
+from loopwright.schema import Frozen
+from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM, expected_offset_mm
+from loopwright.tools.carm.geometry import Pose, view_axes
+from loopwright.tools.carm.guard import Motion
+
+Vector = NDArray[np.float64]
+
+POINTED_OUT_SD_MM = 15.0
+"""How exactly a clinician's "that is the ..." fixes a landmark to the image centre."""
+
+
+class Anchor(Frozen):
+    """A landmark that a clinician pointed out, where the view's centre was then (`_world`, mm)."""
+
+    landmark: str
+    x_mm: float
+    z_mm: float
+
+
+class Situation(Frozen):
+    """All that a navigator is given. `refusals` are the guard's reasons at this moment, oldest first."""
+
+    target: str
+    pose: Pose
+    localisation: Localisation
+    anchors: tuple[Anchor, ...] = ()
+    denied: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    field_of_view_mm: float = Field(gt=0)
+    max_step_mm: float = Field(gt=0)
+    arrival_radius_mm: float = Field(gt=0)
+
+
+class Decision(Frozen):
+    """What the navigator wants: to stay, because the target is centred, or one motion of the view."""
+
+    target: str
+    arrived: bool
+    motion: Motion
+    distance_mm: float = Field(description="estimated distance from the target to the central ray, mm")
+    sd_mm: float = Field(description="standard deviation of that estimate, mm")
+    source: Literal["in view", "atlas", "clinician"]
+    rationale: str = Field(max_length=500)
+
+
+class Navigator(Protocol):
+    """Decides where to look next."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """One decision for one situation; deterministic given the situation and the model's seed."""
+        ...
+
+
+class _Estimate(NamedTuple):
+    """Offset (patient-left, caudal) in mm from the view's centre to the target, its sd, and where it comes from."""
+
+    offset_mm: Vector
+    sd_mm: float
+    source: Literal["in view", "atlas", "clinician"]
+    why: str
+
+
+class AtlasNavigator:
+    """Own displacement where the target is in view, else the atlas offset from what is."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """See `Navigator`. After a refusal it proposes half the way, then a quarter."""
+        estimate = _estimate(situation)
+        distance_mm = float(np.hypot(*estimate.offset_mm))
+        arrived = estimate.source != "atlas" and distance_mm <= situation.arrival_radius_mm
+        share = 0.5 ** len(situation.refusals)
+        step = np.zeros(2) if arrived else _within_step(estimate.offset_mm * share, situation.max_step_mm)
+        return Decision(
+            target=situation.target,
+            arrived=arrived,
+            motion=Motion(left_mm=round(float(step[0]), 1), caudal_mm=round(float(step[1]), 1)),
+            distance_mm=round(distance_mm, 1),
+            sd_mm=round(estimate.sd_mm, 1),
+            source=estimate.source,
+            rationale=estimate.why,
+        )
+
+
+def to_patient_mm(offset_uv_mm: Sequence[float], pose: Pose) -> Vector:
+    """In-plane offset (image right, image down) to (patient-left, caudal), mm, at constant depth.
+
+    In an oblique view the depth that a single picture cannot show is taken to be the isocentre's (least squares).
+    """
+    axes = view_axes(pose)
+    seen = np.array([[-axes.u[0], -axes.u[2]], [-axes.v[0], -axes.v[2]]])
+    return np.linalg.lstsq(seen, np.asarray(offset_uv_mm, dtype=np.float64), rcond=None)[0]
+
+
+def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:
+    """Whether an in-plane offset lies on the picture."""
+    return bool(np.max(np.abs(offset_uv_mm)) <= field_of_view_mm / 2)
+
+
+def _estimate(situation: Situation) -> _Estimate:
+    target, seen = situation.target, situation.localisation
+    pointed_out = {a.landmark: a for a in situation.anchors}
+    if target in pointed_out:
+        offset = _from_anchor(pointed_out[target], situation.pose)
+        return _Estimate(offset, POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
+    if target not in situation.denied and in_view(seen.offsets_mm[target], situation.field_of_view_mm):
+        offset = to_patient_mm(seen.offsets_mm[target], situation.pose)
+        return _Estimate(offset, seen.sigma_mm[target], "in view", f"{target} is in view")
+    votes = {
+        name: _vote(name, target, _from_anchor(a, situation.pose), POINTED_OUT_SD_MM) for name, a in pointed_out.items()
+    }
+    if votes:
+        return _fuse(votes, "clinician")
+    votes = _visible_votes(situation)
+    return _fuse(votes, "atlas")
+
+
+def _visible_votes(situation: Situation) -> dict[str, tuple[Vector, float]]:
+    seen = situation.localisation
+    allowed = [n for n in seen.offsets_mm if n not in situation.denied] or list(seen.offsets_mm)
+    visible = [n for n in allowed if in_view(seen.offsets_mm[n], situation.field_of_view_mm) and n != situation.target]
+    if not visible:
+        visible = [max(allowed, key=lambda n: seen.nearest.get(n, 0.0))]
+    return {
+        n: _vote(n, situation.target, to_patient_mm(seen.offsets_mm[n], situation.pose), seen.sigma_mm[n])
+        for n in visible
+    }
+
+
+def _vote(landmark: str, target: str, offset_mm: Vector, sd_mm: float) -> tuple[Vector, float]:
+    """The target's offset and sd as `landmark` tells it, through the population's mean offset between the two."""
+    spread = [ATLAS_OFFSETS_MM[n] for n in (landmark, target)]
+    variance = sd_mm**2 + sum((e.caudal_sd_mm**2 + e.left_sd_mm**2) / 2 for e in spread)
+    return offset_mm + np.asarray(expected_offset_mm(landmark, target)), float(np.sqrt(variance))
+
+
+def _fuse(votes: Mapping[str, tuple[Vector, float]], source: Literal["atlas", "clinician"]) -> _Estimate:
+    weights = {name: 1 / sd**2 for name, (_, sd) in votes.items()}
+    total = sum(weights.values())
+    offset = sum((weights[n] * votes[n][0] for n in votes), np.zeros(2)) / total
+    told_by = ", ".join(sorted(votes, key=lambda n: -weights[n])[:3])
+    # The votes share the target's own spread, so averaging them does not make the estimate better than the best one.
+    return _Estimate(offset, min(sd for _, sd in votes.values()), source, f"expected from {told_by} by the atlas")
+
+
+def _from_anchor(anchor: Anchor, pose: Pose) -> Vector:
+    return np.array([pose.x_mm - anchor.x_mm, pose.z_mm - anchor.z_mm])
+
+
+def _within_step(offset_mm: Vector, max_step_mm: float) -> Vector:
+    """The same direction, as far as one step may go."""
+    largest = float(np.max(np.abs(offset_mm)))
+    return offset_mm if largest <= max_step_mm else offset_mm * (max_step_mm / largest)

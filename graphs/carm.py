@@ -1,0 +1,306 @@
+"""The C-arm loop: render -> localise -> review -> decide -> guard -> move -> render ..., until the target is centred.
+
+After the perception-action loop of the paper (section 2.3, equation 3), with a clinician who may speak at any moment, a
+conformal gate that decides when the clinician is asked, and a guard that no words can move.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
+from numpy.typing import NDArray
+
+from loopwright.agents.hearing import Ear, Heard, Question
+from loopwright.agents.journal import Journal
+from loopwright.agents.navigator import Anchor, Decision, Navigator, Situation
+from loopwright.graphs.state import LoopState, moment
+from loopwright.models.localisation import Localisation
+from loopwright.schema import Act, ImageRef
+from loopwright.tools.actuate import Actuator
+from loopwright.tools.carm.geometry import Pose
+from loopwright.tools.carm.guard import Motion, MotionLimits, Track, check_motion
+
+MAX_REFUSALS = 3
+"""How many proposals the guard may refuse at one moment before the loop asks or gives up."""
+
+Goto = Literal["render", "localise", "review", "decide", "guard", "move", "finish"]
+
+
+class CArmState(LoopState, total=False):
+    """What the C-arm loop adds: what was seen, what the clinician pointed out or denied, and the track so far."""
+
+    localisation: dict[str, Any]
+    anchors: list[dict[str, Any]]
+    denied: list[str]
+    directive: dict[str, Any] | None
+    approved_by: Literal["guard", "human"]
+    track: dict[str, Any]
+
+
+class Localiser(Protocol):
+    """Says what a DRR shows."""
+
+    def localise(self, image: NDArray[np.uint8]) -> Localisation:
+        """(N, N) uint8, bone bright, to a localisation."""
+        ...
+
+
+class Camera(Protocol):
+    """Takes an exposure and keeps the picture: what `render` needs of the world."""
+
+    def expose(self, key: str, step: int) -> dict[str, Any]:
+        """Expose through the ledger; the observation as JSON (`pose`, `exposures`, `image`, `snapshot`)."""
+        ...
+
+    def picture(self, ref: ImageRef) -> NDArray[np.uint8]:
+        """The picture behind a reference."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CArmDeps:
+    """Everything that the nodes are handed."""
+
+    journal: Journal
+    ear: Ear
+    camera: Camera
+    actuator: Actuator
+    localiser: Localiser
+    navigator: Navigator
+    limits: MotionLimits
+    recorder: "Recorder"
+    approval: Literal["guard", "human"]
+    on_uncertain: Literal["ask", "proceed", "stop"]
+    max_set_size: int
+    field_of_view_mm: float
+    arrival_radius_mm: float
+
+
+class Recorder(Protocol):
+    """Writes one step's summary into the memory."""
+
+    def __call__(self, state: CArmState) -> None:
+        """Record the step that `state` stands at."""
+        ...
+
+
+def build(deps: CArmDeps) -> "StateGraph[CArmState, None, CArmState, CArmState]":
+    """The loop's graph over `deps`, not yet compiled."""
+    nodes = CArmNodes(deps)
+    graph = StateGraph(CArmState)
+    for name in ("render", "localise", "review", "decide", "guard", "move", "finish"):
+        graph.add_node(name, getattr(nodes, name))
+    graph.add_edge(START, "render")
+    graph.add_edge("render", "localise")
+    graph.add_edge("localise", "review")
+    graph.add_edge("finish", END)
+    return graph
+
+
+def initial_state(targets: Sequence[str]) -> CArmState:
+    """The state before the first exposure."""
+    return CArmState(
+        branch=0, step=0, visit=0, goals=list(targets), reached=[], refusals=[], status="running", reason="",
+        anchors=[], denied=[], directive=None, track=Track().model_dump(mode="json"),
+    )  # fmt: skip
+
+
+class CArmNodes:
+    """The nodes. Each may be re-run from its start: whatever it does outside the state goes through the journal."""
+
+    def __init__(self, deps: CArmDeps) -> None:
+        self._d = deps
+
+    def render(self, state: CArmState) -> CArmState:
+        """Take one exposure at the C-arm's pose."""
+        at = moment(state)
+        key = f"{self._d.journal.session_id}/{at.branch}/{at.step}/expose"
+        seen = self._d.journal.outside(at, "observed", lambda: self._d.camera.expose(key, at.step))
+        return CArmState(observation=seen, visit=0, refusals=[], denied=[], directive=None)
+
+    def localise(self, state: CArmState) -> CArmState:
+        """Say what the picture shows."""
+
+        def look() -> dict[str, Any]:
+            ref = ImageRef.model_validate(state["observation"]["image"])
+            return self._d.localiser.localise(self._d.camera.picture(ref)).model_dump(mode="json")
+
+        return CArmState(localisation=self._d.journal.outside(moment(state), "localised", look))
+
+    def review(self, state: CArmState) -> Command[Literal["decide", "finish"]]:
+        """Hear the clinician; where the conformal set is too large, ask, proceed or stop as the run says."""
+        seen = Localisation.model_validate(state["localisation"])
+        uncertain = not 1 <= len(seen.nearest_set) <= self._d.max_set_size
+        must_ask = uncertain and self._d.on_uncertain == "ask"
+        question = Question(
+            about="uncertain",
+            text=f"I cannot tell which landmark is nearest: {_either_or(seen.nearest_set)}. Which is it?",
+            options=(*(f"that is the {n}" for n in seen.nearest_set), "approve", "go 20 mm cranial"),
+        )
+        heard = self._d.ear.converse(
+            moment(state), "review", state["visit"], lambda h: question if must_ask and not _settles(h) else None
+        )
+        update = heed(state, seen, heard)
+        self._d.journal.derived(
+            moment(state),
+            "reviewed",
+            {"uncertain": uncertain, "nearest_set": list(seen.nearest_set), "heard": [h.words for h in heard]},
+            name=str(state["visit"]),
+        )
+        if uncertain and self._d.on_uncertain == "stop" and not _settles(heard):
+            return _end(update, "failed", f"the localiser is not sure enough: {_either_or(seen.nearest_set)}")
+        return Command(goto="decide", update=update)
+
+    def decide(self, state: CArmState) -> Command[Literal["decide", "guard", "finish"]]:
+        """Propose one motion of the view, or say that the target is centred."""
+        at, goal = moment(state), state["goals"][0]
+        decision = self._decision(state, goal)
+        said = decision.model_dump(mode="json")
+        self._d.journal.derived(at, "decided", said, name=str(state["visit"]))
+        update = CArmState(decision=said, visit=state["visit"] + 1)
+        if not decision.arrived:
+            return Command(goto="guard", update=update)
+        self._d.journal.derived(at, "reached", {"target": goal, "distance_mm": decision.distance_mm}, name=goal)
+        update["goals"], update["reached"] = state["goals"][1:], [*state["reached"], goal]
+        if not update["goals"]:
+            return _end(update, "succeeded", f"{goal} is centred")
+        # A new goal may well lead back over old ground: the track starts again, the budgets do not.
+        update["track"] = Track.model_validate(state["track"]).for_new_goal().model_dump(mode="json")
+        return Command(goto="decide", update=update)
+
+    def guard(self, state: CArmState) -> Command[Literal["decide", "move", "finish"]]:
+        """Code decides whether the motion is safe; then, where the run wants it, the clinician approves it."""
+        at, decision = moment(state), Decision.model_validate(state["decision"])
+        pose = Pose.model_validate(state["observation"]["pose"])
+        verdict = check_motion(decision.motion, pose, self._track(state, decision), self._d.limits)
+        self._d.journal.derived(at, "guarded", verdict.model_dump(mode="json"), name=str(state["visit"]))
+        if not verdict.ok:
+            return self._refused(state, f"{verdict.rule}: {verdict.reason}")
+        if self._d.approval == "guard":
+            return Command(goto="move", update=CArmState(approved_by="guard"))
+        return self._ask_approval(state, decision)
+
+    def move(self, state: CArmState) -> Command[Literal["render", "decide", "finish"]]:
+        """Move the C-arm, at most once."""
+        at, decision = moment(state), Decision.model_validate(state["decision"])
+        act = Act(tool="move_c_arm", arguments=decision.motion.model_dump(mode="json"))
+        key = f"{self._d.journal.session_id}/{at.branch}/{at.step}/move.{state['visit']}"
+
+        def send() -> dict[str, Any]:
+            outcome = self._d.actuator.act(key, act, step=at.step, by=state["approved_by"])
+            return outcome.model_dump(mode="json", exclude={"key"})
+
+        outcome = self._d.journal.outside(at, "moved", send, name=str(state["visit"]))
+        if outcome["status"] != "done":
+            return self._refused(state, f"the C-arm: {outcome['reason']}")
+        self._d.recorder(state)
+        track = self._track(state, decision).after(decision.motion)
+        return Command(goto="render", update=CArmState(step=at.step + 1, track=track.model_dump(mode="json")))
+
+    def finish(self, state: CArmState) -> CArmState:
+        """Record how the run ended."""
+        self._d.recorder(state)
+        ended = {"status": state["status"], "reason": state["reason"], "reached": state["reached"]}
+        self._d.journal.derived(moment(state), "finished", ended)
+        return CArmState()
+
+    def _decision(self, state: CArmState, goal: str) -> Decision:
+        if state["directive"] is not None:
+            motion = Motion.model_validate(state["directive"])
+            return Decision(
+                target=goal, arrived=False, motion=motion, distance_mm=0.0, sd_mm=0.0, source="clinician",
+                rationale="the clinician asked for this motion",
+            )  # fmt: skip
+        return self._d.navigator.decide(
+            Situation(
+                target=goal,
+                pose=Pose.model_validate(state["observation"]["pose"]),
+                localisation=Localisation.model_validate(state["localisation"]),
+                anchors=tuple(Anchor.model_validate(a) for a in state["anchors"]),
+                denied=tuple(state["denied"]),
+                refusals=tuple(state["refusals"]),
+                field_of_view_mm=self._d.field_of_view_mm,
+                max_step_mm=self._d.limits.max_step_mm,
+                arrival_radius_mm=self._d.arrival_radius_mm,
+            )
+        )
+
+    def _track(self, state: CArmState, decision: Decision) -> Track:
+        claimed = None if decision.source == "clinician" else decision.distance_mm
+        seen = state["observation"]
+        return Track.model_validate(state["track"]).at(Pose.model_validate(seen["pose"]), seen["exposures"], claimed)
+
+    def _refused(self, state: CArmState, reason: str) -> Command[Literal["decide", "finish"]]:
+        refusals = [*state["refusals"], reason]
+        update = CArmState(refusals=refusals, directive=None)
+        if len(refusals) <= MAX_REFUSALS:
+            return Command(goto="decide", update=update)
+        if self._d.on_uncertain != "ask":
+            return _end(update, "failed", f"no motion was allowed: {reason}")
+        question = Question(
+            about="refused",
+            text=f"No motion I propose is allowed ({reason}). What shall I do?",
+            options=("go 20 mm cranial", "the target is T12", "stop"),
+        )
+        heard = self._d.ear.converse(
+            moment(state), "refused", state["visit"], lambda h: None if _settles(h) else question
+        )
+        update = heed(state, Localisation.model_validate(state["localisation"]), heard)
+        return Command(goto="decide", update={**update, "refusals": []})
+
+    def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Literal["decide", "move", "finish"]]:
+        motion = decision.motion
+        question = Question(
+            about="approval",
+            text=f"May I move the view {motion.describe()}? ({decision.rationale})",
+            options=("approve", "reject", "go 20 mm cranial"),
+        )
+        heard = self._d.ear.converse(
+            moment(state), "guard", state["visit"], lambda h: None if _settles(h) else question
+        )
+        words = next(h.words for h in reversed(heard) if _settles([h]))
+        if words["kind"] == "approve":
+            return Command(goto="move", update=CArmState(approved_by="human"))
+        if words["kind"] == "reject":
+            return self._refused(state, f"the clinician said no{': ' + words['reason'] if words['reason'] else ''}")
+        return Command(goto="decide", update=heed(state, Localisation.model_validate(state["localisation"]), heard))
+
+
+def heed(state: CArmState, seen: Localisation, heard: Sequence[Heard]) -> CArmState:
+    """What the clinician's words change. Words never move a limit; they change what the loop believes and wants."""
+    update = CArmState(
+        goals=list(state["goals"]), anchors=list(state["anchors"]), denied=list(state["denied"]),
+        directive=state["directive"],
+    )  # fmt: skip
+    pose = Pose.model_validate(state["observation"]["pose"])
+    for words in (h.words for h in heard):
+        match words["kind"]:
+            case "identify":
+                anchor = Anchor(landmark=words["landmark"], x_mm=pose.x_mm, z_mm=pose.z_mm)
+                others = [a for a in update["anchors"] if a["landmark"] != anchor.landmark]
+                update["anchors"] = [*others, anchor.model_dump(mode="json")]
+            case "retarget":
+                update["goals"] = [words["landmark"], *update["goals"][1:]]
+            case "move_view":
+                update["directive"] = Motion.towards(words["direction"], words["distance_mm"]).model_dump(mode="json")
+            case "reject":
+                update["denied"] = [*update["denied"], max(seen.nearest, key=lambda n: seen.nearest[n])]
+            case _:  # approve and note change nothing
+                pass
+    return update
+
+
+def _settles(heard: Sequence[Heard]) -> bool:
+    """Whether anything that was heard answers a question."""
+    return any(h.words["kind"] not in ("note", "unclear") for h in heard)
+
+
+def _end(update: CArmState, status: Literal["succeeded", "failed"], reason: str) -> Command[Literal["finish"]]:
+    return Command(goto="finish", update={**update, "status": status, "reason": reason})
+
+
+def _either_or(names: Sequence[str]) -> str:
+    return " or ".join(names) if names else "none fits"
