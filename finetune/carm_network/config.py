@@ -1,0 +1,99 @@
+"""The localiser's training run as one value, the same in YAML: every field written out, none unknown."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+from loopwright.errors import BadInput
+from loopwright.models.carm_network import NetworkConfig
+from loopwright.schema import Frozen
+
+
+class ViewSampling(Frozen):
+    """How the views of one volume are drawn. What is left of the two fractions is uniform over the volume."""
+
+    near_fraction: float = Field(default=0.4, ge=0, le=1, description="normal around a random landmark")
+    near_sd_mm: float = Field(default=40.0, gt=0)
+    centred_fraction: float = Field(default=0.15, ge=0, le=1, description="a landmark all but centred")
+    centred_sd_mm: float = Field(default=7.0, ge=0)
+    min_body: float = Field(default=0.06, ge=0, le=1, description="least share of the view that shows body")
+    margin_mm: float = Field(default=20.0, description="how far beyond the volume a uniform isocentre may lie")
+    depth_jitter_mm: float = Field(default=20.0, ge=0, description="uniform +- about the mid-coronal plane")
+    angle_sd_deg: float = Field(default=2.5, ge=0, description="normal, alpha and beta")
+
+
+class DataConfig(Frozen):
+    """Which phantoms are rendered. Seeds of the four parts can never meet (`loopwright.finetune.carm_network.data`)."""
+
+    train_phantoms: int = Field(ge=1, le=10_000)
+    validation_phantoms: int = Field(ge=1, le=10_000)
+    calibration_phantoms: int = Field(ge=1, le=10_000)
+    views_per_phantom: int = Field(ge=1)
+    views: ViewSampling = ViewSampling()
+    workers: int = Field(default=1, ge=1, description="rendering processes")
+
+
+class AugmentConfig(Frozen):
+    """How far a clean DRR is bent towards what real detectors and patients do. No flips: left is not right."""
+
+    gamma: float = Field(default=0.45, ge=0, description="exponent is exp(+-gamma)")
+    window: float = Field(default=0.2, ge=0, le=0.4, description="how far black and white points move")
+    shading: float = Field(default=0.2, ge=0, description="amplitude of a smooth field")
+    noise_sd: float = Field(default=0.05, ge=0, description="largest; grows where little gets through")
+    blur_sd_px: float = Field(default=1.2, ge=0, description="largest")
+    shutter_p: float = Field(default=0.3, ge=0, le=1, description="circular or rectangular collimation")
+    line_p: float = Field(default=0.25, ge=0, le=1, description="a cable or needle across the picture")
+
+
+class OptimiserConfig(Frozen):
+    """AdamW under a one-cycle schedule, fp32."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(default=64, ge=2)
+    max_lr: float = Field(default=2e-3, gt=0)
+    warm_up: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    weight_decay: float = Field(default=0.02, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class LossConfig(Frozen):
+    """Weights of the loss's parts."""
+
+    nearest: float = Field(default=0.5, ge=0, description="Plackett-Luce over the three nearest")
+    in_view: float = Field(default=2.0, ge=0, description="weight of a landmark in view, 1 elsewhere")
+
+
+class TrainConfig(Frozen):
+    """All that a training run depends on, beside the code."""
+
+    seed: int = 0
+    network: NetworkConfig = NetworkConfig()
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    optimiser: OptimiserConfig
+    loss: LossConfig = LossConfig()
+    validate_every: int = Field(default=500, ge=1, description="steps")
+    checkpoint_every: int = Field(default=250, ge=1, description="steps; what a kill can cost")
+    threads: int = Field(default=0, ge=0, description="torch threads; 0: torch's own choice")
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainConfig":
+        """Read YAML.
+
+        Raises:
+            BadInput: naming the key, its value and what was expected.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise BadInput(f"`{path}` is not there; expected a YAML file with the training settings.") from error
+        except yaml.YAMLError as error:
+            raise BadInput(f"`{path}` is no YAML: {error}.") from error
+        except ValidationError as error:
+            lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in error.errors()]
+            raise BadInput(f"`{path}` is wrong: {'; '.join(lines)}.") from error
+
+    def save(self, path: Path) -> None:
+        """Write every field as YAML."""
+        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""The localiser's loss: what makes both heads honest."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from loopwright.finetune.carm_network.config import LossConfig
+from loopwright.models.carm_network import SCALE_MM, Prediction
+
+IN_VIEW_MM = 70.0
+"""A landmark whose two offsets are smaller is in view (the picture reaches 77 mm in the plane of the isocentre)."""
+
+
+_EXCLUDED = -1e4
+"""A logit that gets no share; finite, so that a row without candidates still has gradients."""
+
+
+class Losses(NamedTuple):
+    """Scalars: what is minimised, and its two parts."""
+
+    total: Tensor
+    nearest: Tensor
+    offset: Tensor
+
+
+def losses(prediction: Prediction, offsets_mm: Tensor, distance_mm: Tensor, config: LossConfig) -> Losses:
+    """Loss of a batch of B views of L landmarks.
+
+    Args:
+        prediction: the network's raw output.
+        offsets_mm: (B, L, 2), NaN for a landmark that the volume does not hold.
+        distance_mm: (B, L) from the isocentre, NaN likewise.
+        config: weights.
+    """
+    nearest = plackett_luce(prediction.logits, distance_mm)
+    offset = offset_nll(prediction, offsets_mm / SCALE_MM, config.in_view)
+    return Losses(config.nearest * nearest + offset, nearest, offset)
+
+
+def plackett_luce(logits: Tensor, distance_mm: Tensor, places: int = 3) -> Tensor:
+    """Negative log likelihood of the order of the nearest `places` landmarks, later places at half weight each.
+
+    The first place alone is the cross-entropy of the nearest landmark, so the softmax of `logits` stays its posterior;
+    the later ones teach the ranking behind it. Absent landmarks (NaN) are left out of every choice.
+    """
+    present = ~distance_mm.isnan()
+    order = distance_mm.nan_to_num(nan=torch.inf).argsort(dim=1)
+    remaining = logits.masked_fill(~present, _EXCLUDED)
+    total, weight = logits.new_zeros(()), 1.0
+    for place in range(places):
+        winner = order[:, place : place + 1]
+        counted = present.sum(1) > place + 1
+        log_p = remaining.log_softmax(1).gather(1, winner)[:, 0]
+        total = total - weight * torch.where(counted, log_p, torch.zeros_like(log_p)).mean()
+        remaining = remaining.scatter(1, winner, _EXCLUDED)
+        weight = 0.5
+    return total
+
+
+def offset_nll(prediction: Prediction, offsets: Tensor, in_view_weight: float) -> Tensor:
+    """Negative log likelihood under the isotropic 2-D Laplace density exp(-|e| / s) / (2 pi s^2), constants dropped.
+
+    Its tails forgive what cannot be known, and its scale has to grow where that is so.
+    """
+    present = ~offsets.isnan().any(-1)
+    target = offsets.nan_to_num()
+    error = ((prediction.offsets - target).square().sum(-1) + 1e-6).sqrt()
+    nll = error * (-prediction.log_sigma).exp() + 2 * prediction.log_sigma
+    in_view = target.abs().amax(-1) < IN_VIEW_MM / SCALE_MM
+    weight = present * (1.0 + (in_view_weight - 1.0) * in_view)
+    return (nll * weight).sum() / weight.sum().clamp(min=1.0)

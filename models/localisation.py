@@ -1,0 +1,39 @@
+"""What a localiser says about one picture: a plain value, so that agents, logs and reports need no torch."""
+
+from pydantic import Field
+
+from loopwright.schema import Frozen
+
+
+class Localisation(Frozen):
+    """Where the landmarks are, seen from one picture.
+
+    `nearest` is the posterior of being the landmark nearest to the isocentre. `offsets_mm` is (image right, image
+    down): how far to move the view to centre each landmark; in the AP view that is (patient-left, caudal).
+    `sigma_mm` is the scale of its error, in view or not. `nearest_set` and `radius_mm` hold at `coverage`
+    (split-conformal, averaged over the calibration population); both are None where the weights were never calibrated.
+    """
+
+    nearest: dict[str, float]
+    offsets_mm: dict[str, tuple[float, float]]
+    sigma_mm: dict[str, float]
+    coverage: float | None = Field(default=None, gt=0, lt=1)
+    nearest_set: tuple[str, ...] | None = None
+    radius_mm: dict[str, float | None] | None = Field(
+        default=None, description="None for a landmark that the calibration saw in too few volumes for `coverage`"
+    )
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """All landmarks, most probably nearest first; equal ones in the model's own order."""
+        return tuple(sorted(self.nearest, key=self.nearest.__getitem__, reverse=True))
+
+    def among(self, candidates: tuple[str, ...]) -> dict[str, float]:
+        """The posterior given that the nearest landmark is one of `candidates`.
+
+        A posterior that rounded to zero on all of them gives equal shares.
+        """
+        total = sum(self.nearest[name] for name in candidates)
+        if total == 0.0:
+            return {name: 1.0 / len(candidates) for name in candidates}
+        return {name: self.nearest[name] / total for name in candidates}
