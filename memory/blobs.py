@@ -1,0 +1,70 @@
+"""Images by the SHA-256 of their bytes, stored once however many sessions refer to them. Knows no image format."""
+
+import hashlib
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from loopwright.errors import BadInput, IntegrityError
+from loopwright.memory.sessions import lock_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import Base, BlobRefTable, BlobTable
+from loopwright.schema import ImageRef
+
+_REF_COLUMNS = tuple(BlobTable.__table__.c[name] for name in ImageRef.model_fields)
+
+
+class Blobs:
+    """The blobs of one memory; a `loopwright.schema.BlobReader`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, data: bytes, *, session_id: str, media_type: str, width_px: int, height_px: int) -> ImageRef:
+        """Store encoded image bytes for a session; the same bytes again cost nothing.
+
+        Raises:
+            BadInput: the same bytes are known under another media type or size.
+            UnknownName: there is no such session.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        ref = ImageRef(sha256=sha256, media_type=media_type, width_px=width_px, height_px=height_px)
+        # the row is locked against a prune that would find it without a reference
+        known_query = select(*_REF_COLUMNS).where(BlobTable.sha256 == sha256).with_for_update(read=True, key_share=True)
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            known = connection.execute(known_query).one_or_none()
+            if known is None:
+                values = {**ref.model_dump(), "n_bytes": len(data), "data": data}
+                connection.execute(self._insert(BlobTable).values(**values).on_conflict_do_nothing())
+            elif ImageRef(**known._mapping) != ref:
+                raise BadInput(f"Image `{sha256}` is known as {ImageRef(**known._mapping)!r}, not as {ref!r}.")
+            mine = self._insert(BlobRefTable).values(session_id=session_id, sha256=sha256)
+            connection.execute(mine.on_conflict_do_nothing())
+        return ref
+
+    def read(self, ref: ImageRef) -> bytes:
+        """The bytes of `ref`, hashed again.
+
+        Raises:
+            IntegrityError: they are not there, or are not what was written.
+        """
+        with self._store.read() as connection:
+            data = connection.scalars(select(BlobTable.data).where(BlobTable.sha256 == ref.sha256)).one_or_none()
+        where = f"Image `{ref.sha256}` of memory `{self._store.url}`"
+        if data is None:
+            raise IntegrityError(f"{where} is not there: its session was pruned, or it belongs to another memory.")
+        found = hashlib.sha256(data).hexdigest()
+        if found != ref.sha256:
+            raise IntegrityError(f"{where} reads back as {found!r}: it was changed. Restore the database's backup.")
+        return data
+
+    def of(self, session_id: str) -> list[ImageRef]:
+        """Every image that a session refers to."""
+        query = select(*_REF_COLUMNS).join(BlobRefTable, BlobRefTable.sha256 == BlobTable.sha256)
+        query = query.where(BlobRefTable.session_id == session_id).order_by(BlobTable.sha256)
+        with self._store.read() as connection:
+            return [ImageRef(**row._mapping) for row in connection.execute(query)]
+
+    def _insert(self, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+        return sqlite.insert(table) if self._store.is_sqlite else postgresql.insert(table)

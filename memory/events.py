@@ -1,0 +1,134 @@
+"""Events: append, find, read, verify. The chain's hashes are `loopwright.schema.events`; nothing here interprets one."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Text, insert, select, type_coerce, update
+
+from loopwright.errors import DeveloperError
+from loopwright.memory.rows import Verification
+from loopwright.memory.sessions import lock_session, unknown_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import EventTable, SessionTable
+from loopwright.schema import GENESIS, Event, canonical_json, chain_hash, payload_hash
+
+_COLUMNS = tuple(EventTable.__table__.c[name] for name in Event.model_fields)
+_RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload", "created_at") else c for c in _COLUMNS)
+"""As `_COLUMNS`, but what a vandal made unreadable is found by `verify` and not by the database driver."""
+
+
+class Events:
+    """The event logs of one memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def append(
+        self, session_id: str, kind: str, payload: dict[str, Any], *, branch: int, step: int, key: str | None = None
+    ) -> Event:
+        """Append one event, durable when this returns. With a `key` that was appended before, that event instead.
+
+        Raises:
+            DeveloperError: `payload` is not JSON.
+            UnknownName: there is no such session.
+        """
+        try:
+            body = json.loads(canonical_json(payload))  # what will be read back: tuples are lists, keys are strings
+            body_hash = payload_hash(branch, step, kind, body)
+        except (TypeError, ValueError) as error:
+            raise DeveloperError(f"Event `{kind}` has a payload that is not JSON: {error}. Pass plain JSON.") from error
+        with self._store.write() as connection:
+            session = lock_session(connection, session_id)
+            if key is not None and (known := _find(connection, session_id, key)) is not None:
+                return known
+            seq, now = session.n_events + 1, datetime.now(UTC)
+            event = Event(
+                session_id=session_id,
+                seq=seq,
+                branch=branch,
+                step=step,
+                kind=kind,
+                key=key,
+                payload=body,
+                created_at=now,
+                prev_hash=session.head_hash,
+                hash=chain_hash(session.head_hash, session_id, seq, now, body_hash, key),
+            )
+            connection.execute(insert(EventTable).values(**event.model_dump()))
+            move_head = update(SessionTable).where(SessionTable.id == session_id)
+            connection.execute(move_head.values(n_events=seq, head_hash=event.hash, updated_at=now))
+            return event
+
+    def find(self, session_id: str, key: str) -> Event | None:
+        """The event that was appended with `key`."""
+        with self._store.read() as connection:
+            return _find(connection, session_id, key)
+
+    def read(self, session_id: str, after: int = 0) -> list[Event]:
+        """The events with `seq` above `after`, in order."""
+        query = select(*_COLUMNS).where(EventTable.session_id == session_id, EventTable.seq > after)
+        with self._store.read() as connection:
+            return [Event(**row._mapping) for row in connection.execute(query.order_by(EventTable.seq))]
+
+    def head(self, session_id: str) -> str:
+        """Hash of the newest event, `GENESIS` before the first."""
+        with self._store.read() as connection:
+            return _end(connection, session_id)[1]
+
+    def verify(self, session_id: str) -> Verification:
+        """Re-hash the whole chain as it lies in the database and name the first link that is not as it was written.
+
+        Found: a changed payload, step, kind, key or time; a row that was removed, exchanged or added; a tail that was cut.
+        """
+        query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
+        with self._store.read() as connection:
+            n_written, head = _end(connection, session_id)
+            n, prev_hash = 0, GENESIS
+            for row in connection.execution_options(yield_per=500).execute(query):
+                reason = _fault(row._mapping, n + 1, prev_hash)
+                if reason:
+                    return Verification(ok=False, n=n, broken_seq=n + 1, reason=reason)
+                n, prev_hash = n + 1, row.hash
+        if (n, prev_hash) != (n_written, head):
+            at = min(n, n_written) + 1
+            reason = f"the session has {n_written} events on record, its log has {n}"
+            if n == n_written:
+                at, reason = n, "the newest event is not the one on record"
+            return Verification(ok=False, n=n, broken_seq=at, reason=reason)
+        return Verification(ok=True, n=n)
+
+
+def _find(connection: Connection, session_id: str, key: str) -> Event | None:
+    query = select(*_COLUMNS).where(EventTable.session_id == session_id, EventTable.key == key)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Event(**row._mapping)
+
+
+def _end(connection: Connection, session_id: str) -> tuple[int, str]:
+    query = select(SessionTable.n_events, SessionTable.head_hash).where(SessionTable.id == session_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise unknown_session(connection, session_id)
+    return row.n_events, row.head_hash
+
+
+def _fault(row: Any, seq: int, prev_hash: str) -> str:
+    """What is wrong with `row` as the link number `seq` after `prev_hash`; empty where nothing is."""
+    if row["seq"] != seq:
+        return f"event {seq} is missing"
+    if row["prev_hash"] != prev_hash:
+        return f"event {seq} does not follow event {seq - 1}"
+    try:
+        body_hash = payload_hash(row["branch"], row["step"], row["kind"], json.loads(row["payload"]))
+        created_at = _raw_time(row["created_at"])
+    except (TypeError, ValueError):
+        return f"event {seq} cannot be read"
+    if chain_hash(prev_hash, row["session_id"], seq, created_at, body_hash, row["key"]) != row["hash"]:
+        return f"event {seq} was changed"
+    return ""
+
+
+def _raw_time(raw: str | datetime) -> datetime:
+    """SQLite keeps text without a zone, PostgreSQL gives the server's zone; both mean a moment in UTC."""
+    return datetime.fromisoformat(raw).replace(tzinfo=UTC) if isinstance(raw, str) else raw.astimezone(UTC)

@@ -1,0 +1,93 @@
+"""The inbox: what humans said to a session, as they said it. Parsing is the loop's; here a STOP is only a flag."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, or_, select, update
+
+from loopwright.errors import BadInput
+from loopwright.memory.sessions import check_text, lock_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import ACTIVE_STOP, MessageTable
+from loopwright.schema import Message
+
+MAX_TEXT = 2000
+"""Characters of one message; longer ones are refused rather than cut."""
+
+_COLUMNS = tuple(MessageTable.__table__.c[name] for name in Message.model_fields)
+
+
+class Inbox:
+    """The messages of one memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, session_id: str, text: str, *, author: str = "clinician", is_stop: bool = False) -> Message:
+        """Deliver a message. Once a STOP is delivered, no act of the session is authorised until `clear_stop`.
+
+        Raises:
+            BadInput: empty, longer than `MAX_TEXT`, or not text.
+            UnknownName: there is no such session.
+        """
+        values = {
+            "session_id": session_id,
+            "author": check_text("author", author, max_length=200),
+            "text": check_text("text", text, max_length=MAX_TEXT),
+            "is_stop": is_stop,
+            "received_at": datetime.now(UTC),
+        }
+        with self._store.write() as connection:
+            lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
+            row = connection.execute(insert(MessageTable).values(**values).returning(*_COLUMNS)).one()
+            return Message(**row._mapping)
+
+    def unread(self, session_id: str) -> list[Message]:
+        """What no step has read yet, oldest first."""
+        return self._all(_of(session_id).where(MessageTable.read_at_step.is_(None)))
+
+    def mark_read(self, message_id: int, parsed: dict[str, Any], step: int) -> Message:
+        """Record what `step` understood of a message; the first reading stands when a node is run again.
+
+        Raises:
+            BadInput: there is no such message.
+        """
+        mine = MessageTable.id == message_id
+        with self._store.write() as connection:
+            unread = update(MessageTable).where(mine, MessageTable.read_at_step.is_(None))
+            connection.execute(unread.values(parsed=parsed, read_at_step=step))
+            row = connection.execute(select(*_COLUMNS).where(mine)).one_or_none()
+            if row is None:
+                raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")
+            return Message(**row._mapping)
+
+    def active_stop(self, session_id: str) -> Message | None:
+        """The first STOP that was not cleared."""
+        with self._store.read() as connection:
+            return active_stop(connection, session_id)
+
+    def clear_stop(self, session_id: str) -> int:
+        """A human lets the session go on; returns how many STOPs were active."""
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
+            return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
+
+    def since(self, session_id: str, step: int) -> list[Message]:
+        """What was read at `step` or later, and what waits to be read, oldest first."""
+        recent = or_(MessageTable.read_at_step >= step, MessageTable.read_at_step.is_(None))
+        return self._all(_of(session_id).where(recent))
+
+    def _all(self, query: Select[Any]) -> list[Message]:
+        with self._store.read() as connection:
+            return [Message(**row._mapping) for row in connection.execute(query.order_by(MessageTable.id))]
+
+
+def _of(session_id: str) -> Select[Any]:
+    return select(*_COLUMNS).where(MessageTable.session_id == session_id)
+
+
+def active_stop(connection: Connection, session_id: str) -> Message | None:
+    """The first STOP of a session that was not cleared, as this transaction sees it."""
+    row = connection.execute(_of(session_id).where(ACTIVE_STOP).order_by(MessageTable.id).limit(1)).one_or_none()
+    return None if row is None else Message(**row._mapping)

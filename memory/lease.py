@@ -1,0 +1,134 @@
+"""The lease: which one process runs a session. Knows hosts, processes and heartbeats; knows nothing of what they run.
+
+A holder beats every `HEARTBEAT_S`. A lease is up when its process is dead (seen on the same machine) or when its last
+beat is older than `STALE_S`, and is then taken over at once. A holder that slept through that, say in a suspended
+machine, finds its token gone: the ledger compares it before it authorises anything.
+"""
+
+import os
+import platform
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import psutil
+from sqlalchemy import Connection, delete, insert, select, update
+
+from loopwright.errors import MemoryUnavailable, SessionBusy
+from loopwright.memory.store import Store
+from loopwright.memory.tables import LeaseTable
+
+HEARTBEAT_S = 2.0
+STALE_S = 10.0
+
+
+class Lease:
+    """A session held by this process until `release()` or the end of the `with` block."""
+
+    def __init__(self, store: Store, session_id: str, token: str) -> None:
+        self.session_id = session_id
+        self.is_lost = False
+        self._store = store
+        self._token = token
+        self._released = threading.Event()
+        self._beat_thread = threading.Thread(target=self._beat, name=f"lease {session_id}", daemon=True)
+        self._beat_thread.start()
+
+    def check(self) -> None:
+        """Raise `SessionBusy` where another process has taken over."""
+        if self.is_lost:
+            raise SessionBusy(
+                f"Session `{self.session_id}` was taken over: this process gave no sign of life for {STALE_S:g} s. "
+                "Let the other one go on, or stop it and resume the session here."
+            )
+
+    def release(self) -> None:
+        """Let go; harmless when repeated or lost."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        self._beat_thread.join()
+        with self._store.write() as connection:
+            connection.execute(delete(LeaseTable).where(*self._mine()))
+        self._store.held.pop(self.session_id, None)
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT_S):
+            try:
+                with self._store.write() as connection:
+                    beat = update(LeaseTable).where(*self._mine()).values(heartbeat_at=self._store.now(connection))
+                    self.is_lost = connection.execute(beat).rowcount == 0
+            except MemoryUnavailable:
+                continue  # a full disk or a busy file may pass; if not, whoever takes over makes the next beat fail
+            if self.is_lost:
+                return
+
+    def _mine(self) -> tuple[object, ...]:
+        return LeaseTable.session_id == self.session_id, LeaseTable.token == self._token
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def take_lease(store: Store, connection: Connection, session_id: str) -> str:
+    """Write this process down as the holder of a session whose row is locked; returns the token.
+
+    Raises:
+        SessionBusy: naming the live process that holds it.
+    """
+    now = store.now(connection)
+    refuse_if_held(store, connection, session_id)
+    connection.execute(delete(LeaseTable).where(LeaseTable.session_id == session_id))
+    token = uuid4().hex
+    connection.execute(
+        insert(LeaseTable).values(
+            session_id=session_id,
+            token=token,
+            host=this_host(),
+            pid=os.getpid(),
+            pid_started_at=_started_at(os.getpid()),
+            heartbeat_at=now,
+        )
+    )
+    return token
+
+
+def refuse_if_held(store: Store, connection: Connection, session_id: str) -> None:
+    """Raise `SessionBusy` where a live process, this one included, holds the session."""
+    lease = connection.execute(select(LeaseTable).where(LeaseTable.session_id == session_id)).one_or_none()
+    if lease is None:
+        return
+    age = store.now(connection) - lease.heartbeat_at
+    here = lease.host == this_host()
+    if age > timedelta(seconds=STALE_S) or (here and _started_at(lease.pid) != lease.pid_started_at):
+        return
+    where = "on this machine" if here else f"on `{lease.host}`"
+    raise SessionBusy(
+        f"Session `{session_id}` is run by process {lease.pid} {where} (last sign of life {age.total_seconds():.1f} s "
+        "ago). End that process, or wait for it; to say something to the session use `loopwright feedback`."
+    )
+
+
+def this_host() -> str:
+    """This machine as processes see it: two containers may share a host name, but not a namespace of process ids."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{platform.node()}/{namespace.readlink()}" if namespace.is_symlink() else platform.node()
+
+
+def _started_at(pid: int) -> datetime | None:
+    """When process `pid` began, None where there is none: a reused id does not pass for the old process."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return datetime.fromtimestamp(round(process.create_time(), 1), UTC)
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,177 @@
+"""The actuation ledger: an act happens at most once and is never forgotten (rule 3). It sends nothing to a world.
+
+intend -> intended -> authorise -> authorised -> settle -> settled
+              \\________________________\\_______ refuse -> refused
+"""
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from sqlalchemy import Connection, insert, select, update
+
+from loopwright.errors import DeveloperError, IntegrityError, SessionBusy, Stopped, UnknownName
+from loopwright.memory.inbox import active_stop
+from loopwright.memory.rows import Approver, LedgerEntry
+from loopwright.memory.sessions import check_text, lock_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import UNSETTLED, ActTable, LeaseTable
+from loopwright.schema import Act, Outcome
+
+_COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
+
+
+class Ledger:
+    """The acts of one memory, by idempotency key."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def intend(self, session_id: str, key: str, act: Act, *, step: int) -> LedgerEntry:
+        """Write down what is about to be asked for. A key that is known returns its entry, however far it got.
+
+        Raises:
+            IntegrityError: `key` is known for another command or session.
+            UnknownName: there is no such session.
+        """
+        check_text("key", key, max_length=200)
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            known = _find(connection, key)
+            if known is not None:
+                if (known.session_id, known.command_sha256) != (session_id, act.sha256):
+                    raise IntegrityError(
+                        f"Ledger key `{key}` belongs to {known.act!r} of session `{known.session_id}`, not to {act!r}. "
+                        "Give every act a key of its own."
+                    )
+                return known
+            connection.execute(
+                insert(ActTable).values(
+                    key=key,
+                    session_id=session_id,
+                    step=step,
+                    act=act.model_dump(mode="json"),
+                    command_sha256=act.sha256,
+                    status="intended",
+                    reason="",
+                    intended_at=datetime.now(UTC),
+                )
+            )
+            return self._entry(connection, key)
+
+    def authorise(self, key: str, command_sha256: str, by: Approver) -> LedgerEntry:
+        """Approve the one command with this hash, unless a STOP is active: one transaction, in line with every STOP.
+
+        After a STOP was delivered this returns for no act of its session, not even for one authorised before; what
+        was authorised before may already have been sent.
+
+        Raises:
+            Stopped: a STOP of the session is active.
+            IntegrityError: the command approved is not the one intended.
+            SessionBusy: another process holds the session, or took it over from this one.
+            DeveloperError: the act is settled or refused already.
+            UnknownName: there is no such key.
+        """
+        if by not in get_args(Approver):
+            raise UnknownName("approver", by, get_args(Approver))
+        with self._store.write() as connection:
+            entry = self._locked(connection, key)
+            stop = active_stop(connection, entry.session_id)
+            if stop is not None:
+                raise Stopped(f"`{stop.author}` said STOP ({stop.text!r}); act `{key}` is not authorised.")
+            self._check_lease(connection, entry.session_id)
+            if entry.command_sha256 != command_sha256:
+                raise IntegrityError(
+                    f"Act `{key}` was intended as {entry.command_sha256!r}, the approval is for {command_sha256!r}. "
+                    "Show the human the exact command again."
+                )
+            if entry.status == "authorised":
+                return entry
+            _expect(entry, "intended")
+            return self._change(connection, key, status="authorised", approved_by=by, authorised_at=datetime.now(UTC))
+
+    def settle(self, key: str, outcome: Outcome) -> LedgerEntry:
+        """Record what the world did. The same outcome again changes nothing.
+
+        Raises:
+            IntegrityError: `outcome` is of another key, or differs from the one on record.
+            DeveloperError: the act was never authorised, or was refused.
+            UnknownName: there is no such key.
+        """
+        with self._store.write() as connection:
+            entry = self._locked(connection, key)
+            if outcome.key != key or entry.outcome not in (None, outcome):
+                raise IntegrityError(f"Act `{key}` has the outcome {entry.outcome!r}; the world now says {outcome!r}.")
+            if entry.status == "settled":
+                return entry
+            _expect(entry, "authorised")
+            values = {"outcome": outcome.model_dump(mode="json"), "closed_at": datetime.now(UTC)}
+            return self._change(connection, key, status="settled", **values)
+
+    def refuse(self, key: str, reason: str) -> LedgerEntry:
+        """Close an act that was never sent. The first reason stands.
+
+        Raises:
+            DeveloperError: the act is settled.
+            UnknownName: there is no such key.
+        """
+        with self._store.write() as connection:
+            entry = self._locked(connection, key)
+            if entry.status == "refused":
+                return entry
+            _expect(entry, "intended", "authorised")
+            return self._change(connection, key, status="refused", reason=reason, closed_at=datetime.now(UTC))
+
+    def get(self, key: str) -> LedgerEntry | None:
+        """The entry of `key`."""
+        with self._store.read() as connection:
+            return _find(connection, key)
+
+    def unsettled(self, session_id: str) -> list[LedgerEntry]:
+        """What was intended or authorised and is neither settled nor refused, oldest first."""
+        return self._all(session_id, UNSETTLED)
+
+    def of(self, session_id: str) -> list[LedgerEntry]:
+        """Every act of a session, oldest first."""
+        return self._all(session_id)
+
+    def _all(self, session_id: str, *where: Any) -> list[LedgerEntry]:
+        query = select(*_COLUMNS).where(ActTable.session_id == session_id, *where).order_by(ActTable.id)
+        with self._store.read() as connection:
+            return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
+
+    def _locked(self, connection: Connection, key: str) -> LedgerEntry:
+        """The entry, once its session's row is locked."""
+        lock_session(connection, self._entry(connection, key).session_id)
+        return self._entry(connection, key)
+
+    def _entry(self, connection: Connection, key: str) -> LedgerEntry:
+        entry = _find(connection, key)
+        if entry is None:
+            near = connection.scalars(select(ActTable.key).order_by(ActTable.id.desc()).limit(5))
+            raise UnknownName("ledger key", key, near)
+        return entry
+
+    def _change(self, connection: Connection, key: str, **values: Any) -> LedgerEntry:
+        connection.execute(update(ActTable).where(ActTable.key == key).values(**values))
+        return self._entry(connection, key)
+
+    def _check_lease(self, connection: Connection, session_id: str) -> None:
+        holder = connection.scalars(select(LeaseTable.token).where(LeaseTable.session_id == session_id)).one_or_none()
+        if holder != self._store.held.get(session_id):
+            raise SessionBusy(
+                f"Session `{session_id}` is not this process's to act for: another one holds it or took it over. "
+                "End that process, or `acquire` the session first."
+            )
+
+
+def _find(connection: Connection, key: str) -> LedgerEntry | None:
+    row = connection.execute(select(*_COLUMNS).where(ActTable.key == key)).one_or_none()
+    return None if row is None else LedgerEntry(**row._mapping)
+
+
+def _expect(entry: LedgerEntry, *statuses: str) -> None:
+    if entry.status not in statuses:
+        raise DeveloperError(
+            f"Act `{entry.key}` is {entry.status!r}, expected {' or '.join(map(repr, statuses))}. "
+            "Look the key up with `get` before going on with it."
+        )

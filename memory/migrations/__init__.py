@@ -1,0 +1,1 @@
+"""Ordered revisions of the database, run by `loopwright.memory.migrate`."""

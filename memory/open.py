@@ -1,0 +1,93 @@
+"""The front door: `open_memory(url)`."""
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from loopwright.memory.blobs import Blobs
+from loopwright.memory.events import Events
+from loopwright.memory.inbox import Inbox
+from loopwright.memory.ledger import Ledger
+from loopwright.memory.migrate import migrate
+from loopwright.memory.retention import Retention
+from loopwright.memory.sessions import Sessions
+from loopwright.memory.steps import Steps
+from loopwright.memory.store import Store, parse_url
+from loopwright.settings import settings
+
+if TYPE_CHECKING:
+    from loopwright.memory.checkpointer import Checkpointer
+
+
+class Memory:
+    """One open database. Safe for threads; every process opens its own. Close it, or use it in a `with` block."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._checkpointer: Checkpointer | None = None
+        self.sessions = Sessions(store)
+        self.events = Events(store)
+        self.blobs = Blobs(store)
+        self.inbox = Inbox(store)
+        self.ledger = Ledger(store)
+        self.steps = Steps(store, self.inbox)
+        self.retention = Retention(store, lambda session_id: self.checkpointer().delete_thread(session_id))
+
+    @property
+    def url(self) -> str:
+        """Where this memory is, its password hidden."""
+        return self._store.url
+
+    def checkpointer(self) -> "Checkpointer":
+        """LangGraph's checkpointer on this database; a session's id is its `thread_id`."""
+        from loopwright.memory.checkpointer import open_checkpointer  # LangGraph takes most of a second to import
+
+        with self._lock:
+            if self._checkpointer is None:
+                self._checkpointer = open_checkpointer(self._store)
+            return self._checkpointer
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            if self._checkpointer is not None:
+                self._checkpointer.close()
+                self._checkpointer = None
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_memory(url: str, *, busy_timeout_s: float = 10.0) -> Memory:
+    """Open the memory at `url`: made where it is new, upgraded where it is older than this code.
+
+    The folder of the default file is made; one that the caller named must be there, as a misspelt one would start an
+    empty memory without a word.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        busy_timeout_s: how long a write waits for other processes, s.
+
+    Raises:
+        BadInput: `url` is not a URL of these.
+        MemoryUnavailable: missing, locked, full, or not a database of this program.
+        MemoryVersionError: newer than this code, or its upgrade failed.
+        MissingDependency: PostgreSQL without `psycopg`.
+    """
+    address = parse_url(url)
+    store = Store(address, busy_timeout_s=busy_timeout_s)
+    if store.is_sqlite and store.path.parent == settings().data_dir:
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        migrate(store)
+    except BaseException:
+        store.close()
+        raise
+    return Memory(store)

@@ -1,0 +1,111 @@
+"""Retention: forget a whole session, give the space back, say what takes it. Parts of a session are never removed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, exists, func, select, text, update
+
+from loopwright.memory.lease import refuse_if_held
+from loopwright.memory.rows import SessionSize, SizeReport
+from loopwright.memory.sessions import lock_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import (
+    ActTable,
+    BlobRefTable,
+    BlobTable,
+    EventTable,
+    LeaseTable,
+    MessageTable,
+    SessionTable,
+    StepTable,
+)
+
+_CHILDREN = (LeaseTable, EventTable, BlobRefTable, MessageTable, ActTable, StepTable)
+
+
+class Retention:
+    """What is kept, and for how long. `forget_thread` removes a session's checkpoints."""
+
+    def __init__(self, store: Store, forget_thread: Callable[[str], None]) -> None:
+        self._store = store
+        self._forget_thread = forget_thread
+
+    def prune(self, session_id: str) -> SessionSize:
+        """Remove a session whole: checkpoints, events, messages, acts, steps, and the blobs that it alone refers to.
+
+        Its forks stay. Checkpoints go first, so that what is cut short can be pruned again. Returns what was removed.
+
+        Raises:
+            SessionBusy: a live process runs it.
+            UnknownName: there is no such session.
+        """
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            refuse_if_held(self._store, connection, session_id)
+        self._forget_thread(session_id)
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            refuse_if_held(self._store, connection, session_id)
+            if not self._store.is_sqlite:  # no blob may gain a reference while those without one are looked for
+                connection.execute(text("LOCK TABLE blobs IN EXCLUSIVE MODE"))
+            size = SessionSize(**connection.execute(_size_query(SessionTable.id == session_id)).one()._mapping)
+            # the flag opens the triggers that guard the event log, in this transaction only
+            connection.execute(update(SessionTable).where(SessionTable.id == session_id).values(is_pruning=True))
+            for table in _CHILDREN:
+                connection.execute(delete(table).where(table.session_id == session_id))
+            connection.execute(delete(SessionTable).where(SessionTable.id == session_id))
+            unused = ~exists().where(BlobRefTable.sha256 == BlobTable.sha256)
+            connection.execute(delete(BlobTable).where(unused))
+            return size
+
+    def vacuum(self) -> None:
+        """Give the space of what was pruned back to the disk.
+
+        Raises:
+            MemoryUnavailable: another process is using the database, or the disk has no room for the copy.
+        """
+        with self._store.outside_transaction() as connection:
+            connection.execute(text("VACUUM"))
+            if self._store.is_sqlite:
+                connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+    def size(self) -> SizeReport:
+        """What takes how much space, the newest session first."""
+        with self._store.read() as connection:
+            rows = connection.execute(_size_query().order_by(SessionTable.created_at.desc(), SessionTable.id))
+            sessions = tuple(SessionSize(**row._mapping) for row in rows)
+            blobs = select(func.count(), func.coalesce(func.sum(BlobTable.n_bytes), 0)).select_from(BlobTable)
+            n_blobs, blob_bytes = connection.execute(blobs).one()
+            total = self._bytes_on_disk(connection)
+        return SizeReport(total_bytes=total, n_blobs=n_blobs, blob_bytes=blob_bytes, sessions=sessions)
+
+    def _bytes_on_disk(self, connection: Connection) -> int:
+        if not self._store.is_sqlite:
+            return connection.scalars(select(func.pg_database_size(func.current_database()))).one()
+        path = self._store.path
+        files = (path, path.with_name(f"{path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _size_query(*where: Any) -> Select[Any]:
+    session = SessionTable
+    events = select(func.coalesce(func.sum(func.length(EventTable.payload)), 0)).where(
+        EventTable.session_id == session.id
+    )
+    refs = (
+        select(func.count(), func.coalesce(func.sum(BlobTable.n_bytes), 0))
+        .select_from(BlobRefTable)
+        .join(BlobTable, BlobTable.sha256 == BlobRefTable.sha256)
+        .where(BlobRefTable.session_id == session.id)
+    )
+    n_blobs, blob_bytes = (refs.with_only_columns(column).scalar_subquery() for column in refs.selected_columns)
+    return select(
+        session.id.label("session_id"),
+        session.loop,
+        session.status,
+        session.created_at,
+        session.n_events,
+        events.scalar_subquery().label("event_bytes"),
+        n_blobs.label("n_blobs"),
+        blob_bytes.label("blob_bytes"),
+    ).where(*where)

@@ -1,0 +1,116 @@
+"""What the memory gives back: frozen values, never live rows. Times are timezone-aware UTC."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from loopwright.schema import Act, Frozen, Outcome
+
+SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed"]
+LedgerStatus = Literal["intended", "authorised", "settled", "refused"]
+Approver = Literal["guard", "human"]
+
+
+class SessionRow(Frozen):
+    """One session. `parent` names the session that it was forked from."""
+
+    id: str
+    loop: str
+    config: dict[str, Any]
+    parent: str | None
+    status: SessionStatus
+    created_at: datetime
+    updated_at: datetime
+    n_events: int
+    head_hash: str
+
+
+class Verification(Frozen):
+    """Whether a session's chain is whole: `n` events checked; `broken_seq` is the first link that is not as written."""
+
+    ok: bool
+    n: int
+    broken_seq: int | None = None
+    reason: str = ""
+
+
+class LedgerEntry(Frozen):
+    """One actuation. `outcome` is there once it is settled, `reason` once it is refused."""
+
+    key: str
+    session_id: str
+    step: int
+    act: Act
+    command_sha256: str
+    status: LedgerStatus
+    approved_by: Approver | None
+    outcome: Outcome | None
+    reason: str
+    intended_at: datetime
+    authorised_at: datetime | None
+    closed_at: datetime | None
+
+
+class StepRow(Frozen):
+    """One perception-action round. `signature` says what kind of situation it was; equal ones are alike."""
+
+    session_id: str
+    branch: int
+    step: int
+    loop: str
+    label: str
+    signature: str
+    detail: dict[str, Any]
+    recorded_at: datetime
+
+
+class LabelRun(Frozen):
+    """`n` rounds in a row with the same label."""
+
+    label: str
+    first_step: int
+    last_step: int
+    n: int
+
+
+class NearHistory(Frozen):
+    """The past as a prompt can hold it, oldest first: the last rounds whole, what came before as runs of labels.
+
+    `n_omitted` rounds at the very beginning are in neither (0 unless a session has very many runs).
+    """
+
+    steps: tuple[StepRow, ...]
+    earlier: tuple[LabelRun, ...]
+    n_omitted: int
+
+
+class TimelineRow(Frozen):
+    """One event without its payload, and the label of its step where one was recorded."""
+
+    seq: int
+    branch: int
+    step: int
+    kind: str
+    label: str | None
+    created_at: datetime
+
+
+class SessionSize(Frozen):
+    """What one session holds. Blobs shared with other sessions are counted in each."""
+
+    session_id: str
+    loop: str
+    status: SessionStatus
+    created_at: datetime
+    n_events: int
+    event_bytes: int
+    n_blobs: int
+    blob_bytes: int
+
+
+class SizeReport(Frozen):
+    """What the database holds; `total_bytes` is what it takes on disk, free pages included."""
+
+    total_bytes: int
+    n_blobs: int
+    blob_bytes: int
+    sessions: tuple[SessionSize, ...]

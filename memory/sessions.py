@@ -1,0 +1,133 @@
+"""Sessions: their rows and who may run them. Knows nothing of what a session does."""
+
+import json
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, NamedTuple, get_args
+
+from sqlalchemy import Connection, insert, select, update
+
+from loopwright.errors import BadInput, UnknownName
+from loopwright.memory.lease import Lease, take_lease
+from loopwright.memory.rows import SessionRow, SessionStatus
+from loopwright.memory.store import Store
+from loopwright.memory.tables import SessionTable
+from loopwright.schema import GENESIS, canonical_json
+
+_COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
+
+
+class Sessions:
+    """The sessions of one memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, loop: str, config: dict[str, Any], *, parent: str | None = None) -> SessionRow:
+        """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
+
+        Raises:
+            UnknownName: there is no session `parent`.
+        """
+        now = datetime.now(UTC)
+        session = SessionRow(
+            id=f"{loop}-{token_hex(6)}",
+            loop=loop,
+            config=json.loads(canonical_json(config)),
+            parent=parent,
+            status="created",
+            created_at=now,
+            updated_at=now,
+            n_events=0,
+            head_hash=GENESIS,
+        )
+        with self._store.write() as connection:
+            if parent is not None:
+                lock_session(connection, parent)
+            connection.execute(insert(SessionTable).values(**session.model_dump(), is_pruning=False))
+        return session
+
+    def get(self, session_id: str) -> SessionRow:
+        """The session, or `UnknownName` with near ids."""
+        with self._store.read() as connection:
+            row = connection.execute(select(*_COLUMNS).where(SessionTable.id == session_id)).one_or_none()
+            if row is None:
+                raise unknown_session(connection, session_id)
+            return SessionRow(**row._mapping)
+
+    def list(self) -> list[SessionRow]:
+        """Every session, newest first."""
+        with self._store.read() as connection:
+            rows = connection.execute(select(*_COLUMNS).order_by(SessionTable.created_at.desc(), SessionTable.id))
+            return [SessionRow(**row._mapping) for row in rows]
+
+    def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
+        """The session with its new status."""
+        if status not in get_args(SessionStatus):
+            raise UnknownName("session status", status, get_args(SessionStatus))
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            change = update(SessionTable).where(SessionTable.id == session_id)
+            connection.execute(change.values(status=status, updated_at=datetime.now(UTC)))
+            row = connection.execute(select(*_COLUMNS).where(SessionTable.id == session_id)).one()
+            return SessionRow(**row._mapping)
+
+    def acquire(self, session_id: str) -> Lease:
+        """Hold the session for this process, alone; a dead holder's lease is taken over at once.
+
+        Raises:
+            SessionBusy: another live process, or another thread of this one, holds it.
+            UnknownName: there is no such session.
+        """
+        with self._store.write() as connection:
+            lock_session(connection, session_id)
+            token = take_lease(self._store, connection, session_id)
+        self._store.held[session_id] = token
+        return Lease(self._store, session_id, token)
+
+
+class Locked(NamedTuple):
+    """What the writers of a session need of its row."""
+
+    n_events: int
+    head_hash: str
+    loop: str
+
+
+def lock_session(connection: Connection, session_id: str) -> Locked:
+    """Lock the session's row until the transaction ends.
+
+    Whatever must not interleave within a session begins with this: appends, STOP and authorisations. SQLite's
+    writers are alone anyway.
+
+    Raises:
+        UnknownName: there is no such session.
+    """
+    columns = select(SessionTable.n_events, SessionTable.head_hash, SessionTable.loop)
+    row = connection.execute(columns.where(SessionTable.id == session_id).with_for_update()).one_or_none()
+    if row is None:
+        raise unknown_session(connection, session_id)
+    return Locked(row.n_events, row.head_hash, row.loop)
+
+
+def unknown_session(connection: Connection, session_id: str) -> UnknownName:
+    """The error for an id that is not there, with a few that are: the newest, and those that begin alike."""
+    ids = select(SessionTable.id).order_by(SessionTable.created_at.desc()).limit(5)
+    alike = ids.where(SessionTable.id.startswith(session_id[:8], autoescape=True))
+    known = dict.fromkeys([*connection.scalars(alike), *connection.scalars(ids)])
+    return UnknownName("session", session_id, known)
+
+
+def check_text(name: str, value: str, *, max_length: int) -> str:
+    """`value` where both databases can hold it: not empty, not too long, no NUL, proper Unicode.
+
+    Raises:
+        BadInput: naming what is wrong with it.
+    """
+    if not value.strip() or len(value) > max_length or "\0" in value:
+        raise BadInput(f"`{name}` = {value[:80]!r} must have 1 to {max_length} characters, and no NUL.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"`{name}` = {value[:80]!r} is not proper Unicode: {error.reason}. Send UTF-8.") from error
+    return value

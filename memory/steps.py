@@ -1,0 +1,178 @@
+"""Recall: what a loop reads of its past. Every read follows an index or a link, so it is as quick at 1e6 steps as at 10.
+
+The rows are a projection of the event log made for reading; the log is the truth.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, insert, literal, select, update
+
+from loopwright.errors import BadInput, DeveloperError
+from loopwright.memory.inbox import Inbox
+from loopwright.memory.rows import LabelRun, NearHistory, StepRow, TimelineRow
+from loopwright.memory.sessions import lock_session
+from loopwright.memory.store import Store
+from loopwright.memory.tables import EventTable, StepTable
+from loopwright.schema import Message, canonical_json
+
+MAX_RUNS = 256
+"""Runs of earlier labels that `near_history` gives back; a session rarely has so many."""
+
+_TABLE = StepTable.__table__
+_COLUMNS = tuple(_TABLE.c[name] for name in StepRow.model_fields)
+
+
+class Steps:
+    """The rounds of one memory, and its named reads."""
+
+    def __init__(self, store: Store, inbox: Inbox) -> None:
+        self._store = store
+        self._inbox = inbox
+
+    def record(
+        self, session_id: str, branch: int, step: int, *, label: str, signature: str, detail: dict[str, Any]
+    ) -> StepRow:
+        """Record a round; a node that is run again replaces the row of its (branch, step).
+
+        Args:
+            session_id: whose round.
+            branch: how often the session was rewound before.
+            step: number of the round, growing along a branch.
+            label: what happened, in a word that may repeat ("left", "cut"): earlier rounds are recalled by it.
+            signature: what kind of situation it was: `similar` finds rounds with an equal one.
+            detail: JSON for the next prompts.
+
+        Raises:
+            DeveloperError: a later round of the same branch is recorded already; rewind instead.
+            UnknownName: there is no such session.
+        """
+        values = {"label": label, "signature": signature, "detail": json.loads(canonical_json(detail))}
+        here = and_(StepTable.session_id == session_id, StepTable.branch == branch, StepTable.step == step)
+        with self._store.write() as connection:
+            loop = lock_session(connection, session_id).loop
+            _refuse_if_passed(connection, session_id, branch, step)
+            values |= _links(_before(connection, session_id, step, branch), step, label) | {"recorded_at": _now()}
+            if connection.execute(update(StepTable).where(here).values(**values)).rowcount == 0:
+                values |= {"session_id": session_id, "branch": branch, "step": step, "loop": loop}
+                connection.execute(insert(StepTable).values(**values))
+            return _step_row(connection.execute(select(*_COLUMNS).where(here)).one())
+
+    def near_history(
+        self, session_id: str, n: int, *, before_step: int | None = None, max_runs: int = MAX_RUNS
+    ) -> NearHistory:
+        """The last `n` rounds whole, and the labels of all before them as runs; rounds rewound away are not in it.
+
+        A label that repeats costs one run, so a long session stays short. Where there are more than `max_runs` runs
+        the oldest are only counted (`n_omitted`): this bounds the time and the prompt. After a rewind and before the
+        new branch has a round, pass `before_step`: history then ends with the round before that step.
+
+        Raises:
+            BadInput: `n` or `max_runs` is negative.
+        """
+        if n < 0 or max_runs < 0:
+            raise BadInput(f"`n` = {n!r} and `max_runs` = {max_runs!r} must not be negative.")
+        with self._store.read() as connection:
+            tip = _newest(connection, session_id, before_step)
+            near = _walk(connection, tip, n, _TABLE.c.prev_id)
+            runs = _walk(connection, near[-1].prev_id if near else tip, max_runs, _TABLE.c.run_prev_id)
+            oldest = runs[-1] if runs else near[-1] if near else None
+            n_omitted = 0 if oldest is None else oldest.depth - (oldest.run_length if runs else 1)
+            if oldest is None and tip is not None:
+                n_omitted = connection.scalars(select(StepTable.depth).where(StepTable.id == tip)).one()
+        return NearHistory(
+            steps=tuple(_step_row(row) for row in reversed(near)),
+            earlier=tuple(
+                LabelRun(label=r.label, first_step=r.run_first_step, last_step=r.step, n=r.run_length)
+                for r in reversed(runs)
+            ),
+            n_omitted=n_omitted,
+        )
+
+    def similar(self, loop: str, signature: str, k: int) -> list[StepRow]:
+        """The last `k` rounds, of any session of `loop`, whose situation had the same signature; newest first."""
+        query = select(*_COLUMNS).where(StepTable.loop == loop, StepTable.signature == signature)
+        with self._store.read() as connection:
+            return [_step_row(r) for r in connection.execute(query.order_by(StepTable.id.desc()).limit(k))]
+
+    def feedback_since(self, session_id: str, step: int) -> list[Message]:
+        """What humans said that was read at `step` or later, or waits to be read; oldest first."""
+        return self._inbox.since(session_id, step)
+
+    def timeline(self, session_id: str, *, after: int = 0, limit: int = 10_000) -> list[TimelineRow]:
+        """A session's events in order, without payloads, `limit` of them from the one after `after`."""
+        with self._store.read() as connection:
+            rows = connection.execute(_timeline_query(session_id, after, limit))
+            return [TimelineRow(**row._mapping) for row in rows]
+
+
+def _timeline_query(session_id: str, after: int, limit: int) -> Select[Any]:
+    event = EventTable
+    same_moment = and_(
+        StepTable.session_id == event.session_id, StepTable.step == event.step, StepTable.branch == event.branch
+    )
+    columns = select(event.seq, event.branch, event.step, event.kind, StepTable.label, event.created_at)
+    query = columns.outerjoin(StepTable, same_moment).where(event.session_id == session_id, event.seq > after)
+    return query.order_by(event.seq).limit(limit)
+
+
+def _newest(connection: Connection, session_id: str, before_step: int | None) -> int | None:
+    """Id of the round that history ends with."""
+    if before_step is not None:
+        row = _before(connection, session_id, before_step, None)
+        return None if row is None else int(row.id)
+    newest = select(StepTable.id).where(StepTable.session_id == session_id).order_by(StepTable.id.desc()).limit(1)
+    return connection.scalars(newest).one_or_none()
+
+
+def _before(connection: Connection, session_id: str, step: int, branch: int | None) -> Row[Any] | None:
+    """The round that comes before `step`: of the nearest earlier step, the newest branch (not above `branch`)."""
+    query = select(*_TABLE.c).where(StepTable.session_id == session_id, StepTable.step < step)
+    if branch is not None:
+        query = query.where(StepTable.branch <= branch)
+    return connection.execute(query.order_by(StepTable.step.desc(), StepTable.branch.desc()).limit(1)).one_or_none()
+
+
+def _links(before: Row[Any] | None, step: int, label: str) -> dict[str, Any]:
+    """A round's links to the past, see `StepTable`."""
+    if before is None:
+        return {"prev_id": None, "depth": 1, "run_first_step": step, "run_length": 1, "run_prev_id": None}
+    links: dict[str, Any] = {"prev_id": before.id, "depth": before.depth + 1}
+    if before.label == label:
+        run = {"run_first_step": before.run_first_step, "run_length": before.run_length + 1}
+        return links | run | {"run_prev_id": before.run_prev_id}
+    return links | {"run_first_step": step, "run_length": 1, "run_prev_id": before.id}
+
+
+def _refuse_if_passed(connection: Connection, session_id: str, branch: int, step: int) -> None:
+    later = select(StepTable.step).where(StepTable.session_id == session_id, StepTable.step > step)
+    passed = connection.scalars(later.where(StepTable.branch >= branch).limit(1)).one_or_none()
+    if passed is not None:
+        raise DeveloperError(
+            f"Step {step} of session `{session_id}` cannot be recorded on branch {branch}: step {passed} is recorded "
+            "already. Record rounds in order; to take one back, rewind to a new branch."
+        )
+
+
+def _walk_query(start: int, limit: int, link: Any) -> Select[Any]:
+    """Rows from `start` back along the column `link`, newest first, at most `limit`."""
+    first = select(_TABLE.c.id, link.label("next_id"), literal(1).label("position")).where(_TABLE.c.id == start)
+    walk = first.cte("walk", recursive=True)
+    onward = select(_TABLE.c.id, link, walk.c.position + 1).join(walk, _TABLE.c.id == walk.c.next_id)
+    walk = walk.union_all(onward.where(walk.c.position < limit))
+    return select(*_TABLE.c).join(walk, _TABLE.c.id == walk.c.id).order_by(walk.c.position)
+
+
+def _walk(connection: Connection, start: int | None, limit: int, link: Any) -> list[Row[Any]]:
+    if start is None or limit == 0:
+        return []
+    return list(connection.execute(_walk_query(start, limit, link)))
+
+
+def _step_row(row: Row[Any]) -> StepRow:
+    return StepRow(**{name: row._mapping[name] for name in StepRow.model_fields})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

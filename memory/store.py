@@ -1,0 +1,174 @@
+"""The engine and its two transactions, `read()` and `write()`. Knows connections and their failures; knows no table.
+
+A write is one transaction: committed whole and on disk, or nothing of it. SQLite writers take the file's write lock
+at their start (BEGIN IMMEDIATE), so a check and the write that rests on it cannot be parted; on PostgreSQL the callers
+lock the session's row to the same end. A database's own errors leave here as `MemoryUnavailable`.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, ProgrammingError
+from sqlalchemy.exc import IntegrityError as ConstraintError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from loopwright.errors import BadInput, MemoryUnavailable, MissingDependency
+
+_REPAIRS = (
+    (("unable to open", "permission denied"), "Make the folder, or correct its name or its permissions."),
+    (("not a database", "malformed"), "It was left untouched: name another file, or put a backup in its place."),
+    (("locked", "busy"), "Another program holds it: end that one, or raise `memory.busy_timeout_s`, and try again."),
+    (("full", "disk i/o", "no space", "file too large"), "Nothing of this write was kept: free space, then resume."),
+    (("readonly", "read-only"), "Make the file and its folder writable."),
+    (("does not exist",), "Create it first (`createdb`), or correct the name in the URL."),
+    (("authentication", "no password"), "Correct the user and the password in the URL."),
+    (("connection refused", "connection failed", "could not connect", "timeout", "closed"), "Start the server, or "
+     "correct the host and port in the URL."),
+)  # fmt: skip
+
+SETUP_LOCK = 0x4C6F6F70
+"""PostgreSQL's advisory lock for whoever makes or changes tables: a number that no other program is likely to take."""
+
+
+class Store:
+    """One database. `held` maps session ids to the lease tokens that this process holds."""
+
+    def __init__(self, url: URL, *, busy_timeout_s: float) -> None:
+        self.address = url
+        self.busy_timeout_s = busy_timeout_s
+        self.held: dict[str, str] = {}
+        self.engine = _make_engine(url, busy_timeout_s)
+        self._writer = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._reader = self.engine
+        if not self.is_sqlite:
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @property
+    def url(self) -> str:
+        """The URL with its password hidden."""
+        return self.address.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file rather than a server."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return Path(str(self.address.database))
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment."""
+        with self.translated(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is durable when it ends, and leaves nothing when it raises."""
+        with self.translated(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def outside_transaction(self) -> Iterator[Connection]:
+        """For what cannot run inside one: VACUUM."""
+        options = {"sqlite_begin": ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self.translated(), self.engine.execution_options(**options).connect() as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out of set-up statements that PostgreSQL cannot run in a transaction."""
+        if self.is_sqlite:
+            yield
+            return
+        with self.outside_transaction() as connection:
+            connection.execute(select(func.pg_advisory_lock(SETUP_LOCK)))
+            try:
+                yield
+            finally:
+                connection.execute(select(func.pg_advisory_unlock(SETUP_LOCK)))
+
+    def now(self, connection: Connection) -> datetime:
+        """The one clock of all processes that share this database: the server's, or this machine's."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        return connection.scalars(select(func.clock_timestamp())).one().astimezone(UTC)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn what the database cannot do just now into `MemoryUnavailable`; leave wrong SQL as it is."""
+        try:
+            yield
+        except (ConstraintError, ProgrammingError, DataError):
+            raise
+        except (DBAPIError, PoolTimeout) as error:
+            raise self.unavailable(error.orig if isinstance(error, DBAPIError) else error) from error
+        except sqlite3.DatabaseError as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, cause: BaseException | None) -> MemoryUnavailable:
+        """The error for `cause`, with the repair that fits it."""
+        text = " ".join(str(cause).split())
+        lowered = text.lower()
+        repair = next((r for words, r in _REPAIRS if any(w in lowered for w in words)), "See the cause.")
+        return MemoryUnavailable(f"Memory `{self.url}` cannot be used: {text}. {repair}")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def parse_url(url: str) -> URL:
+    """`url` with its driver named.
+
+    Raises:
+        BadInput: not a URL, or not of a database that is supported.
+    """
+    expected = "Expected `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`."
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise BadInput(f"Memory URL {url!r} cannot be read. {expected}") from error
+    backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+            raise BadInput(f"Memory URL {url!r} names no file; a memory must outlive its process. {expected}")
+        return parsed.set(drivername="sqlite+pysqlite")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    shown = parsed.render_as_string(hide_password=True)
+    raise BadInput(f"Memory URL {shown!r} is of a database that is not supported. {expected}")
+
+
+def _make_engine(url: URL, busy_timeout_s: float) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": max(1, round(busy_timeout_s))})
+    except ImportError as error:
+        raise MissingDependency(
+            f"Memory `{url.render_as_string(hide_password=True)}` needs `psycopg`. "
+            "Install it: `pip install 'loopwright[postgres]'`."
+        ) from error
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: see `_begin_sqlite`
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
