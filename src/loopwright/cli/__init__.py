@@ -21,7 +21,7 @@ from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
 from loopwright.settings import settings
 
-_EPILOG = "Exit codes: " + ", ".join(f"{code} {escape(what)}" for code, what in EXIT_CODES.items()) + "."
+_EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{code:>4}  {escape(what)}" for code, what in EXIT_CODES.items())
 
 app = typer.Typer(
     name="loopwright",
@@ -31,14 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(config.app, name="config")
-app.add_typer(data.app, name="data")
-app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
 app.add_typer(run.app, name="run")
+app.command("feedback")(sessions.feedback)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(tools.app, name="tools")
-app.command("feedback")(sessions.feedback)
-app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
