@@ -68,7 +68,7 @@ class ReadOnly:
         self._world = world
 
     def __getattr__(self, name: str) -> Any:
-        if name in WORLD_CHANGERS:
+        if name in WORLD_CHANGERS or name == "unwrapped":
             raise DeveloperError(
                 f"A tool called `{name}` on its world. Tools do not change a world: give the tool `effect='actuate'` "
                 "and yield an `Act`, so that it goes through the ledger."
@@ -97,7 +97,7 @@ class ToolContext:
 
     def key(self, tool: str) -> str:
         """Idempotency key of a call: the same when a node is re-run, another after a rewind."""
-        return ":".join(filter(None, (self.session_id, str(self.branch), str(self.step), tool, self.call_id)))
+        return "/".join(filter(None, (self.session_id, str(self.branch), str(self.step), tool, self.call_id)))
 
 
 @dataclass(frozen=True, kw_only=True)

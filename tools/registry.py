@@ -1,0 +1,29 @@
+"""Every tool, one line each."""
+
+from typing import Any
+
+from loopwright.errors import UnknownName
+from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
+from loopwright.tools.contract import Tool
+from loopwright.tools.recall import leave_note, recall_history, recall_similar
+
+TOOLS: tuple[Tool[Any, Any], ...] = (
+    c_arm_status,
+    leave_note,
+    move_c_arm,
+    recall_history,
+    recall_similar,
+    take_exposure,
+)
+
+
+def find_tool(name: str) -> Tool[Any, Any]:
+    """The tool called `name`.
+
+    Raises:
+        UnknownName: suggesting the nearest names.
+    """
+    for each in TOOLS:
+        if each.name == name:
+            return each
+    raise UnknownName("tool", name, (each.name for each in TOOLS))
