@@ -176,14 +176,14 @@ def _file_values() -> dict[str, Any]:
 
 def _refuse_unknown_names() -> None:
     names = [name for name, _ in _leaves(_defaults())]
+    sections = [name for name, value in _defaults().items() if isinstance(value, Mapping)]
     for name, _ in _leaves(_file_values()):
-        if name not in names:
-            raise UnknownName(f"setting in `{config_file()}`", name, names)
-    leaves = [PREFIX + name.upper().replace(".", "__") for name in names]
-    sections = {leaf.rpartition("__")[0] for leaf in leaves} - {""}
+        if name not in (*names, *sections):
+            raise UnknownName(f"setting in `{config_file()}`", name, [*names, *sections])
+    variables = [PREFIX + name.upper().replace(".", "__") for name in (*names, *sections)]
     for variable in os.environ:
-        if variable.upper().startswith(PREFIX) and variable.upper() not in {*leaves, *sections, *_NOT_SETTINGS}:
-            raise UnknownName("environment variable", variable, [*_NOT_SETTINGS, *leaves])
+        if variable.upper().startswith(PREFIX) and variable.upper() not in (*variables, *_NOT_SETTINGS):
+            raise UnknownName("environment variable", variable, [*variables, *_NOT_SETTINGS])
 
 
 def _defaults() -> dict[str, Any]:
@@ -191,9 +191,9 @@ def _defaults() -> dict[str, Any]:
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a nested mapping."""
+    """Dotted names and values of a nested mapping; an empty mapping is a leaf."""
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
