@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.tools.carm.case import Case
+from loopwright.tools.carm.landmarks import Landmarks
 from loopwright.tools.carm.phantom.anatomy import Anatomy, sample_anatomy
 from loopwright.tools.carm.phantom.body import Trunk
-from loopwright.tools.carm.phantom.organs import paint_envelope, paint_thorax
+from loopwright.tools.carm.phantom.devices import paint_devices, paint_table
+from loopwright.tools.carm.phantom.flesh import paint_envelope
 from loopwright.tools.carm.phantom.paint import Canvas
 from loopwright.tools.carm.phantom.skeleton import paint_skeleton
+from loopwright.tools.carm.phantom.thorax import paint_thorax
 from loopwright.tools.carm.volume import Volume
 
 __all__ = ["make_phantom"]
@@ -50,9 +53,12 @@ def make_phantom(
     trunk = Trunk(anatomy, rng)
     bounds = _thorax_bounds(anatomy, trunk, rng) if cut else _whole_bounds(anatomy, trunk)
     canvas = _canvas(bounds, size)
+    if rng.random() < 0.4:
+        paint_table(canvas, float(bounds[0, 1]) + 30, rng)
     paint_envelope(canvas, anatomy, trunk)
     paint_thorax(canvas, anatomy, trunk, rng, _blood(rng))
     paint_skeleton(canvas, anatomy, trunk, rng)
+    paint_devices(canvas, anatomy, trunk, rng)
     _noise(canvas, rng)
     return _case(seed, canvas, anatomy, rng)
 
@@ -65,7 +71,7 @@ def _whole_bounds(anatomy: Anatomy, trunk: Trunk) -> Array:
     low = min(1.22 * trunk.t12_z, float(points[:, 2].min()) - 40)
     high = max(float(anatomy.landmarks["Skull"][2]) + 95, float(points[:, 2].max()) + 60)
     front = max(float((skin[:, 1] + skin[:, 3]).max()), float(points[:, 1].max()) + 25) + 15
-    back = min(float((skin[:, 1] - skin[:, 4]).min()), -100.0) - 15
+    back = float((skin[:, 1] - skin[:, 4]).min()) - 30
     return np.array([[-half, back, max(low, -380.0)], [half, front, min(high, 380.0)]])
 
 
@@ -98,13 +104,22 @@ def _noise(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _case(seed: int, canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> Case:
+    angle_deg = float(np.clip(rng.normal(0, 2.5), -6, 6))
+    canvas.turn(angle_deg, 0.0)
     hounsfield = np.clip(np.rint(canvas.field), -1024, 3071).astype(np.int16)
     shift = rng.normal(0, [12.0, 25.0, 60.0])
+    turned = _turned(anatomy.landmarks, angle_deg)
     affine = np.diag([canvas.voxel_mm, canvas.voxel_mm, canvas.voxel_mm, 1.0])
     affine[:3, 3] = canvas.origin_mm + shift
     name = f"phantom-{seed}"
     volume = Volume(hounsfield=hounsfield, affine_world=affine, name=name)
     low, high = volume.bounds_world
-    moved = {key: point + shift for key, point in anatomy.landmarks.items()}
+    moved = {key: point + shift for key, point in turned.items()}
     inside = {key: point for key, point in moved.items() if ((point >= low) & (point <= high)).all()}
     return Case(name=name, volume=volume, landmarks=inside)
+
+
+def _turned(landmarks: Landmarks, angle_deg: float) -> dict[str, Array]:
+    c, s = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
+    rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    return {name: rotation @ point for name, point in landmarks.items()}

@@ -156,7 +156,7 @@ def _ordered(plane: dict[str, tuple[float, float]]) -> dict[str, tuple[float, fl
         name = f"{side} hemidiaphragm"
         left, caudal = plane[name]
         caudal = float(np.clip(caudal, plane["Carina"][1] + 30, plane["T12"][1] - 20))
-        plane[name] = (float(np.sign(left) * np.clip(abs(left), 35, 125)), caudal)
+        plane[name] = (float(np.sign(left) * np.clip(abs(left), 35, 115)), caudal)
         name = f"{side} scapular inferior angle"
         plane[name] = (plane[name][0], float(np.clip(plane[name][1], plane[f"{side} humeral head"][1] + 85, 200)))
     return plane
@@ -222,7 +222,8 @@ def _depths(rng: np.random.Generator, anatomy: Anatomy, plane: Mapping[str, tupl
         reach = _foreshortened(rng, elbow, wrist, 250 * anatomy.scale, 120)
         y[f"{side} wrist"] = y[f"{side} elbow"] + {"crossed": 1.0, "side": 0.5, "raised": 0.2}[anatomy.arms] * reach
         if anatomy.arms == "crossed":
-            y[f"{side} wrist"] = float(rng.normal(150, 12)) + build
+            around = float(np.clip((abs(wrist[0]) - 70) / 110, 0, 1))
+            y[f"{side} wrist"] = float(rng.normal(150, 12)) + build - 80 * around
     return y
 
 

@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 _LEVEL = np.array([-0.09, 0.0, 0.08, 0.16, 0.36, 0.6, 0.8, 1.0, 1.2, 1.5])
 _CAGE_HALF_WIDTH_MM = np.array([32.0, 54.0, 80.0, 98.0, 118.0, 131.0, 135.0, 130.0, 124.0, 122.0])
-_CAGE_DEPTH_MM = np.array([50.0, 66.0, 92.0, 120.0, 160.0, 182.0, 188.0, 184.0, 170.0, 160.0])
+_CAGE_DEPTH_MM = np.array([50.0, 66.0, 92.0, 118.0, 154.0, 174.0, 180.0, 176.0, 164.0, 155.0])
 """Rib cage (outer face) by level, T1 = 0 and T12 = 1: adult means, from general anatomy texts."""
 
 
@@ -23,7 +23,7 @@ class Trunk:
         own = 1 + 0.03 * rng.normal()
         self.width = float(np.clip((0.55 + 0.45 * outward / 140) * own * (1 + 0.025 * anatomy.build), 0.82, 1.2))
         self.depth = float(np.clip(1 + 0.05 * anatomy.build + 0.05 * rng.normal() + 0.02 * anatomy.stature, 0.8, 1.25))
-        self.belly = float(np.clip(8 + 16 * anatomy.build + 10 * rng.normal(), -15, 60))
+        self.belly = float(np.clip(4 + 16 * anatomy.build + 10 * rng.normal(), -15, 60))
         self.waist = float(rng.normal(0.93, 0.03))
 
     def level(self, z_mm: ArrayLike) -> Array:

@@ -94,10 +94,10 @@ class Canvas:
         self.solid(centre, semi, cortex[0], axes=axes, power=power)
         self.solid(centre, np.maximum(semi - cortex[1], 0.1), core_hu, axes=axes, power=power)
 
-    def plate(self, corners: ArrayLike, half_mm: float, hu: float) -> None:
+    def plate(self, corners: ArrayLike, half_mm: float, hu: float, *, only_add: bool = True) -> None:
         """Triangles (n, 3, 3) mm of thickness 2 `half_mm`."""
         for triangle in np.ascontiguousarray(corners, dtype=np.float64):
-            _triangle(self.field, self.origin_mm, self.voxel_mm, triangle, half_mm, hu)
+            _triangle(self.field, self.origin_mm, self.voxel_mm, triangle, half_mm, hu, only_add)
 
     def stack(self, sections: Array, hu: float) -> None:
         """Stacked superelliptic sections (nz, 6): x, y of the centre, half width, front, back (mm), exponent.
@@ -105,6 +105,13 @@ class Canvas:
         A half width of 0 leaves a slice as it is.
         """
         _stack(self.field, self.origin_mm, self.voxel_mm, np.ascontiguousarray(sections), hu)
+
+    def turn(self, angle_deg: float, pivot_y_mm: float) -> None:
+        """Turn what is painted about the body's long axis through (0, pivot)."""
+        pivot = np.array([-self.origin_mm[0], pivot_y_mm - self.origin_mm[1]]) / self.voxel_mm
+        turned = np.empty_like(self.field)
+        _turn(self.field, turned, np.deg2rad(angle_deg), pivot)
+        self.field[:] = turned
 
     def texture(self, table: Field, amplitudes: Array, scale_mm: float) -> None:
         """Add smooth periodic noise: `table` (n, n, n) ~ N(0, 1), stretched so that one cell is `scale_mm`.
@@ -189,7 +196,7 @@ def _solid(field, origin, h, centre, axes, semi, across, along, hu, only_add):  
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _triangle(field, origin, h, corners, half, hu):  # type: ignore[no-untyped-def]
+def _triangle(field, origin, h, corners, half, hu, only_add):  # type: ignore[no-untyped-def]
     nx, ny, nz = field.shape
     a, ab, ac = corners[0], corners[1] - corners[0], corners[2] - corners[0]
     low = np.minimum(np.minimum(corners[0], corners[1]), corners[2]) - half
@@ -214,7 +221,7 @@ def _triangle(field, origin, h, corners, half, hu):  # type: ignore[no-untyped-d
                 distance = np.sqrt(np.dot(gap, gap)) - half
                 coverage = 0.5 - distance / h
                 if coverage > 0.0:
-                    field[i, j, k] = _blend(field[i, j, k], hu, min(1.0, coverage), True)
+                    field[i, j, k] = _blend(field[i, j, k], hu, min(1.0, coverage), only_add)
 
 
 @njit(cache=True, fastmath=True, nogil=True)
@@ -272,3 +279,20 @@ def _texture(field, step, table, amplitudes):  # type: ignore[no-untyped-def]
                 ) * fy
                 amplitude = amplitudes[0] if old < -300.0 else (amplitudes[1] if old < 150.0 else amplitudes[2])
                 field[i, j, k] = old + amplitude * (c0 * (1 - fz) + c1 * fz)
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _turn(field, turned, angle, pivot):  # type: ignore[no-untyped-def]
+    nx, ny, nz = field.shape
+    c, s = np.cos(angle), np.sin(angle)
+    for i in prange(nx):
+        for j in range(ny):
+            x, y = i - pivot[0], j - pivot[1]
+            u = min(max(pivot[0] + c * x + s * y, 0.0), nx - 1.001)
+            v = min(max(pivot[1] - s * x + c * y, 0.0), ny - 1.001)
+            a, b = int(u), int(v)
+            fu, fv = np.float32(u - a), np.float32(v - b)
+            for k in range(nz):
+                low = field[a, b, k] * (1 - fu) + field[a + 1, b, k] * fu
+                high = field[a, b + 1, k] * (1 - fu) + field[a + 1, b + 1, k] * fu
+                turned[i, j, k] = low * (1 - fv) + high * fv
