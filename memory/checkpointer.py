@@ -10,7 +10,7 @@ import inspect
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -92,7 +92,10 @@ class Checkpointer(BaseCheckpointSaver[str]):
     """One of LangGraph's savers, whole: sync as it is, async in a thread, its database's errors translated."""
 
     def __init__(
-        self, saver: BaseCheckpointSaver[str], translated: Callable[[], Any], close: Callable[[], None]
+        self,
+        saver: BaseCheckpointSaver[str],
+        translated: Callable[[], AbstractContextManager[None]],
+        close: Callable[[], None],
     ) -> None:
         super().__init__(serde=saver.serde)
         self._saver = saver
@@ -218,11 +221,12 @@ def _open_postgres(store: Store) -> Checkpointer:
     try:
         import psycopg
         from langgraph.checkpoint.postgres import PostgresSaver
-        from psycopg.rows import dict_row
+        from psycopg.rows import DictRow, dict_row
         from psycopg_pool import ConnectionPool, PoolTimeout
     except ImportError as error:
         raise MissingDependency(
-            f"Memory `{store.url}` needs `langgraph-checkpoint-postgres`. Install it: `pip install 'loopwright[postgres]'`."
+            f"Memory `{store.url}` needs `langgraph-checkpoint-postgres`. "
+            "Install it: `pip install 'loopwright[postgres]'`."
         ) from error
 
     @contextmanager
@@ -234,6 +238,7 @@ def _open_postgres(store: Store) -> Checkpointer:
 
     pool = ConnectionPool(
         store.address.set(drivername="postgresql").render_as_string(hide_password=False),
+        connection_class=psycopg.Connection[DictRow],
         min_size=1,
         max_size=4,
         timeout=store.busy_timeout_s,

@@ -1,4 +1,4 @@
-"""Events: append, find, read, verify. The chain's hashes are `loopwright.schema.events`; nothing here interprets one."""
+"""Events: append, find, read, verify. Hashes are those of `loopwright.schema.events`; no payload is interpreted."""
 
 import json
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ class Events:
     def verify(self, session_id: str) -> Verification:
         """Re-hash the whole chain as it lies in the database and name the first link that is not as it was written.
 
-        Found: a changed payload, step, kind, key or time; a row that was removed, exchanged or added; a tail that was cut.
+        Found: a changed payload, step, kind, key or time; a row removed, exchanged or added; a tail that was cut.
         """
         query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
         with self._store.read() as connection:

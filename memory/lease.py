@@ -15,7 +15,7 @@ from typing import Self
 from uuid import uuid4
 
 import psutil
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from loopwright.errors import MemoryUnavailable, SessionBusy
 from loopwright.memory.store import Store
@@ -66,7 +66,7 @@ class Lease:
             if self.is_lost:
                 return
 
-    def _mine(self) -> tuple[object, ...]:
+    def _mine(self) -> tuple[ColumnElement[bool], ...]:
         return LeaseTable.session_id == self.session_id, LeaseTable.token == self._token
 
     def __enter__(self) -> Self:

@@ -1,9 +1,8 @@
 """Retention: forget a whole session, give the space back, say what takes it. Parts of a session are never removed."""
 
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, delete, exists, func, select, text, update
 
 from loopwright.memory.lease import refuse_if_held
 from loopwright.memory.rows import SessionSize, SizeReport
@@ -72,7 +71,7 @@ class Retention:
     def size(self) -> SizeReport:
         """What takes how much space, the newest session first."""
         with self._store.read() as connection:
-            rows = connection.execute(_size_query().order_by(SessionTable.created_at.desc(), SessionTable.id))
+            rows = connection.execute(_size_query())
             sessions = tuple(SessionSize(**row._mapping) for row in rows)
             blobs = select(func.count(), func.coalesce(func.sum(BlobTable.n_bytes), 0)).select_from(BlobTable)
             n_blobs, blob_bytes = connection.execute(blobs).one()
@@ -81,13 +80,13 @@ class Retention:
 
     def _bytes_on_disk(self, connection: Connection) -> int:
         if not self._store.is_sqlite:
-            return connection.scalars(select(func.pg_database_size(func.current_database()))).one()
+            return connection.scalars(select(func.pg_database_size(func.current_database(), type_=BigInteger))).one()
         path = self._store.path
         files = (path, path.with_name(f"{path.name}-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
 
-def _size_query(*where: Any) -> Select[Any]:
+def _size_query(*where: ColumnElement[bool]) -> Executable:
     session = SessionTable
     events = select(func.coalesce(func.sum(func.length(EventTable.payload)), 0)).where(
         EventTable.session_id == session.id
@@ -99,7 +98,7 @@ def _size_query(*where: Any) -> Select[Any]:
         .where(BlobRefTable.session_id == session.id)
     )
     n_blobs, blob_bytes = (refs.with_only_columns(column).scalar_subquery() for column in refs.selected_columns)
-    return select(
+    query = select(
         session.id.label("session_id"),
         session.loop,
         session.status,
@@ -108,4 +107,5 @@ def _size_query(*where: Any) -> Select[Any]:
         events.scalar_subquery().label("event_bytes"),
         n_blobs.label("n_blobs"),
         blob_bytes.label("blob_bytes"),
-    ).where(*where)
+    )
+    return query.where(*where).order_by(session.created_at.desc(), session.id)

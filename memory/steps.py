@@ -1,4 +1,4 @@
-"""Recall: what a loop reads of its past. Every read follows an index or a link, so it is as quick at 1e6 steps as at 10.
+"""Recall: what a loop reads of its past. Every read follows an index or a link: as quick at 1e6 steps as at 10.
 
 The rows are a projection of the event log made for reading; the log is the truth.
 """
@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, insert, literal, select, update
+from sqlalchemy import Connection, Executable, Row, and_, insert, literal, select, update
 
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.memory.inbox import Inbox
@@ -107,13 +107,14 @@ class Steps:
             return [TimelineRow(**row._mapping) for row in rows]
 
 
-def _timeline_query(session_id: str, after: int, limit: int) -> Select[Any]:
+def _timeline_query(session_id: str, after: int, limit: int) -> Executable:
     event = EventTable
     same_moment = and_(
         StepTable.session_id == event.session_id, StepTable.step == event.step, StepTable.branch == event.branch
     )
-    columns = select(event.seq, event.branch, event.step, event.kind, StepTable.label, event.created_at)
-    query = columns.outerjoin(StepTable, same_moment).where(event.session_id == session_id, event.seq > after)
+    columns: tuple[Any, ...] = (event.seq, event.branch, event.step, event.kind, StepTable.label, event.created_at)
+    query = select(*columns).select_from(event).outerjoin(StepTable, same_moment)
+    query = query.where(event.session_id == session_id, event.seq > after)
     return query.order_by(event.seq).limit(limit)
 
 
@@ -155,7 +156,7 @@ def _refuse_if_passed(connection: Connection, session_id: str, branch: int, step
         )
 
 
-def _walk_query(start: int, limit: int, link: Any) -> Select[Any]:
+def _walk_query(start: int, limit: int, link: Any) -> Executable:
     """Rows from `start` back along the column `link`, newest first, at most `limit`."""
     first = select(_TABLE.c.id, link.label("next_id"), literal(1).label("position")).where(_TABLE.c.id == start)
     walk = first.cte("walk", recursive=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, DateTime, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, ProgrammingError
 from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -99,7 +99,8 @@ class Store:
         """The one clock of all processes that share this database: the server's, or this machine's."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        return connection.scalars(select(func.clock_timestamp())).one().astimezone(UTC)
+        clock = select(func.clock_timestamp(type_=DateTime(timezone=True)))
+        return connection.scalars(clock).one().astimezone(UTC)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -218,8 +218,9 @@ class StepTable(Base):
     """What recall reads: one row per perception-action round, linked to the round before it.
 
     `prev_id` is the round before this one on the same line of history (a rewound step links to the round that it was
-    rewound to), `depth` counts the line up to here. Equal labels in a row form a run: it began at
-    `run_first_step`, `run_length` counts it up to here, `run_prev_id` is the last round of the run before. So recall walks links and never scans.
+    rewound to), `depth` counts the line up to here. Equal labels in a row form a run: it began at `run_first_step`,
+    `run_length` counts it up to here, `run_prev_id` is the last round of the run before. So recall walks links and
+    never scans.
     """
 
     __tablename__ = "steps"
