@@ -41,13 +41,14 @@ class ToolReply(Frozen):
     output: dict[str, Any] | None = None
 
 
-def answer(name: str, arguments: Mapping[str, Any], work: Callable[[], BaseModel]) -> ToolReply:
+def answer(name: str, arguments: object, work: Callable[[], BaseModel]) -> ToolReply:
     """Do `work`, a call of the tool `name`, and say how it ended.
 
     Raises:
         Exception: whatever is not for the model to see (table above), with a note naming the tool and its arguments.
     """
-    called = f"{name}({', '.join(f'{k}={_short(v)}' for k, v in arguments.items())})"
+    named = arguments if isinstance(arguments, Mapping) else {"arguments": arguments}
+    called = f"{name}({', '.join(f'{k}={_short(v)}' for k, v in named.items())})"
     try:
         output = work().model_dump(mode="json")
     except (ToolRetry, BadInput) as error:

@@ -74,7 +74,7 @@ class CArmStatus(CArmPlace):
 
 @tool(effect="read", timeout_s=10)
 def c_arm_status(args: NoArguments, context: ToolContext) -> CArmStatus:
-    """Say where the C-arm stands (mm, degrees), how many exposures were taken and are left, and what bounds its pose."""
+    """Say where the C-arm stands (mm, degrees), how many exposures were taken and are left, and what bounds it."""
     c_arm = _c_arm(context)
     limits, exposures = c_arm.limits, c_arm.exposures
     low, high = limits.low_world, limits.high_world
