@@ -8,7 +8,7 @@ are written without local variables, which may hold a patient's data.
 import logging
 import sys
 from contextlib import AbstractContextManager
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import Processor
@@ -23,16 +23,16 @@ _SHARED: list[Processor] = [
 ]
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+class _StderrHandler(logging.Handler):
     """Writes to whatever `sys.stderr` is at the time, so that a redirected stream is respected."""
 
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        """The base class assigns the stream it was made with; there is nothing to keep."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line; a stream that is gone is the standard library's to report."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            self.handleError(record)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
