@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -21,7 +21,7 @@ from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
 from loopwright.settings import settings
 
-_EPILOG = "Exit codes:\n\n" + "\n\n".join(f"{code:>4}  {escape(what)}" for code, what in EXIT_CODES.items())
+_EPILOG = "\n".join(["Exit codes:", *(f"{code:>4}  {escape(what)}" for code, what in EXIT_CODES.items())])
 
 app = typer.Typer(
     name="loopwright",
@@ -58,11 +58,11 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. The console script passes it to `sys.exit`."""
+    """Run one command and return its exit code (130 after Ctrl-C). The console script passes it to `sys.exit`."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="loopwright", standalone_mode=False)
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         return report(error, as_json="--json" in arguments, crash_dir=_crash_dir())
     return code if isinstance(code, int) else 0
 
@@ -72,3 +72,18 @@ def _crash_dir() -> Path:
         return settings().data_dir / "crashes"
     except LoopwrightError:  # the settings themselves may be what is wrong
         return Path(tempfile.gettempdir())
+
+
+def commands() -> list[tuple[tuple[str, ...], Any]]:
+    """Every command with its words, depth first, groups included: for the docs and the tests."""
+    found: list[tuple[tuple[str, ...], Any]] = []
+
+    def walk(command: Any, path: tuple[str, ...]) -> None:
+        found.append((path, command))
+        if hasattr(command, "list_commands"):
+            context = typer.Context(command)
+            for name in command.list_commands(context):
+                walk(command.get_command(context, name), (*path, name))
+
+    walk(typer.main.get_command(app), ())
+    return found

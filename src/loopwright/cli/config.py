@@ -1,11 +1,12 @@
 """`loopwright config`: every setting, its value, and where the value came from."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, stdout, table
 from loopwright.settings import config_file, origins
 
 app = typer.Typer(help="Show the settings and where they come from.", no_args_is_help=True)
@@ -16,16 +17,15 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one line a setting.")] = False,
 ) -> None:
     """Print every setting, its value and where it came from: default, the TOML file, or a variable."""
-    rows = origins()
-    if as_json:
-        for row in rows:
-            json_line({"name": row.name, "value": row.value, "origin": row.origin})
-        return
-    table = Table("setting", "value", "from", box=None, pad_edge=False)
-    for row in rows:
+    rows = table("setting", "value", "from")
+    for row in origins():
+        value = _without_password(row.value)
+        if as_json:
+            json_line({"name": row.name, "value": value, "origin": row.origin})
         style = None if row.origin == "default" else "bold"
-        table.add_row(row.name, str(row.value), row.origin, style=style)
-    stdout().print(table)
+        rows.add_row(row.name, escape('""' if value == "" else str(value)), escape(row.origin), style=style)
+    if not as_json:
+        stdout().print(rows)
 
 
 @app.command()
@@ -34,4 +34,9 @@ def path() -> None:
     found = config_file()
     if found is None:
         raise typer.Exit(1)
-    typer.echo(found.resolve())
+    typer.echo(found.absolute())
+
+
+def _without_password(value: Any) -> Any:
+    """A URL's password is not for the screen, nor for a bug report."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", value) if isinstance(value, str) else value

@@ -6,6 +6,7 @@
 import errno
 import json
 import os
+import sys
 import tempfile
 import time
 import traceback
@@ -16,6 +17,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column, Table
 from typer.exceptions import TyperException
 
 from loopwright.errors import DeveloperError, Halted, LoopwrightError, OperatorError
@@ -45,8 +47,13 @@ class Failure:
 
 
 def stdout() -> Console:
-    """The console for results."""
-    return Console(highlight=False, soft_wrap=True)
+    """The console for results. A file or a pipe has no width: nothing is cut to fit it."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
+
+
+def table(*headers: str) -> Table:
+    """A plain table whose cells fold where the terminal is narrow, and are never cut."""
+    return Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
 
 
 def stderr() -> Console:
@@ -68,8 +75,8 @@ def failure_of(error: BaseException, crash_dir: Path) -> Failure:
             return Failure(kind=kind, message=message, exit_code=error.exit_code, traceback_file=trace)
         case LoopwrightError():
             return Failure(kind=kind, message=message, exit_code=error.exit_code)
-        case KeyboardInterrupt() | typer.Abort():
-            return Failure(kind="Interrupted", message="Interrupted.", exit_code=130)
+        case typer.Abort():
+            return Failure(kind="Aborted", message="as asked.", exit_code=1)
         case TyperException():
             return Failure(kind="UsageError", message=error.format_message() or "Name a command.", exit_code=2)
         case OSError() if error.errno in _OPERATOR_ERRNOS:
@@ -89,7 +96,7 @@ def report(error: BaseException, *, as_json: bool, crash_dir: Path) -> int:
         shown = {"type": failure.kind, "message": failure.message, "exit_code": failure.exit_code}
         json_line({"error": shown | ({"traceback_file": str(trace)} if trace else {})})
         return failure.exit_code
-    colour = "yellow" if isinstance(error, Halted | KeyboardInterrupt) else "bold red"
+    colour = "yellow" if isinstance(error, Halted | typer.Abort) else "bold red"
     console = stderr()
     console.print(f"[{colour}]{failure.kind}[/{colour}]: {escape(failure.message)}")
     if trace:
