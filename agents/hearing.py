@@ -38,10 +38,12 @@ class Heard(Frozen):
 class Ear:
     """Reads a session's inbox through the loop's own `parse`, and records what was heard."""
 
-    def __init__(self, memory: Memory, journal: Journal, parse: Parse) -> None:
+    def __init__(self, memory: Memory, journal: Journal, parse: Parse, *, waits: bool) -> None:
+        """`waits`: whether a message that is not understood holds the loop until it is made clear."""
         self._inbox = memory.inbox
         self._journal = journal
         self._parse = parse
+        self._waits = waits
 
     def converse(
         self, at: Moment, node: str, visit: int, pending: Callable[[Sequence[Heard]], Question | None]
@@ -59,7 +61,11 @@ class Ear:
         while True:
             label = f"{node}.{visit}.{turn}"
             heard += self._hear(at, label)
-            question = _clarification(heard) or pending(heard)
+            unclear = _clarification(heard)
+            if unclear is not None and not self._waits:
+                self._journal.derived(at, "asked", unclear.model_dump(mode="json"), name=f"{label}.back")
+                unclear = None
+            question = unclear or pending(heard)
             if question is None:
                 return heard
             self._journal.derived(at, "asked", question.model_dump(mode="json"), name=label)
@@ -69,9 +75,7 @@ class Ear:
     def _hear(self, at: Moment, label: str) -> list[Heard]:
         heard = [Heard.model_validate(p) for p in self._journal.starting_with(at, "heard", f"{label}/")]
         for words in heard:
-            self._journal.outside(
-                at, "heard", lambda w=words: w.model_dump(mode="json"), name=f"{label}/{words.message_id}"
-            )
+            self._record(at, label, words)
         if self._journal.known(at, "asked", label) is None:
             heard += self._take_unread(at, label, {h.message_id for h in heard})
         return heard
@@ -84,12 +88,13 @@ class Ear:
             words = self._parse(message.text).model_dump(mode="json")
             if message.id not in known:
                 heard = Heard(message_id=message.id, author=message.author, text=message.text, words=words)
-                self._journal.outside(
-                    at, "heard", lambda h=heard: h.model_dump(mode="json"), name=f"{label}/{message.id}"
-                )
+                self._record(at, label, heard)
                 taken.append(heard)
             self._inbox.mark_read(message.id, words, at.step)
         return taken
+
+    def _record(self, at: Moment, label: str, heard: Heard) -> None:
+        self._journal.outside(at, "heard", lambda: heard.model_dump(mode="json"), name=f"{label}/{heard.message_id}")
 
 
 def _clarification(heard: Sequence[Heard]) -> Question | None:

@@ -84,7 +84,7 @@ class AtlasNavigator:
         distance_mm = float(np.hypot(*estimate.offset_mm))
         arrived = estimate.source != "atlas" and distance_mm <= situation.arrival_radius_mm
         share = 0.5 ** len(situation.refusals)
-        step = np.zeros(2) if arrived else _within_step(estimate.offset_mm * share, situation.max_step_mm)
+        step = np.zeros(2) if arrived else share * _within_step(estimate.offset_mm, situation.max_step_mm)
         return Decision(
             target=situation.target,
             arrived=arrived,
@@ -103,7 +103,8 @@ def to_patient_mm(offset_uv_mm: Sequence[float], pose: Pose) -> Vector:
     """
     axes = view_axes(pose)
     seen = np.array([[-axes.u[0], -axes.u[2]], [-axes.v[0], -axes.v[2]]])
-    return np.linalg.lstsq(seen, np.asarray(offset_uv_mm, dtype=np.float64), rcond=None)[0]
+    solution: Vector = np.linalg.lstsq(seen, np.asarray(offset_uv_mm, dtype=np.float64), rcond=None)[0]
+    return solution
 
 
 def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:

@@ -20,7 +20,7 @@ def run_again(runtime: Runtime, journal: ReplayJournal, thread_id: str) -> None:
         given = None
     while True:
         try:
-            runtime.graph.invoke(given, config, durability="sync")  # type: ignore[call-overload]
+            runtime.graph.invoke(given, config, durability="sync")
             ended = not runtime.graph.get_state(config).next
             given = Command(resume=True)
         except RecordEnded:

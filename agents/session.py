@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from loopwright.agents.journal import Journal, Moment, RecordEnded
 from loopwright.errors import BadInput, Halted, LoopwrightError, Stopped
 from loopwright.memory import Memory
-from loopwright.schema import CancelToken, Event, World
+from loopwright.schema import CancelToken, Event, Stop, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.feedback import is_stop
 
@@ -146,7 +146,7 @@ class Session:
                 "start a new one."
             )
         if row.status != "created":
-            self._memory.inbox.clear_stop(self.id)
+            self._acknowledge_stops()
             self._runtime.journal.process(self._moment(), "resumed", {"from": row.status})
         self._memory.sessions.set_status(self.id, "running")
 
@@ -178,7 +178,7 @@ class Session:
     def _halt(self, halt: Halted) -> None:
         if isinstance(halt, RecordEnded):
             raise halt
-        kind = "stopped" if isinstance(halt, Stopped) else "paused"
+        kind: Literal["stopped", "paused"] = "stopped" if isinstance(halt, Stopped) else "paused"
         # What was sent before the STOP is settled and reported; what was only intended is refused.
         self._runtime.actuator.settle_all(stopped=isinstance(halt, Stopped))
         done = [e for e in self._memory.ledger.of(self.id) if e.outcome is not None and e.outcome.status == "done"]
@@ -186,6 +186,13 @@ class Session:
         payload = {"reason": str(halt), "acts_sent": len(done), "last_act_sent": last}
         self._runtime.journal.process(self._moment(), kind, payload)
         self._memory.sessions.set_status(self.id, kind)
+
+    def _acknowledge_stops(self) -> None:
+        """A human resumes: what was stopped may go on, and the STOP is no longer news."""
+        self._memory.inbox.clear_stop(self.id)
+        for message in self._memory.inbox.unread(self.id):
+            if message.is_stop:
+                self._memory.inbox.mark_read(message.id, Stop().model_dump(mode="json"), self._moment().step)
 
     def _rewind(self, step: int, branch: int) -> None:
         snapshot = self.observed_at(step)

@@ -133,12 +133,13 @@ class CArmNodes:
     def review(self, state: CArmState) -> Command[Literal["decide", "finish"]]:
         """Hear the clinician; where the conformal set is too large, ask, proceed or stop as the run says."""
         seen = Localisation.model_validate(state["localisation"])
-        uncertain = not 1 <= len(seen.nearest_set) <= self._d.max_set_size
+        candidates = seen.ranking if seen.nearest_set is None else seen.nearest_set  # uncalibrated: anything may be
+        uncertain = not 1 <= len(candidates) <= self._d.max_set_size
         must_ask = uncertain and self._d.on_uncertain == "ask"
         question = Question(
             about="uncertain",
-            text=f"I cannot tell which landmark is nearest: {_either_or(seen.nearest_set)}. Which is it?",
-            options=(*(f"that is the {n}" for n in seen.nearest_set), "approve", "go 20 mm cranial"),
+            text=f"I cannot tell which landmark is nearest: {_either_or(candidates)}. Which is it?",
+            options=(*(f"that is the {n}" for n in candidates), "approve", "go 20 mm cranial"),
         )
         heard = self._d.ear.converse(
             moment(state), "review", state["visit"], lambda h: question if must_ask and not _settles(h) else None
@@ -147,11 +148,11 @@ class CArmNodes:
         self._d.journal.derived(
             moment(state),
             "reviewed",
-            {"uncertain": uncertain, "nearest_set": list(seen.nearest_set), "heard": [h.words for h in heard]},
+            {"uncertain": uncertain, "nearest_set": list(candidates), "heard": [h.words for h in heard]},
             name=str(state["visit"]),
         )
         if uncertain and self._d.on_uncertain == "stop" and not _settles(heard):
-            return _end(update, "failed", f"the localiser is not sure enough: {_either_or(seen.nearest_set)}")
+            return _end(update, "failed", f"the localiser is not sure enough: {_either_or(candidates)}")
         return Command(goto="decide", update=update)
 
     def decide(self, state: CArmState) -> Command[Literal["decide", "guard", "finish"]]:
@@ -233,7 +234,7 @@ class CArmNodes:
         seen = state["observation"]
         return Track.model_validate(state["track"]).at(Pose.model_validate(seen["pose"]), seen["exposures"], claimed)
 
-    def _refused(self, state: CArmState, reason: str) -> Command[Literal["decide", "finish"]]:
+    def _refused(self, state: CArmState, reason: str) -> Command[Any]:
         refusals = [*state["refusals"], reason]
         update = CArmState(refusals=refusals, directive=None)
         if len(refusals) <= MAX_REFUSALS:
@@ -251,7 +252,7 @@ class CArmNodes:
         update = heed(state, Localisation.model_validate(state["localisation"]), heard)
         return Command(goto="decide", update={**update, "refusals": []})
 
-    def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Literal["decide", "move", "finish"]]:
+    def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Any]:
         motion = decision.motion
         question = Question(
             about="approval",
@@ -298,7 +299,7 @@ def _settles(heard: Sequence[Heard]) -> bool:
     return any(h.words["kind"] not in ("note", "unclear") for h in heard)
 
 
-def _end(update: CArmState, status: Literal["succeeded", "failed"], reason: str) -> Command[Literal["finish"]]:
+def _end(update: CArmState, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:
     return Command(goto="finish", update={**update, "status": status, "reason": reason})
 
 

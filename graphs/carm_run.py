@@ -209,19 +209,23 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
 
     def record(state: CArmState) -> None:
         seen = Localisation.model_validate(state["localisation"])
-        nearest, decision = seen.ranking[0], state["decision"]
+        nearest, goal = seen.ranking[0], (state["goals"] or state["reached"][-1:])[0]
         memory.steps.record(
             opening.session_id,
             state["branch"],
             state["step"],
             label=nearest,
-            signature=f"{nearest} -> {decision['target']}",
-            detail={"pose": state["observation"]["pose"], "image": state["observation"]["image"], "decision": decision},
+            signature=f"{nearest} -> {goal}",
+            detail={
+                "pose": state["observation"]["pose"],
+                "image": state["observation"]["image"],
+                "decision": state.get("decision"),
+            },
         )
 
     deps = CArmDeps(
         journal=journal,
-        ear=Ear(memory, journal, parse_feedback),
+        ear=Ear(memory, journal, parse_feedback, waits=patient.run.on_uncertain == "ask"),
         camera=_Camera(patient, actuator, memory, opening.session_id),
         actuator=actuator,
         localiser=patient,

@@ -1,8 +1,256 @@
-"""`loopwright doctor`: what works on this machine, and the command that adds what does not."""
+"""`loopwright doctor`: what works on this machine, and the command that adds what does not.
+
+A check answers one question and changes nothing. Those marked `needed` make up the default path: the C-arm loop on the
+CPU with its records in the configured database.
+"""
+
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
+
+from loopwright.cli.output import json_line, stderr, stdout, table
+from loopwright.errors import LoopwrightError, MissingDependency, UnknownName
+from loopwright.settings import settings
+
+GIB = 2**30
+_NEEDED_DISK_GIB = 1.0
+_NEEDED_MEMORY_GIB = 3.0  # the chest CT at full resolution, torch and the loop peak below this
+_MARKS = {"ok": "[green]ok[/green]", "absent": "[dim]absent[/dim]", "broken": "[red]broken[/red]"}
 
 
-def doctor() -> None:
-    """Report what works here."""
-    typer.echo("ok")
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What one check found. `absent` is optional and not there; `broken` should work and does not."""
+
+    name: str
+    status: Literal["ok", "absent", "broken"]
+    found: str
+    repair: str = ""
+    needed: bool = False
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the last one sums up.")] = False,
+    setup: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make the environment of an external renderer: `deepdrr`.")
+    ] = None,
+) -> int:
+    """Report what works here and what would add the rest. Exit code 0 when the default path works, else 3."""
+    if setup is not None:
+        return _set_up(setup)
+    checks = [check for look in CHECKS for check in look()]
+    works = all(check.status == "ok" for check in checks if check.needed)
+    if as_json:
+        for check in checks:
+            json_line(asdict(check))
+        json_line({"default_path_works": works})
+    else:
+        _print(checks, works)
+    return 0 if works else MissingDependency.exit_code
+
+
+def _print(checks: list[Check], works: bool) -> None:
+    rows = table("", "what", "found")
+    for check in checks:
+        name = f"[bold]{check.name}[/bold]" if check.needed else check.name
+        repair = f"\n[cyan]{escape(check.repair)}[/cyan]" if check.repair and check.status != "ok" else ""
+        rows.add_row(_MARKS[check.status], name, escape(check.found) + repair)
+    stdout().print(rows)
+    stdout().print("The default path works." if works else "[red]The default path does not work here yet.[/red]")
+
+
+def _python() -> Iterator[Check]:
+    fits = sys.version_info >= (3, 11)
+    found = f"{platform.python_version()} ({sys.executable})"
+    yield Check(name="python", status="ok" if fits else "broken", found=found, repair="install 3.11+", needed=True)
+
+
+def _machine() -> Iterator[Check]:
+    import psutil
+
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1
+    yield Check(name="cores", status="ok", found=f"{cores}, {platform.machine()}, {platform.system()}")
+    memory = psutil.virtual_memory()
+    enough = memory.total / GIB >= _NEEDED_MEMORY_GIB
+    yield Check(
+        name="memory",
+        status="ok" if enough else "broken",
+        found=f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free",
+        repair=f"the chest CT wants {_NEEDED_MEMORY_GIB:.0f} GiB; a phantom takes less: --volume phantom:1",
+    )
+
+
+def _disk() -> Iterator[Check]:
+    for name, folder in (("data folder", settings().data_dir), ("cache folder", settings().cache_dir)):
+        variable = f"LOOPWRIGHT_{name.split()[0].upper()}_DIR"
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            repair = f"make it writable, or choose another with {variable}"
+            yield Check(name=name, status="broken", found=f"{folder} cannot be written", repair=repair, needed=True)
+            continue
+        free_gib = shutil.disk_usage(there).free / GIB
+        yield Check(
+            name=name,
+            status="ok" if free_gib >= _NEEDED_DISK_GIB else "broken",
+            found=f"{folder}, {free_gib:.1f} GiB free",
+            repair=f"free {_NEEDED_DISK_GIB:.0f} GiB, or choose another folder with {variable}",
+            needed=True,
+        )
+
+
+def _torch_and_gpu() -> Iterator[Check]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: its shared libraries do not load
+        yield Check(name="torch", status="broken", found=str(error), repair=_pip('"torch>=2.6,<2.14"'), needed=True)
+        yield _gpu_without_torch()
+        return
+    yield Check(name="torch", status="ok", found=f"{torch.__version__}, {torch.get_num_threads()} threads", needed=True)
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        size = f"{device.total_memory / GIB:.0f} GiB, CUDA {torch.version.cuda}"
+        yield Check(name="gpu", status="ok", found=f"{torch.cuda.device_count()} x {device.name}, {size}")
+    else:
+        yield _gpu_without_torch()
+
+
+def _gpu_without_torch() -> Check:
+    """What the driver says where torch sees no CUDA device."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return Check(name="gpu", status="absent", found="no NVIDIA driver; nothing in the default path needs one")
+    repair = _pip("--force-reinstall --index-url https://download.pytorch.org/whl/cu126 'torch>=2.6,<2.14'")
+    return Check(name="gpu", status="absent", found=f"{said}, but this torch is built without CUDA", repair=repair)
+
+
+def _renderers() -> Iterator[Check]:
+    from loopwright.tools.carm.render import available
+
+    for name, reason in available().items():
+        chosen = name == settings().carm.renderer
+        missing: Literal["absent", "broken"] = "broken" if chosen else "absent"
+        yield Check(
+            name=f"renderer {name}",
+            status="ok" if reason is None else missing,
+            found=reason or ("works" + (", chosen" if chosen else "")),
+            needed=chosen,
+        )
+
+
+def _databases() -> Iterator[Check]:
+    settled = settings().memory_url
+    found = f"SQLite {sqlite3.sqlite_version}, write-ahead log"
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=_existing(settings().data_dir)) as folder,
+            closing(sqlite3.connect(Path(folder) / "probe.sqlite")) as connection,
+        ):
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            connection.execute("CREATE TABLE probe (x)")
+        works = mode == "wal"
+    except (OSError, sqlite3.Error) as error:
+        works, found = False, str(error)
+    repair = "put the data folder on a local disk (LOOPWRIGHT_DATA_DIR); network file systems cannot share a WAL file"
+    is_sqlite = settled.startswith("sqlite")
+    yield Check(name="sqlite", status="ok" if works else "broken", found=found, repair=repair, needed=is_sqlite)
+    yield _postgres(needed=not is_sqlite)
+
+
+def _postgres(*, needed: bool) -> Check:
+    """The driver; and, where the memory is configured to live in PostgreSQL, whether the server answers."""
+    try:
+        found = f"driver psycopg {version('psycopg')}"
+        version("langgraph-checkpoint-postgres")
+    except PackageNotFoundError as error:
+        status: Literal["absent", "broken"] = "broken" if needed else "absent"
+        repair = _pip("'loopwright[postgres]'")
+        return Check(name="postgresql", status=status, found=f"no `{error.name}`", repair=repair, needed=needed)
+    if not needed:
+        return Check(name="postgresql", status="ok", found=f"{found}; not configured (LOOPWRIGHT_MEMORY__URL)")
+    import psycopg
+
+    url = settings().memory_url
+    try:
+        with psycopg.connect(url.replace("+psycopg", ""), connect_timeout=5) as connection:
+            found = f"{found}, server {connection.info.server_version // 10000}"
+    except psycopg.Error as error:
+        repair = "start the server, or correct `memory.url`"
+        return Check(name="postgresql", status="broken", found=str(error), repair=repair, needed=True)
+    return Check(name="postgresql", status="ok", found=found, needed=True)
+
+
+def _memory() -> Iterator[Check]:
+    """The configured memory, where it exists: opened as a session would open it."""
+    from loopwright.memory import open_memory
+
+    url = settings().memory_url
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():
+        yield Check(name="memory", status="ok", found=f"{file} is made by the first session", needed=True)
+        return
+    try:
+        with open_memory(url) as memory:
+            found = f"{len(memory.sessions.list())} sessions"
+    except LoopwrightError as error:
+        yield Check(name="sessions", status="broken", found=str(error), needed=True)
+    else:
+        yield Check(name="sessions", status="ok", found=found, needed=True)
+
+
+def _models_and_data() -> Iterator[Check]:
+    from loopwright.tools.carm.chest import damaged_members
+
+    folder = settings().cache_dir / "chest"
+    lacking = damaged_members(folder)
+    yield Check(
+        name="chest CT",
+        status="absent" if lacking else "ok",
+        found=f"{folder} lacks {', '.join(lacking)}" if lacking else str(folder),
+        repair="loopwright data fetch chest",
+    )
+
+
+def _set_up(name: str) -> int:
+    if name != "deepdrr":
+        raise UnknownName("environment to set up", name, ["deepdrr"])
+    from loopwright.tools.carm.render.deepdrr import set_up
+
+    python = set_up(settings().data_dir / "environments" / "deepdrr", lambda line: stderr().print(line, markup=False))
+    stdout().print("DeepDRR works. Choose it with these variables, or the same settings in the TOML file:")
+    stdout().print(f"LOOPWRIGHT_CARM__DEEPDRR_PYTHON={python}\nLOOPWRIGHT_CARM__RENDERER=deepdrr", markup=False)
+    return 0
+
+
+def _pip(what: str) -> str:
+    return f"{sys.executable} -m pip install {what}"
+
+
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+
+
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _python,
+    _machine,
+    _disk,
+    _torch_and_gpu,
+    _renderers,
+    _databases,
+    _memory,
+    _models_and_data,
+)

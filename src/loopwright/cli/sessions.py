@@ -128,7 +128,7 @@ def verify(session: SessionId, as_json: Json = False) -> int:
     with opened_memory() as memory:
         found = memory.events.verify(session)
     if as_json:
-        json_line(found._asdict())
+        json_line(found.model_dump(mode="json"))
     elif found.ok:
         stdout().print(f"[green]Whole[/green]: {found.n} events, every link holds.")
     else:
