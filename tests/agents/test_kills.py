@@ -1,0 +1,90 @@
+"""SIGKILL at any moment: a resumed session ends like one that was never killed, and nothing was done twice (rule 3)."""
+
+import json
+import multiprocessing
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+
+from loopwright.graphs.carm_run import CArmRun
+from loopwright.graphs.sessions import replay_session, resume_session, start_session
+from loopwright.memory import Memory, open_memory
+from loopwright.schema import Event
+from loopwright.tools.carm.phantom import make_phantom
+
+sys.path.insert(0, str(Path(__file__).parent))
+from lives import live
+
+KILLS = 50
+LONGEST_LIFE_S = 1.2
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> CArmRun:
+    """A walk over a phantom on disk, long enough to be killed often."""
+    folder = tmp_path_factory.mktemp("patient")
+    case = make_phantom(7, truncated=False, voxel_mm=4.0)
+    nib.save(nib.Nifti1Image(case.volume.hounsfield, case.volume.affine_world), folder / "patient.nii.gz")
+    (folder / "patient.json").write_text(json.dumps({n: [float(v) for v in p] for n, p in case.landmarks.items()}))
+    return CArmRun(
+        volume=str(folder / "patient.nii.gz"),
+        landmarks=folder / "patient.json",
+        start="Left humeral head",
+        target=("T12", "T1", "Carina"),
+    )
+
+
+def loop_events(events: list[Event]) -> list[tuple[str | None, str]]:
+    """The events of the loop, without those of the process (resumed), by key and reproducible hash."""
+    return [(e.key, e.payload_hash) for e in events if e.key is not None]
+
+
+def check_whole(memory: Memory, session_id: str, devices: Path, reference: list[tuple[str | None, str]]) -> None:
+    """The chain holds, the loop's events are those of an unkilled run, every act was done once and is known."""
+    assert memory.events.verify(session_id).ok
+    events = memory.events.read(session_id)
+    assert loop_events(events) == reference
+    entries = memory.ledger.of(session_id)
+    assert all(e.outcome is not None and e.outcome.status == "done" for e in entries)
+    session = resume_session(memory, session_id, devices)
+    observed = [e.payload for e in events if e.kind == "observed"]
+    assert session.world.snapshot()["pose"] == observed[-1]["pose"]
+    # The device counts exposures itself, whatever the ledger says: no act was applied twice.
+    assert observed[-1]["exposures"] == len(observed)
+    assert sum(e.act.tool == "move_c_arm" for e in entries) == sum(e.kind == "moved" for e in events)
+    assert replay_session(memory, session_id).difference is None
+
+
+@pytest.mark.timeout(600)
+def test_fifty_random_kills_lose_nothing_and_double_nothing(
+    run: CArmRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
+    server: Any = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["lives", "loopwright.graphs.carm_run"])
+    rng = random.Random(20261121)
+    with open_memory(url) as memory:
+        first = start_session(memory, "carm", run, devices)
+        first.run()
+        reference = loop_events(memory.events.read(first.id))
+        kills, sessions = 0, 0
+        while kills < KILLS:
+            session_id = start_session(memory, "carm", run, devices).id
+            sessions += 1
+            while memory.sessions.get(session_id).status not in ("succeeded", "failed"):
+                begun = server.Event()
+                child = server.Process(target=live, args=(url, devices, session_id, begun))
+                child.start()
+                assert begun.wait(60)
+                child.join(rng.uniform(0, LONGEST_LIFE_S) if kills < KILLS else None)
+                kills += child.is_alive()
+                child.kill()
+                child.join()
+                assert child.exitcode in (0, -9)
+            check_whole(memory, session_id, devices, reference)
+    assert kills == KILLS
+    assert sessions > 1
