@@ -9,6 +9,7 @@ from loopwright.tools.carm.phantom.body import Trunk
 from loopwright.tools.carm.phantom.paint import Canvas, inside_mm
 
 Array = NDArray[np.float64]
+VISCERAL_FAT_HU = -70.0
 
 
 def paint_abdomen(
@@ -18,10 +19,10 @@ def paint_abdomen(
     s = anatomy.scale
     z = canvas.axis_mm(2)
     gut = trunk.muscle(z).copy()
-    gut[:, 2:5] -= [14.0, 16.0, 34.0]
-    below = z < 1.12 * trunk.t12_z
-    gut[~below, 2] = 0.0
-    canvas.stack(gut, -80.0)
+    ramp = np.clip((trunk.level(z) - 0.95) / 0.3, 0, 1)[:, None]
+    gut[:, 2:5] = (gut[:, 2:5] - [14.0, 16.0, 34.0]) * (0.75 + 0.25 * ramp)
+    gut[ramp[:, 0] == 0, 2] = 0.0
+    canvas.stack(gut, VISCERAL_FAT_HU)
     right, left = domes[0], domes[1]
     liver_hu = float(rng.normal(58, 8) + contrast[3])
     depth = rng.uniform(95, 150) * s
@@ -65,10 +66,12 @@ def dome_z(dome: Array, x: float, y: float) -> float:
     a = dx / (dome[3] if outward else dome[4])
     b = dy / (dome[5] if dy > 0 else dome[6])
     q = a * a + b * b
-    q = min(q, 1.0)
-    side = 0.45 * q + 0.55 * (1.0 - np.sqrt(1.0 - q))
-    steep = 0.55 if dy > 0 and not outward else 1.0
-    return dome[2] - dome[7] * side * steep
+    over, q = max(0.0, q - 1.0), min(q, 1.0)
+    side = 0.45 * q + 0.55 * (1.0 - np.sqrt(1.0 - q)) + min(0.6, 0.8 * over)
+    inner = 0.65 - 0.1 * min(1.0, max(-1.0, dy / 40.0))
+    lateral = min(1.0, max(0.0, 0.5 + np.sign(dome[0]) * dx / 60.0))
+    steep = inner + (1.0 - inner) * lateral * lateral * (3.0 - 2.0 * lateral)
+    return float(dome[2] - dome[7] * side * steep)
 
 
 def _organ_under(
@@ -89,11 +92,11 @@ def _under(field, origin, h, sections, dome, side, hu, bottom, medial):  # type:
         rise = max(0.0, 70.0 - lateral) * 0.75
         for j in range(ny):
             y = origin[1] + j * h
-            top = dome_z(dome, x, y) - 3.0
+            top = dome_z(dome, x, y) - 1.0
             low = bottom + rise - 0.15 * (y - dome[1])
             for k in range(nz):
                 z = origin[2] + k * h
-                if z > top + h or z < low - h or field[i, j, k] < -500.0:
+                if z > top + h or z < low - h:
                     continue
                 depth = min(inside_mm(x, y, sections[k]), min(0.8 * (top - z), 0.8 * (z - low)))
                 coverage = 0.5 + depth / h

@@ -79,6 +79,15 @@ class Anatomy:
         """Linear size against the average person."""
         return 1.0 + 0.045 * self.stature
 
+    def hand_way(self, side: str) -> Array:
+        """(3,) unit vector from wrist to fingers: along the forearm, bent around the body where arms are crossed."""
+        wrist = self.landmarks[f"{side} wrist"]
+        forearm = wrist - self.landmarks[f"{side} elbow"]
+        way = forearm / max(float(np.linalg.norm(forearm)), 1.0)
+        if self.arms == "crossed":
+            way = way + np.array([0.0, -0.5, -0.9]) * min(1.0, abs(float(wrist[0])) / 130)
+        return np.asarray(way / max(float(np.linalg.norm(way)), 1e-6))
+
     def spine(self, z_mm: ArrayLike) -> Array:
         """(..., 3) mm: the centroid curve of the vertebrae at a height."""
         z = np.asarray(z_mm, dtype=np.float64)

@@ -53,7 +53,7 @@ class Trunk:
         level, section = self.level(z_mm), self.cage(z_mm).copy()
         bulk = self.anatomy.muscle
         neck = np.clip((0.02 - level) / 0.1, 0, 1)[..., None]
-        side = np.interp(level, [0.0, 0.1, 0.3, 0.6, 0.9, 1.3], [10, 28, 34, 20, 9, 8]) * bulk
+        side = np.interp(level, [0.0, 0.1, 0.3, 0.6, 0.9, 1.3], [10, 28, 32, 15, 8, 8]) * bulk
         front = np.interp(level, [0.0, 0.1, 0.3, 0.6, 0.9, 1.3], [14, 16, 20, 12, 9, 9]) * bulk
         back = np.interp(level, [0.0, 0.1, 0.3, 0.6, 1.0, 1.4], [34, 30, 28, 22, 22, 24]) * bulk
         belly = self.belly * np.clip((level - 0.75) / 0.4, 0, 1)

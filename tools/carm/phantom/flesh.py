@@ -16,7 +16,7 @@ def paint_envelope(canvas: Canvas, anatomy: Anatomy, trunk: Trunk) -> None:
     z = canvas.axis_mm(2)
     chin = anatomy.landmarks["Skull"][2] - 60
     for sections, hu, layer in ((trunk.skin(z), FAT_HU, 1.0), (trunk.muscle(z), MUSCLE_HU, 0.0)):
-        sections[z > chin + 20, 2] = 0.0
+        sections[z > chin - 12, 2] = 0.0
         canvas.stack(sections, hu)
         _head(canvas, anatomy, hu, 4.0 * layer)
         for side in SIDES:
@@ -57,6 +57,8 @@ def _shoulder_flesh(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, side: str, h
         hu,
         only_add=layer == 0,
     )
+    fold = [tip + np.array([x * 6, 8, -12]), tip + np.array([x * 8, 10, 40]), head + np.array([-x * 6, -4, -25])]
+    canvas.tube(fold, np.array([15, 25, 32]) * bulk + fat, hu, only_add=layer == 0)
     chain = trunk.on_cage(trunk.t12_z * 0.12, np.deg2rad(150), x, -6)
     canvas.tube([chain, top + np.array([0, 22, -12])], [20 * bulk + fat, 26 * bulk + fat], hu, only_add=layer == 0)
 
@@ -69,15 +71,15 @@ def _arm_flesh(canvas: Canvas, anatomy: Anatomy, side: str, hu: float, layer: fl
     canvas.tube(upper, np.array([38, 40, 38, 33]) * girth + fat, hu, only_add=layer == 0)
     lower = [elbow, elbow + 0.3 * (wrist - elbow), elbow + 0.75 * (wrist - elbow), wrist]
     canvas.tube(lower, np.array([34, 36, 26, 23]) * girth + thin, hu, only_add=layer == 0)
-    along = (wrist - elbow) / max(float(np.linalg.norm(wrist - elbow)), 1.0)
+    along = anatomy.hand_way(side)
     canvas.tube(
         [wrist, wrist + 70 * along, wrist + 130 * along], np.array([24, 28, 18]) * girth, hu, only_add=layer == 0
     )
 
 
 def _breasts(canvas: Canvas, anatomy: Anatomy, trunk: Trunk) -> None:
-    size = float(np.clip(46 + 7 * anatomy.build, 26, 75))
+    size = float(np.clip(40 + 10 * anatomy.build + 6 * anatomy.stature, 22, 70))
     for x in SIDES.values():
-        at = trunk.on_cage(trunk.t12_z * 0.62, np.deg2rad(132), x, -12)
+        at = trunk.on_cage(trunk.t12_z * 0.62, np.deg2rad(140), x, -12)
         canvas.solid(at, [size * 1.45, size * 0.6, size * 1.35], FAT_HU, only_add=True)
         canvas.solid(at + np.array([0, 6, -4]), [size * 0.9, size * 0.4, size * 0.8], -40.0, only_add=True)

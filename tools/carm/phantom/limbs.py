@@ -77,6 +77,7 @@ def _unit(vector: Array) -> Array:
 
 
 def paint_arm(canvas: Canvas, anatomy: Anatomy, bone: Bone, side: str, rng: np.random.Generator) -> None:
+    """Humerus, elbow, radius, ulna and hand."""
     x, s = SIDES[side], anatomy.scale
     head, elbow, wrist = (anatomy.landmarks[f"{side} {part}"] for part in ("humeral head", "elbow", "wrist"))
     out = np.array([x, 0.1, 0.05])
@@ -105,7 +106,7 @@ def paint_arm(canvas: Canvas, anatomy: Anatomy, bone: Bone, side: str, rng: np.r
     radius = [elbow + 12 * forearm + gap, 0.5 * (elbow + wrist) + 1.3 * gap, wrist - 8 * forearm + twist]
     canvas.bone_tube(ulna, np.array([9.5, 6.8, 6.0]) * s, bone.wall(2.4), 40.0)
     canvas.bone_tube(radius, np.array([9.5, 7.4, 11.0]) * s, bone.wall(2.2), 40.0)
-    _hand(canvas, wrist, forearm, _unit(twist), bone, s, rng)
+    _hand(canvas, wrist, anatomy.hand_way(side), _unit(twist), bone, s, rng)
 
 
 def _hand(

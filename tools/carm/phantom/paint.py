@@ -1,8 +1,8 @@
 """Numba primitives that paint Hounsfield units onto a grid with soft edges. They know no anatomy.
 
-Every primitive has an approximate signed distance in mm and covers a voxel by `clip(0.5 - distance / voxel_mm, 0, 1)`, so
-that a shell thinner than a voxel keeps about the right mass; only its bounding box is touched. Where `hu` meets what
-is there, the two are mixed by coverage; with `only_add` nothing is made less dense (vessels inside tissue).
+Every primitive has an approximate signed distance in mm and covers a voxel by `clip(0.5 - distance / voxel_mm, 0, 1)`,
+so that a shell thinner than a voxel keeps about the right mass; only its bounding box is touched. Where `hu` meets
+what is there, the two are mixed by coverage; with `only_add` nothing is made less dense (vessels inside tissue).
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Canvas:
 
     def axis_mm(self, axis: int) -> Array:
         """Voxel centres along an axis, mm."""
-        return self.origin_mm[axis] + self.voxel_mm * np.arange(self.field.shape[axis])
+        return np.asarray(self.origin_mm[axis] + self.voxel_mm * np.arange(self.field.shape[axis]), dtype=np.float64)
 
     def tube(
         self,
@@ -155,8 +155,10 @@ def _tube(field, origin, h, points, radii, hu, squash, only_add):  # type: ignor
                     z = origin[2] + k * h - p[2]
                     t = min(1.0, max(0.0, (x * d[0] + y * d[1] + z * d[2]) / length2))
                     ex, ey, ez = (x - t * d[0]) * squash[0], (y - t * d[1]) * squash[1], (z - t * d[2]) * squash[2]
-                    distance = np.sqrt(ex * ex + ey * ey + ez * ez) - (rp + t * (rq - rp))
-                    coverage = 0.5 - distance / h
+                    r = rp + t * (rq - rp)
+                    coverage = 0.5 - (np.sqrt(ex * ex + ey * ey + ez * ez) - r) / h
+                    if r < h:  # a soft edge alone would give a thread more than its mass
+                        coverage = min(1.0, coverage) * r * r / (r * r + h * h / 12.0)
                     if coverage > 0.0:
                         field[i, j, k] = _blend(field[i, j, k], hu, min(1.0, coverage), only_add)
 
@@ -234,7 +236,7 @@ def inside_mm(x: float, y: float, section: Array) -> float:
         return -99.0
     f = (a ** section[5] + b ** section[5]) ** (1.0 / section[5])
     r = np.sqrt(dx * dx + dy * dy)
-    return r * (1.0 / f - 1.0) if f > 1e-3 else min(section[2], min(section[3], section[4]))
+    return float(r * (1.0 / f - 1.0) if f > 1e-3 else min(section[2], min(section[3], section[4])))
 
 
 @njit(cache=True, fastmath=True, parallel=True)

@@ -125,7 +125,7 @@ def rib_path(anatomy: Anatomy, trunk: Trunk, number: int, side: float, slope: fl
     drop = _RIB_DROP_MM[number - 1] * slope * -trunk.t12_z / 260
     span = (end - angle[0]) / (np.pi * 0.8)
     z = top - 1 - drop * np.sin(np.minimum(along / span, 1) * np.pi / 2 * 0.92) ** 1.35
-    path = trunk.on_cage(z, angle, side, 5.5)
+    path = trunk.on_cage(z, angle, side, 4.5)
     half = vertebra.half_width_mm
     head = vertebra.body + np.array([side * half * 0.95, -0.7 * vertebra.half_depth_mm, 0.4 * vertebra.height_mm])
     return np.concatenate([[head, 0.45 * head + 0.55 * path[0] + np.array([0, -3.0, 1.5])], path])
@@ -152,10 +152,10 @@ def _flat_tube(canvas: Canvas, trunk: Trunk, path: Array, radius: Array, bone: B
     if np.asarray(flat)[2] > 1:
         canvas.bone_tube(path, radius, bone.wall(1.2), bone.core, squash=flat)
         return
-    for lift in (-0.42, 0.42):
-        canvas.tube(path + np.array([0, 0, lift * radius.mean()]), 0.62 * radius, 0.9 * bone.cortex)
-    for lift in (-0.42, 0.0, 0.42):
-        canvas.tube(path + np.array([0, 0, lift * radius.mean()]), np.maximum(0.62 * radius - 1.0, 0.6), bone.core)
+    for lift in (-0.5, 0.5):
+        canvas.tube(path + np.array([0, 0, lift * radius.mean()]), 0.52 * radius, bone.cortex)
+    for lift in (-0.5, 0.0, 0.5):
+        canvas.tube(path + np.array([0, 0, lift * radius.mean()]), np.maximum(0.52 * radius - 1.15, 0.6), bone.core)
 
 
 def _cartilage(
@@ -193,7 +193,7 @@ def _sternum(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, bone: Bone) -> None
 def _skull(canvas: Canvas, anatomy: Anatomy, bone: Bone, rng: np.random.Generator) -> None:
     s, centre = anatomy.scale**0.5, anatomy.landmarks["Skull"]
     thick = rng.uniform(5, 7.5)
-    vault = np.array([74.0, 90.0, 70.0]) * s
+    vault = np.array([74.0, 90.0, 70.0]) * s * rng.uniform(0.95, 1.05, 3)
 
     def at(x: float, y: float, z: float) -> Array:
         return np.asarray(centre + np.array([x, y, z]) * s)
@@ -202,13 +202,13 @@ def _skull(canvas: Canvas, anatomy: Anatomy, bone: Bone, rng: np.random.Generato
     canvas.bone_solid(at(0, -8, -44), np.array([54, 62, 8]) * s, (0.55 * bone.cortex, 1.5), 120.0)
     for x in (-1.0, 1.0):
         canvas.bone_tube(
-            [at(x * 54, -10, -46), at(x * 24, 12, -50)], np.array([13, 8]) * s, (1.1 * bone.cortex, 4.0), 500.0
+            [at(x * 54, -10, -46), at(x * 24, 12, -50)], np.array([13, 8]) * s, (0.8 * bone.cortex, 3.0), 400.0
         )
         canvas.solid(at(x * 56, -24, -56), np.array([9, 11, 14]) * s, -250.0)
         canvas.bone_solid(at(x * 33, 74, -32), np.array([23, 22, 19]) * s, bone.wall(2.0), -60.0)
         canvas.bone_solid(at(x * 30, 66, -66), np.array([18, 20, 19]) * s, bone.wall(1.8), -980.0)
         canvas.solid(at(x * 14, 88, -2), np.array([12, 6, 12]) * s, -980.0)
-        canvas.bone_tube([at(x * 58, 64, -46), at(x * 66, 20, -48)], np.array([6, 4]) * s, bone.wall(2.0), bone.core)
+        canvas.bone_tube([at(x * 50, 64, -46), at(x * 61, 18, -50)], np.array([6, 3.5]) * s, bone.wall(2.0), bone.core)
         jaw = [at(x * 52, 14, -52), at(x * 50, 14, -96), at(x * 34, 58, -112), at(0, 78, -114)]
         canvas.bone_tube(jaw, np.array([7, 8, 9, 10]) * s, bone.wall(3.0), bone.core, squash=(1.4, 1.0, 0.8))
     canvas.solid(at(0, 70, -60), np.array([9, 26, 22]) * s, -980.0)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from loopwright.tools.carm.phantom.abdomen import dome_z, paint_abdomen
+from loopwright.tools.carm.phantom.abdomen import VISCERAL_FAT_HU, dome_z, paint_abdomen
 from loopwright.tools.carm.phantom.anatomy import SIDES, Anatomy
 from loopwright.tools.carm.phantom.body import Trunk
 from loopwright.tools.carm.phantom.paint import Canvas, inside_mm
@@ -18,7 +18,7 @@ def paint_thorax(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
     `contrast` holds the HU of venous, right-heart, left-heart and organ blood.
     """
     z = canvas.axis_mm(2)
-    lung = trunk.inset(z, 10.0)
+    lung = trunk.inset(z, 8.5)
     lung[z > 26 * anatomy.scale, 2] = 0.0
     rib_end = 1.42 * trunk.t12_z
     lung[z < rib_end, 2] = 0.0
@@ -27,8 +27,9 @@ def paint_thorax(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
     level = trunk.level(z)
     septum = np.stack([spine[:, 0], np.interp(level, [0, 0.3, 1.0], [8.0, 5.0, 7.0])], axis=-1)
     lung_hu = float(rng.uniform(-885, -790))
-    _cavity(canvas.field, canvas.origin_mm, canvas.voxel_mm, lung, septum, domes, lung_hu, -20.0)
+    canvas.stack(lung, VISCERAL_FAT_HU)
     paint_abdomen(canvas, anatomy, trunk, domes, rng, contrast)
+    _lungs(canvas.field, canvas.origin_mm, canvas.voxel_mm, lung, septum, domes, lung_hu)
     _vessels(canvas, anatomy, trunk, rng, float(contrast[1]))
     _mediastinum(canvas, anatomy, trunk, rng, contrast)
     _airway(canvas, anatomy, trunk, rng)
@@ -38,7 +39,7 @@ def _dome(anatomy: Anatomy, trunk: Trunk, side: str, rng: np.random.Generator) -
     """x, y, z of the top, radii (lateral, medial, front, back) and how far the sides fall."""
     top = anatomy.landmarks[f"{side} hemidiaphragm"]
     section = trunk.inset(top[2], 10.0)
-    lateral = max(30.0, section[2] - abs(top[0] - section[0]) + 6)
+    lateral = max(30.0, section[2] - abs(top[0] - section[0]) + 2)
     front = max(30.0, section[1] + section[3] - top[1] + 12)
     back = max(40.0, top[1] - (section[1] - section[4]) + 4)
     fall = float(np.clip(-trunk.t12_z + top[2], 35, 110) * rng.uniform(0.6, 0.85))
@@ -46,7 +47,7 @@ def _dome(anatomy: Anatomy, trunk: Trunk, side: str, rng: np.random.Generator) -
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _cavity(field, origin, h, lung, septum, domes, lung_hu, under_hu):  # type: ignore[no-untyped-def]
+def _lungs(field, origin, h, lung, septum, domes, lung_hu):  # type: ignore[no-untyped-def]
     nx, ny, nz = field.shape
     for i in prange(nx):
         x = origin[0] + i * h
@@ -67,9 +68,7 @@ def _cavity(field, origin, h, lung, septum, domes, lung_hu, under_hu):  # type: 
                 air *= min(1.0, max(0.0, 0.5 + (abs(off) - septum[k, 1]) / h))
                 relative = (y - lung[k, 1]) / (lung[k, 3] + lung[k, 4])
                 hu = lung_hu - 60.0 * relative
-                under = under_hu if above < 0 else 45.0
-                mixed = air * hu + (1 - air) * under
-                field[i, j, k] += (mixed - field[i, j, k]) * min(1.0, wall)
+                field[i, j, k] += (hu - field[i, j, k]) * air * min(1.0, wall)
 
 
 def _vessels(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.Generator, blood: float) -> None:
@@ -119,7 +118,9 @@ def _heart(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, right: fl
     second = np.cross(axis, [0, 1.0, 0])
     second /= np.linalg.norm(second)
     frame = np.stack([second, np.cross(axis, second), axis])
-    heart = np.array([carina[0] - 24.0 * size, carina[1] + 36 * size, max(0.5 * (top + floor), floor + 40 * size)])
+    heart: Array = np.array(
+        [carina[0] - 24.0 * size, carina[1] + 36 * size, max(0.5 * (top + floor), floor + 40 * size)]
+    )
     apex = heart + 46 * size * axis
 
     def part(at: Array, semi: tuple[float, float, float], hu: float, *, turned: bool = True) -> None:
@@ -132,7 +133,8 @@ def _heart(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, right: fl
         30.0,
         only_add=True,
     )
-    canvas.tube([heart, [*apex[:2], max(apex[2], floor + 10)]], [46 * size, 30 * size], 45.0, only_add=True)
+    tip = np.array([apex[0], apex[1], max(apex[2], floor + 10)])
+    canvas.tube([heart, tip], [46 * size, 30 * size], 45.0, only_add=True)
     part(heart, (50, 46, 66), 45.0)
     part(heart + np.array([38, -6, 2]) * size, (32, 36, 44), right, turned=False)
     part(heart + np.array([-20, -4, -6]) * size, (24, 24, 40), left)
@@ -153,10 +155,10 @@ def _mediastinum(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
     knob = rng.uniform(11, 15.5)
     arch = [at(8, 42, -40), at(16, 40, 0), at(8, 32, 22), at(-14, 10, 30), at(-30, -14, 20), at(-30, -24, -10)]
     descent = [
-        anatomy.spine(z) + np.array([(-27 + 17 * min(trunk.level(z), 1.0)) * s, 33 * s, 0])
+        anatomy.spine(z) + np.array([(-27 + 17 * min(float(trunk.level(z)), 1.0)) * s, 33 * s, 0])
         for z in np.linspace(carina[2] - 40, 1.3 * trunk.t12_z, 5)
     ]
-    canvas.tube([*arch, *descent], np.array([15, 15, 14, *[knob] * 2, *[12] * 6]) * s, left, only_add=True)
+    canvas.tube([*arch, *descent], np.array([15.0, 15.0, 14.0, knob, knob, *[12.0] * 6]) * s, left, only_add=True)
     if rng.random() < 0.4:
         canvas.tube(np.array(arch[3:5]) + np.array([0, 0, 8]), 4.0, 500.0)
     neck = anatomy.spine(70.0)
