@@ -34,6 +34,8 @@ from loopwright.schema import Frozen
 INPUT_PX = 128
 SCALE_MM = 100.0
 """One unit of the network's displacements."""
+FIELD_OF_VIEW_MM = 154.8
+"""Edge of the square that the standard C-arm sees in the plane through the isocentre."""
 LOG_SIGMA_RANGE = (-4.5, 2.0)
 """Bounds of log(sigma / SCALE_MM): 1.1 mm to 739 mm."""
 FORMAT = "loopwright.carm_network.v1"
@@ -62,6 +64,8 @@ class Prediction(NamedTuple):
     """(B, L, 2) displacement in units of `SCALE_MM`, image right and image down."""
     log_sigma: Tensor
     """(B, L) log scale of the displacement's error, in the same unit."""
+    log_share: Tensor
+    """(B, L, h, w) log weight of each cell's vote; over a landmark in view it peaks where the landmark is seen."""
 
 
 def prepare(images: NDArray[np.uint8] | Tensor) -> Tensor:
@@ -142,9 +146,9 @@ class CArmNetwork(nn.Module):
             x = stage(x)
             maps.append(x)
         fused = self._fuse(maps[1:])
-        offsets, log_sigma = self._vote(self.votes(fused))
+        offsets, log_sigma, log_share = self._vote(self.votes(fused))
         features = torch.cat([x.mean((2, 3)), offsets.detach().flatten(1), log_sigma.detach()], dim=1)
-        return Prediction(self.nearest(features), offsets, log_sigma)
+        return Prediction(self.nearest(features), offsets, log_sigma, log_share)
 
     def _fuse(self, maps: list[Tensor]) -> Tensor:
         """Sum of all stages but the first at the finest one's resolution: detail and the whole picture's context."""
@@ -154,18 +158,27 @@ class CArmNetwork(nn.Module):
             fused = fused + interpolate(lateral(coarse), size=size, mode="bilinear", align_corners=False)
         return relu(fused)
 
-    def _vote(self, votes: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 4 L, h, w) -> offsets (B, L, 2) and log sigma (B, L)."""
+    def _vote(self, votes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 4 L, h, w) -> offsets (B, L, 2), log sigma (B, L), log weights (B, L, h, w)."""
         b, _, h, w = votes.shape
         weight, right, down, log_sigma = votes.view(b, 4, self.config.n_landmarks, h * w).unbind(1)
-        # Cell centres in the plane through the isocentre, for the standard field of view of 154.8 mm.
-        half = 0.774
-        rows = torch.linspace(-half + half / h, half - half / h, h, device=votes.device, dtype=votes.dtype)
-        columns = torch.linspace(-half + half / w, half - half / w, w, device=votes.device, dtype=votes.dtype)
-        share = weight.softmax(-1)
-        x = (share * (right + columns.repeat(h))).sum(-1)
-        y = (share * (down + rows.repeat_interleave(w))).sum(-1)
-        return torch.stack([x, y], dim=-1), (share * log_sigma).sum(-1).clamp(*LOG_SIGMA_RANGE)
+        log_share = weight.log_softmax(-1)
+        share, cells = log_share.exp(), cell_centres(h, w).to(votes)
+        x = (share * (right + cells[:, 0])).sum(-1)
+        y = (share * (down + cells[:, 1])).sum(-1)
+        spread = (share * log_sigma).sum(-1).clamp(*LOG_SIGMA_RANGE)
+        return torch.stack([x, y], dim=-1), spread, log_share.view(b, -1, h, w)
+
+
+def cell_centres(height: int, width: int) -> Tensor:
+    """(height * width, 2) centres of a map's cells from the image centre, right and down, in units of `SCALE_MM`.
+
+    Measured in the plane through the isocentre, for the standard field of view.
+    """
+    half = FIELD_OF_VIEW_MM / 2 / SCALE_MM
+    rows = torch.linspace(-half + half / height, half - half / height, height)
+    columns = torch.linspace(-half + half / width, half - half / width, width)
+    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)], dim=-1)
 
 
 class CArmLocaliser:

@@ -61,6 +61,7 @@ class LossConfig(Frozen):
     """Weights of the loss's parts."""
 
     nearest: float = Field(default=0.5, ge=0, description="Plackett-Luce over the three nearest")
+    heat: float = Field(default=0.2, ge=0, description="heat map of the landmarks in view")
     in_view: float = Field(default=2.0, ge=0, description="weight of a landmark in view, 1 elsewhere")
 
 

@@ -4,10 +4,12 @@ Seeds say which part a phantom belongs to, so no phantom can be in two: train 0-
 calibration 20000-29999, test 30000-39999. The cache can be deleted at any time; what is missing is rendered again.
 """
 
+import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zipfile import BadZipFile
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from loopwright.finetune.carm_network.config import DataConfig, ViewSampling
-from loopwright.finetune.carm_network.views import Views, render_views, sample_training_poses
+from loopwright.finetune.carm_network.views import Views, centred_poses, render_views, sample_training_poses
 from loopwright.models.carm_network import INPUT_PX
 from loopwright.schema import sha256_of
 from loopwright.tools.carm.geometry import Optics
@@ -43,9 +45,17 @@ def seeds_of(part: Part, count: int) -> range:
 
 
 def cache_folder(cache_dir: Path, config: DataConfig) -> Path:
-    """Where the views rendered under `config` lie; another sampling gets another folder."""
-    key = sha256_of({"views": config.views.model_dump(mode="json"), "n": config.views_per_phantom, "px": INPUT_PX})
-    return cache_dir / "carm_network" / key[:16]
+    """Where the views rendered under `config` lie; another sampling, or a changed phantom or renderer, gets another."""
+    sampling = {"views": config.views.model_dump(mode="json"), "n": config.views_per_phantom, "px": INPUT_PX}
+    return cache_dir / "carm_network" / sha256_of(sampling | {"code": _picture_of_the_code()})[:16]
+
+
+@cache
+def _picture_of_the_code() -> str:
+    """SHA-256 of some views of a coarse phantom: it changes when phantoms or pictures do."""
+    case = make_phantom(0, truncated=False, voxel_mm=8.0)
+    views = render_views(case, list(centred_poses(case).values()), Optics(), 32)
+    return hashlib.sha256(views.images.tobytes() + views.offsets_mm.tobytes()).hexdigest()
 
 
 def render_phantom(seed: int, n: int, sampling: ViewSampling) -> Views:

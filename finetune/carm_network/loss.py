@@ -6,22 +6,24 @@ import torch
 from torch import Tensor
 
 from loopwright.finetune.carm_network.config import LossConfig
-from loopwright.models.carm_network import SCALE_MM, Prediction
+from loopwright.models.carm_network import SCALE_MM, Prediction, cell_centres
 
 IN_VIEW_MM = 70.0
 """A landmark whose two offsets are smaller is in view (the picture reaches 77 mm in the plane of the isocentre)."""
 
 
+_HEAT_SD_MM = 10.0
 _EXCLUDED = -1e4
 """A logit that gets no share; finite, so that a row without candidates still has gradients."""
 
 
 class Losses(NamedTuple):
-    """Scalars: what is minimised, and its two parts."""
+    """Scalars: what is minimised, and its parts."""
 
     total: Tensor
     nearest: Tensor
     offset: Tensor
+    heat: Tensor
 
 
 def losses(prediction: Prediction, offsets_mm: Tensor, distance_mm: Tensor, config: LossConfig) -> Losses:
@@ -35,7 +37,8 @@ def losses(prediction: Prediction, offsets_mm: Tensor, distance_mm: Tensor, conf
     """
     nearest = plackett_luce(prediction.logits, distance_mm)
     offset = offset_nll(prediction, offsets_mm / SCALE_MM, config.in_view)
-    return Losses(config.nearest * nearest + offset, nearest, offset)
+    heat = heat_map(prediction.log_share, offsets_mm / SCALE_MM)
+    return Losses(config.nearest * nearest + offset + config.heat * heat, nearest, offset, heat)
 
 
 def plackett_luce(logits: Tensor, distance_mm: Tensor, places: int = 3) -> Tensor:
@@ -70,3 +73,17 @@ def offset_nll(prediction: Prediction, offsets: Tensor, in_view_weight: float) -
     in_view = target.abs().amax(-1) < IN_VIEW_MM / SCALE_MM
     weight = present * (1.0 + (in_view_weight - 1.0) * in_view)
     return (nll * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def heat_map(log_share: Tensor, offsets: Tensor) -> Tensor:
+    """Cross-entropy between a Gaussian about each landmark in view and the weights of the cells that vote for it.
+
+    So that what is seen is found by the cells that see it. The Gaussian is wide enough (10 mm) for what perspective
+    moves a landmark in front of or behind the isocentre.
+    """
+    b, n, h, w = log_share.shape
+    near = offsets.abs().amax(-1) < IN_VIEW_MM / SCALE_MM  # False for NaN
+    distance = (offsets.nan_to_num()[:, :, None, :] - cell_centres(h, w).to(offsets)).square().sum(-1)
+    target = (-0.5 * distance / (_HEAT_SD_MM / SCALE_MM) ** 2).softmax(-1)
+    entropy = -(target * log_share.view(b, n, h * w)).sum(-1)
+    return (entropy * near).sum() / near.sum().clamp(min=1)

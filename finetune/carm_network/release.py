@@ -1,6 +1,6 @@
-"""From a run folder to released weights: calibrate on held-out phantoms, then lay weights, quantiles and card together.
+"""From a run folder to released weights: calibrate on held-out phantoms, measure on others, lay all of it together.
 
-Calibration phantoms have seeds of their own, disjoint from training, validation and test.
+Calibration and test phantoms have seeds of their own, disjoint from training and validation.
 """
 
 import shutil
@@ -14,10 +14,12 @@ from loopwright.finetune.carm_network.config import TrainConfig
 from loopwright.finetune.carm_network.data import cache_folder, ensure_views, load_split, seeds_of
 from loopwright.finetune.carm_network.train import BEST, CONFIG
 from loopwright.finetune.evaluate import metrics
+from loopwright.finetune.evaluate.localisation import evaluate_localisation
 from loopwright.finetune.evaluate.rows import Row
 from loopwright.models.carm_network import calibration_path, load_carm_network, weights_sha256
 from loopwright.models.conformal import Calibration, calibrate
 from loopwright.settings import settings
+from loopwright.tools.carm.phantom import make_phantom
 
 Progress = Callable[[str], None]
 
@@ -54,6 +56,36 @@ def bundle(run_dir: Path, weights: Path, progress: Progress = lambda _: None, *,
     shutil.copyfile(run_dir / BEST, weights)
     calibrate_weights(weights, config, progress, cache_dir=cache_dir)
     return weights
+
+
+def release(
+    run_dir: Path,
+    weights: Path,
+    command: str,
+    progress: Progress = lambda _: None,
+    *,
+    test_phantoms: int = 20,
+    views_per_phantom: int = 50,
+    cache_dir: Path | None = None,
+) -> Path:
+    """Bundle the best weights of `run_dir` as `weights`, measure them on test phantoms, and write the model card.
+
+    Args:
+        run_dir: of a training run, finished or not.
+        weights: the .safetensors file to write; calibration and card go beside it.
+        command: what made the run, for the card.
+        progress: told a line now and then.
+        test_phantoms, views_per_phantom: how much to measure on.
+        cache_dir: of rendered views; by default the user's cache.
+
+    Returns:
+        The card.
+    """
+    bundle(run_dir, weights, progress, cache_dir=cache_dir)
+    progress(f"calibrated `{weights}`; measuring on {test_phantoms} test phantoms")
+    cases = (make_phantom(seed) for seed in seeds_of("test", test_phantoms))
+    rows, _ = evaluate_localisation(load_carm_network(weights), cases, views_per_phantom, world="phantom")
+    return write_card(weights, TrainConfig.load(run_dir / CONFIG), command, rows)
 
 
 def write_card(weights: Path, config: TrainConfig, command: str, rows: list[Row]) -> Path:

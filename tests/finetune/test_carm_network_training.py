@@ -1,0 +1,148 @@
+"""Training: the loss means what it says, augmentation keeps left and right, and a kill costs nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from loopwright.errors import BadInput
+from loopwright.finetune.carm_network.augment import augment, shutter
+from loopwright.finetune.carm_network.config import AugmentConfig, LossConfig, OptimiserConfig, TrainConfig
+from loopwright.finetune.carm_network.loss import losses, offset_nll, plackett_luce
+from loopwright.finetune.carm_network.release import bundle, write_card
+from loopwright.finetune.carm_network.train import BEST, CHECKPOINT, METRICS, one_cycle, train
+from loopwright.models.carm_network import Prediction, load_carm_network
+from loopwright.models.conformal import Calibration
+
+OFF = AugmentConfig(gamma=0, window=0, shading=0, noise_sd=0, blur_sd_px=0, shutter_p=0, line_p=0)
+
+
+def test_the_first_place_is_plain_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, distance = torch.randn(6, 5), torch.rand(6, 5)
+    expected = torch.nn.functional.cross_entropy(logits, distance.argmin(1))
+    torch.testing.assert_close(plackett_luce(logits, distance, places=1), expected)
+
+
+def test_the_right_order_costs_least_and_absent_landmarks_cost_nothing() -> None:
+    distance = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
+    right, wrong = torch.tensor([[6.0, 4.0, 2.0, 0.0]]), torch.tensor([[6.0, 0.0, 2.0, 4.0]])
+    assert plackett_luce(right, distance) < plackett_luce(wrong, distance)
+    absent = torch.tensor([[10.0, 20.0, 30.0, float("nan")]])
+    loud, quiet = torch.tensor([[6.0, 4.0, 2.0, 50.0]]), torch.tensor([[6.0, 4.0, 2.0, -50.0]])
+    torch.testing.assert_close(plackett_luce(loud, absent), plackett_luce(quiet, absent))
+
+
+def test_a_view_with_few_or_no_landmarks_still_has_finite_gradients() -> None:
+    nan = float("nan")
+    logits = torch.randn(3, 4, requires_grad=True)
+    offsets = torch.randn(3, 4, 2, requires_grad=True)
+    log_sigma = torch.zeros(3, 4, requires_grad=True)
+    distance = torch.tensor([[nan] * 4, [5.0, nan, nan, nan], [5.0, 6.0, nan, nan]])
+    truth = torch.where(distance[..., None].isnan(), nan, torch.ones(3, 4, 2))
+    share = torch.zeros(3, 4, 2, 2, requires_grad=True)
+    loss = losses(Prediction(logits, offsets, log_sigma, share), truth, distance, LossConfig())
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    for leaf in (logits, offsets, log_sigma, share):
+        assert leaf.grad is not None and leaf.grad.isfinite().all()
+    assert offsets.grad is not None and offsets.grad[0].abs().sum() == 0
+
+
+def test_the_scale_that_minimises_the_loss_is_half_the_mean_error() -> None:
+    """The maximum-likelihood scale of the 2-D Laplace density is E|e| / 2, so sigma is honest by construction."""
+    error = torch.from_numpy(np.random.default_rng(0).exponential(0.6, size=(400, 1))).float()
+    offsets = torch.stack([error, torch.zeros_like(error)], dim=-1)
+    none = torch.zeros(())
+    at = [
+        float(offset_nll(Prediction(none, torch.zeros_like(offsets), torch.full_like(error, s), none), offsets, 1.0))
+        for s in np.log(float(error.mean()) / 2) + np.array([-0.1, 0.0, 0.1])
+    ]
+    assert at[1] == min(at)
+
+
+def test_augmentation_keeps_shape_and_range_and_follows_its_generator() -> None:
+    images = torch.rand(5, 1, 128, 128, generator=Generator().manual_seed(0))
+    one, two, other = (augment(images, AugmentConfig(), Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one.shape == images.shape and one.min() >= 0 and one.max() <= 1
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    torch.testing.assert_close(augment(images, OFF, Generator().manual_seed(1)), images)
+
+
+def test_augmentation_never_mirrors() -> None:
+    ramp = torch.linspace(0.2, 0.8, 128).expand(64, 1, 128, 128).clone()
+    bent = augment(ramp, AugmentConfig(shutter_p=0, shading=0.1), Generator().manual_seed(0))
+    assert (bent[..., 80:110].mean((1, 2, 3)) > bent[..., 18:48].mean((1, 2, 3))).all()
+
+
+def test_shutters_keep_the_middle() -> None:
+    shut = shutter(torch.ones(200, 1, 64, 64), 1.0, Generator().manual_seed(0))
+    assert (shut[..., 16:48, 16:48] == 1).all()
+    assert (shut == 0).any()
+
+
+def test_the_rate_rises_then_falls() -> None:
+    config = OptimiserConfig(steps=100, max_lr=1.0)
+    rates = [one_cycle(step, config) for step in range(100)]
+    top = int(np.argmax(rates))
+    assert top == 10 and rates[top] == pytest.approx(1.0)
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.01
+
+
+RUN = """
+import sys
+from pathlib import Path
+from loopwright.finetune.carm_network.config import TrainConfig
+from loopwright.finetune.carm_network.train import train
+train(TrainConfig.load(Path(sys.argv[1])), Path(sys.argv[2]), cache_dir=Path(sys.argv[3]))
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tiny_config: TrainConfig, views_cache: Path, tmp_path: Path) -> None:
+    whole = train(tiny_config, tmp_path / "whole", cache_dir=views_cache)
+    tiny_config.save(tmp_path / "c.yaml")
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(killed), str(views_cache)], start_new_session=True
+    )
+    give_up = time.monotonic() + 60
+    while not (killed / CHECKPOINT).is_file() and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    said: list[str] = []
+    resumed = train(tiny_config, killed, said.append, cache_dir=views_cache)
+    assert said[0].startswith("resumed at step ")
+    assert resumed.model_copy(update={"weights": whole.weights}) == whole
+    assert (killed / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
+    one, two = (load_carm_network(d / BEST).network.state_dict() for d in (killed, tmp_path / "whole"))
+    assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_a_run_folder_of_another_config_is_refused(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    tiny_config.model_copy(update={"seed": 6}).save(tmp_path / "config.yaml")
+    with pytest.raises(BadInput, match="another config"):
+        train(tiny_config, tmp_path)
+
+
+def test_training_learns_and_is_released_with_calibration_and_card(
+    tiny_config: TrainConfig, views_cache: Path, tmp_path: Path
+) -> None:
+    longer = OptimiserConfig(steps=60, batch=8, max_lr=1e-2)
+    config = tiny_config.model_copy(update={"optimiser": longer, "validate_every": 60})
+    train(config, tmp_path / "run", cache_dir=views_cache)
+    records = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
+    assert records[0]["step"] == 50 and records[0]["loss"] < 3.0
+    weights = bundle(tmp_path / "run", tmp_path / "out" / "net.safetensors", cache_dir=views_cache)
+    localiser = load_carm_network(weights)
+    assert isinstance(localiser.calibration, Calibration) and localiser.calibration.n_groups == 1
+    assert localiser.calibration.set_threshold == {"0.90": None, "0.95": None, "0.97": None}
+    card = write_card(weights, config, "loopwright train carm-network", [])
+    assert "no patient's data" in card.read_text()
