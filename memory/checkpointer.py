@@ -48,13 +48,16 @@ class StrictSerializer(JsonPlusSerializer):
         """Bytes of `obj`, read back once, so that a state that could not be resumed is never written.
 
         Raises:
-            DeveloperError: it holds a class that is not allowed.
+            DeveloperError: it holds something that is not allowed.
         """
-        typed = super().dumps_typed(obj)
-        refused = self._load(typed)[1]
+        try:
+            typed = super().dumps_typed(obj)
+            refused = self._load(typed)[1]
+        except TypeError as error:
+            typed, refused = ("null", b""), str(error)
         if refused:
             raise DeveloperError(
-                f"Graph state holds `{refused}`, which a checkpoint may not. Keep plain JSON, messages and the values "
+                f"Graph state holds what a checkpoint may not: `{refused}`. Keep plain JSON, messages and the values "
                 "of `loopwright.schema` in the state; images as `ImageRef`."
             )
         return typed
@@ -229,6 +232,9 @@ def _open_postgres(store: Store) -> Checkpointer:
             "Install it: `pip install 'loopwright[postgres]'`."
         ) from error
 
+    def alive(connection: psycopg.Connection[DictRow]) -> None:
+        connection.execute("")  # the pool replaces a connection that fails here, as after the server's restart
+
     @contextmanager
     def translated() -> Iterator[None]:
         try:
@@ -243,7 +249,7 @@ def _open_postgres(store: Store) -> Checkpointer:
         max_size=4,
         timeout=store.busy_timeout_s,
         kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-        check=ConnectionPool.check_connection,
+        check=alive,
         open=True,
     )
     saver = PostgresSaver(pool, serde=StrictSerializer())

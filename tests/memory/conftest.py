@@ -18,6 +18,11 @@ def postgres_server() -> Iterator[str]:
     """URL of the server's own database."""
     folder = Path(tempfile.mkdtemp(prefix="lw-pg-"))  # a short name: a socket's path may have 107 characters
     server = get_server(folder / "data", cleanup_mode="stop")
+    engine = create_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # no test cuts the power
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
     try:
         yield server.get_uri(driver="psycopg")
     finally:

@@ -2,11 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import Connection, event
 
 from loopwright.errors import BadInput, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory import LedgerEntry, Memory, open_memory
@@ -77,9 +80,10 @@ def test_what_was_not_authorised_cannot_be_settled(memory: Memory, session_id: s
     memory.ledger.settle("k", DONE)
     with pytest.raises(IntegrityError, match="the world now says"):
         memory.ledger.settle("k", Outcome(key="k", status="failed"))
-    for wrong in (lambda: memory.ledger.refuse("k", "late"), lambda: memory.ledger.authorise("k", ACT.sha256, "guard")):
-        with pytest.raises(DeveloperError, match="'settled'"):
-            wrong()
+    with pytest.raises(DeveloperError, match="'settled'"):
+        memory.ledger.refuse("k", "late")
+    with pytest.raises(DeveloperError, match="'settled'"):
+        memory.ledger.authorise("k", ACT.sha256, "guard")
 
 
 def test_unknown_keys_are_named(memory: Memory, session_id: str) -> None:
@@ -106,41 +110,79 @@ def test_a_stop_keeps_even_an_authorised_act_from_being_authorised_again(memory:
     assert memory.ledger.settle("k", DONE).status == "settled"  # what was sent is still put on record
 
 
-def test_no_act_is_authorised_after_a_stop_was_delivered(url: str, memory: Memory) -> None:
-    """Many races of STOP against authorise, over connections of their own: the order on record is the law."""
-    with open_memory(url) as other:
-        for attempt in range(25):
+def test_a_stop_waits_for_the_authorisation_before_it(url: str, memory: Memory, session_id: str) -> None:
+    """An authorisation that has seen no STOP, and is held up just before its commit, keeps the STOP waiting."""
+    memory.ledger.intend(session_id, "k", ACT, step=1)
+    with open_memory(url) as other, ThreadPoolExecutor(2) as pool, _held_before_commit(memory) as (held, go):
+        authorised = pool.submit(memory.ledger.authorise, "k", ACT.sha256, "guard")
+        assert held.wait(10)
+        stopped = pool.submit(other.inbox.put, session_id, "STOP", is_stop=True)
+        with pytest.raises(FutureTimeout):
+            stopped.result(timeout=0.3)
+        go.set()
+        assert authorised.result(10).status == "authorised"
+        assert stopped.result(10).is_stop
+
+
+def test_an_authorisation_waits_for_the_stop_before_it(url: str, memory: Memory, session_id: str) -> None:
+    """A STOP that is held up just before its commit keeps every authorisation waiting, and then refuses it."""
+    memory.ledger.intend(session_id, "k", ACT, step=1)
+    with open_memory(url) as other, ThreadPoolExecutor(2) as pool, _held_before_commit(other) as (held, go):
+        stopped = pool.submit(other.inbox.put, session_id, "STOP", is_stop=True)
+        assert held.wait(10)
+        authorised = pool.submit(memory.ledger.authorise, "k", ACT.sha256, "guard")
+        with pytest.raises(FutureTimeout):
+            authorised.result(timeout=0.3)
+        go.set()
+        assert stopped.result(10).is_stop
+        with pytest.raises(Stopped):
+            authorised.result(10)
+    entry = memory.ledger.get("k")
+    assert entry is not None and entry.status == "intended"
+
+
+@contextmanager
+def _held_before_commit(memory: Memory) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """While this lasts, commits of `memory` set the first event and wait for the second."""
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        held.set()
+        go.wait(10)
+
+    event.listen(memory._store.engine, "commit", hold)
+    try:
+        yield held, go
+    finally:
+        go.set()
+        event.remove(memory._store.engine, "commit", hold)
+
+
+def test_racing_threads_never_authorise_after_a_delivered_stop(url: str, memory: Memory) -> None:
+    with open_memory(url) as other, ThreadPoolExecutor(3) as pool:
+        for attempt in range(8):
             session_id = memory.sessions.create("carm", {}).id
             keys = [f"{session_id}-{i}" for i in range(4)]
             for key in keys:
                 memory.ledger.intend(session_id, key, ACT, step=1)
-            barrier = threading.Barrier(3)
-            delivered_at: list[float] = []
-            authorised_from: list[float] = []
+            acting = [pool.submit(_authorise_all, memory, keys[:2]), pool.submit(_authorise_all, memory, keys[2:])]
+            time.sleep(0.002 * attempt)
+            other.inbox.put(session_id, "STOP", is_stop=True)
+            delivered_at = time.monotonic()
+            started_at = [started for future in acting for started in future.result()]
+            assert all(started < delivered_at for started in started_at)
+            on_record = [e for e in memory.ledger.of(session_id) if e.status == "authorised"]
+            assert len(on_record) == len(started_at)
 
-            def stop(session_id: str = session_id, attempt: int = attempt, barrier: threading.Barrier = barrier,
-                     delivered_at: list[float] = delivered_at) -> None:  # fmt: skip
-                barrier.wait()
-                time.sleep(0.0008 * (attempt % 12))
-                other.inbox.put(session_id, "STOP", is_stop=True)
-                delivered_at.append(time.monotonic())
 
-            def act(mine: list[str], barrier: threading.Barrier = barrier,
-                    authorised_from: list[float] = authorised_from) -> None:  # fmt: skip
-                barrier.wait()
-                for key in mine:
-                    started = time.monotonic()
-                    try:
-                        memory.ledger.authorise(key, ACT.sha256, "guard")
-                    except Stopped:
-                        return
-                    authorised_from.append(started)
-
-            with ThreadPoolExecutor(3) as pool:
-                for future in [pool.submit(stop), pool.submit(act, keys[:2]), pool.submit(act, keys[2:])]:
-                    future.result()
-            assert all(started < delivered_at[0] for started in authorised_from)
-            authorised = [e for e in memory.ledger.of(session_id) if e.status == "authorised"]
-            assert len(authorised) == len(authorised_from)
-            with pytest.raises(Stopped):
-                memory.ledger.authorise(keys[0], ACT.sha256, "guard")
+def _authorise_all(memory: Memory, keys: list[str]) -> list[float]:
+    """When each authorisation that was given had been asked for."""
+    given = []
+    for key in keys:
+        started = time.monotonic()
+        try:
+            memory.ledger.authorise(key, ACT.sha256, "guard")
+        except Stopped:
+            break
+        given.append(started)
+    return given

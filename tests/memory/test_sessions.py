@@ -48,7 +48,7 @@ def test_a_session_reads_back(memory: Memory) -> None:
 def test_status_changes_and_a_wrong_one_is_named(memory: Memory, session_id: str) -> None:
     assert memory.sessions.set_status(session_id, "running").status == "running"
     assert memory.sessions.get(session_id).status == "running"
-    with pytest.raises(UnknownName, match="Unknown session status 'runing'. Did you mean `running`"):
+    with pytest.raises(UnknownName, match=r"Unknown session status 'runing'\. Did you mean `running`"):
         memory.sessions.set_status(session_id, "runing")  # type: ignore[arg-type]  # what a wrong caller does
 
 
