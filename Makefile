@@ -55,7 +55,7 @@ fmt: $(DEV) ## Repair style and formatting
 	@$(BIN)/ruff format .
 
 docs: $(DEV) ## Write docs/cli.md from the real --help
-	@$(BIN)/python docs/cli.py
+	@$(BIN)/python docs/cli_reference.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 bench: $(DEV) ## List the benchmarks; `make bench-NAME` runs one
 	@ls benchmarks | sed 's/\.py$$//; s/^/  make bench-/'
