@@ -68,11 +68,11 @@ def _whole_bounds(anatomy: Anatomy, trunk: Trunk) -> Array:
     points = np.stack(list(anatomy.landmarks.values()))
     skin = trunk.skin(np.linspace(0, 1.3, 9) * trunk.t12_z)
     half = float(np.clip(np.abs(points[:, 0]).max() + 55, 290, 350))
-    low = min(1.22 * trunk.t12_z, float(points[:, 2].min()) - 40)
+    low = min(1.42 * trunk.t12_z, float(points[:, 2].min()) - 40)
     high = max(float(anatomy.landmarks["Skull"][2]) + 95, float(points[:, 2].max()) + 60)
     front = max(float((skin[:, 1] + skin[:, 3]).max()), float(points[:, 1].max()) + 25) + 15
     back = float((skin[:, 1] - skin[:, 4]).min()) - 30
-    return np.array([[-half, back, max(low, -380.0)], [half, front, min(high, 380.0)]])
+    return np.array([[-half, back, max(low, -400.0)], [half, front, min(high, 400.0)]])
 
 
 def _thorax_bounds(anatomy: Anatomy, trunk: Trunk, rng: np.random.Generator) -> Array:

@@ -60,7 +60,7 @@ def paint_shoulder(
     clavicle = [start, start + 0.3 * along + np.array([0, 9, 4]), start + 0.7 * along + np.array([0, -7, 6]), end]
     fine = _spline(np.array(clavicle), 14)
     canvas.bone_tube(
-        fine, np.interp(np.linspace(0, 1, 14), [0, 0.2, 0.6, 1], [9.5, 6.3, 5.6, 7]) * s, bone.wall(1.9), bone.core
+        fine, np.interp(np.linspace(0, 1, 14), [0, 0.2, 0.6, 1], [8.5, 6.2, 5.6, 7]) * s, bone.wall(1.9), bone.core
     )
 
 

@@ -25,7 +25,9 @@ def paint_thorax(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
     spine = anatomy.spine(z)
     domes = np.array([_dome(anatomy, trunk, side, rng) for side in SIDES])
     level = trunk.level(z)
-    septum = np.stack([spine[:, 0], np.interp(level, [0, 0.3, 1.0], [8.0, 5.0, 7.0])], axis=-1)
+    base = float(np.mean(domes[:, 2])) - 12
+    widened = np.interp(z, [base - 45, base], [55.0, 0.0])
+    septum = np.stack([spine[:, 0], np.interp(level, [0, 0.3, 1.0], [8.0, 5.0, 7.0]) + widened], axis=-1)
     lung_hu = float(rng.uniform(-885, -790))
     canvas.stack(lung, VISCERAL_FAT_HU)
     paint_abdomen(canvas, anatomy, trunk, domes, rng, contrast)
@@ -119,7 +121,7 @@ def _heart(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, right: fl
     second /= np.linalg.norm(second)
     frame = np.stack([second, np.cross(axis, second), axis])
     heart: Array = np.array(
-        [carina[0] - 24.0 * size, carina[1] + 36 * size, max(0.5 * (top + floor), floor + 40 * size)]
+        [carina[0] - 24.0 * size, carina[1] + 36 * size, max(0.5 * (top + floor), floor + 36 * size)]
     )
     apex = heart + 46 * size * axis
 
@@ -136,6 +138,7 @@ def _heart(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, right: fl
     tip = np.array([apex[0], apex[1], max(apex[2], floor + 10)])
     canvas.tube([heart, tip], [46 * size, 30 * size], 45.0, only_add=True)
     part(heart, (50, 46, 66), 45.0)
+    part(np.array([heart[0] - 8 * size, heart[1], floor + 6]), (60, 46, 24), 40.0, turned=False)
     part(heart + np.array([38, -6, 2]) * size, (32, 36, 44), right, turned=False)
     part(heart + np.array([-20, -4, -6]) * size, (24, 24, 40), left)
     part(heart + np.array([8, 22, -4]) * size, (26, 22, 38), right)
