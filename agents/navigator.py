@@ -1,7 +1,8 @@
 """The atlas navigator: from what the localiser sees to one proposed motion of the view.
 
 Where the target is in view, its own displacement decides. Else every landmark in view votes with its displacement plus
-the population's mean offset to the target, weighted by the inverse of the variances. What a clinician has pointed out
+the population's mean offset to the target, and the localiser's own far guess votes too, each weighted by the inverse
+of its variance. What a clinician has pointed out
 outranks the network. Proposes only: the guard decides (rule 4). A language model takes this place through `Navigator`.
 """
 
@@ -75,6 +76,10 @@ class _Estimate(NamedTuple):
     why: str
 
 
+_Vote = tuple[Vector, float]
+"""The target's offset from the view's centre as one source tells it, and its standard deviation, mm."""
+
+
 class AtlasNavigator:
     """Own displacement where the target is in view, else the atlas offset from what is."""
 
@@ -130,32 +135,33 @@ def _estimate(situation: Situation) -> _Estimate:
     return _fuse(votes, "atlas")
 
 
-def _visible_votes(situation: Situation) -> dict[str, tuple[Vector, float]]:
-    seen = situation.localisation
-    allowed = [n for n in seen.offsets_mm if n not in situation.denied] or list(seen.offsets_mm)
-    visible = [n for n in allowed if in_view(seen.offsets_mm[n], situation.field_of_view_mm) and n != situation.target]
-    if not visible:
+def _visible_votes(situation: Situation) -> dict[str, _Vote]:
+    seen, target, pose = situation.localisation, situation.target, situation.pose
+    allowed = [n for n in seen.offsets_mm if n not in situation.denied and n != target]
+    visible = [n for n in allowed if in_view(seen.offsets_mm[n], situation.field_of_view_mm)]
+    if not visible and allowed:
         visible = [max(allowed, key=lambda n: seen.nearest.get(n, 0.0))]
-    return {
-        n: _vote(n, situation.target, to_patient_mm(seen.offsets_mm[n], situation.pose), seen.sigma_mm[n])
-        for n in visible
-    }
+    votes = {n: _vote(n, target, to_patient_mm(seen.offsets_mm[n], pose), seen.sigma_mm[n]) for n in visible}
+    if target not in situation.denied or not votes:
+        # The picture as a whole also tells where the target lies beyond its edge, and how surely.
+        votes["the whole picture"] = (to_patient_mm(seen.offsets_mm[target], pose), seen.sigma_mm[target])
+    return votes
 
 
-def _vote(landmark: str, target: str, offset_mm: Vector, sd_mm: float) -> tuple[Vector, float]:
+def _vote(landmark: str, target: str, offset_mm: Vector, sd_mm: float) -> _Vote:
     """The target's offset and sd as `landmark` tells it, through the population's mean offset between the two."""
     spread = [ATLAS_OFFSETS_MM[n] for n in (landmark, target)]
     variance = sd_mm**2 + sum((e.caudal_sd_mm**2 + e.left_sd_mm**2) / 2 for e in spread)
     return offset_mm + np.asarray(expected_offset_mm(landmark, target)), float(np.sqrt(variance))
 
 
-def _fuse(votes: Mapping[str, tuple[Vector, float]], source: Literal["atlas", "clinician"]) -> _Estimate:
+def _fuse(votes: Mapping[str, _Vote], source: Literal["atlas", "clinician"]) -> _Estimate:
     weights = {name: 1 / sd**2 for name, (_, sd) in votes.items()}
     total = sum(weights.values())
     offset = sum((weights[n] * votes[n][0] for n in votes), np.zeros(2)) / total
     told_by = ", ".join(sorted(votes, key=lambda n: -weights[n])[:3])
     # The votes share the target's own spread, so averaging them does not make the estimate better than the best one.
-    return _Estimate(offset, min(sd for _, sd in votes.values()), source, f"expected from {told_by} by the atlas")
+    return _Estimate(offset, min(sd for _, sd in votes.values()), source, f"expected from {told_by}")
 
 
 def _from_anchor(anchor: Anchor, pose: Pose) -> Vector:

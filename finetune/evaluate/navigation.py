@@ -9,18 +9,22 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from loopwright.agents.session import Session
-from loopwright.finetune.evaluate.intervals import cluster_bootstrap
+from loopwright.finetune.carm_network.data import seeds_of
+from loopwright.finetune.evaluate.rows import Bar, Row, averaged
 from loopwright.graphs.carm_run import CArmRun, opened_case
 from loopwright.graphs.sessions import start_session
 from loopwright.memory import open_memory
 from loopwright.settings import settings
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
+from loopwright.tools.carm.landmarks import LANDMARKS
+from loopwright.tools.carm.phantom import make_phantom
 
+FIRST_TEST_SEED = seeds_of("test", 1).start
 MAX_EXPOSURES = 8
 SUCCESS_BAR_PHANTOM = 0.95
 SUCCESS_BAR_CHEST = 0.80
@@ -88,27 +92,56 @@ def _score(session: Session, volume: str, start: str, target: str) -> Navigation
     )  # fmt: skip
 
 
-def summarise(world: str, runs: Sequence[NavigationRun], model: str = "network+atlas") -> dict[str, Any]:
-    """One row: success with its interval (clustered by volume), its trivial baseline, exposures and distances."""
-    interval = cluster_bootstrap([r.success for r in runs], [r.volume for r in runs])
+def row(world: str, variant: str, runs: Sequence[NavigationRun]) -> Row:
+    """The figures of a set of runs, with intervals over volumes; `never_moving` is the trivial baseline."""
+    reach_mm = settings().carm.success_radius_mm
+    measured = averaged(
+        "navigation",
+        world,
+        "network+atlas",
+        variant,
+        {
+            "success": [r.success for r in runs],
+            "never_moving": [r.straight_mm <= reach_mm for r in runs],
+            "claimed": [r.claimed for r in runs],
+            "exposures": [r.exposures for r in runs],
+        },
+        [r.volume for r in runs],
+    )
     distances = np.array([r.distance_mm for r in runs])
-    stay_mm = settings().carm.success_radius_mm
-    return {
-        "what": "navigation",
-        "world": world,
-        "model": model,
-        "n": len(runs),
-        "volumes": len({r.volume for r in runs}),
-        "success": round(interval.mean, 4),
-        "success_low": _rounded(interval.low),
-        "success_high": _rounded(interval.high),
-        "never_moving": round(float(np.mean([r.straight_mm <= stay_mm for r in runs])), 4),
-        "claimed": round(float(np.mean([r.claimed for r in runs])), 4),
-        "exposures_mean": round(float(np.mean([r.exposures for r in runs])), 2),
-        "distance_mm_median": round(float(np.median(distances)), 1),
-        "distance_mm_p95": round(float(np.quantile(distances, 0.95)), 1),
-    }
+    spread = {"distance_mm_median": float(np.median(distances)), "distance_mm_p95": float(np.quantile(distances, 0.95))}
+    return measured.model_copy(update={"figures": measured.figures | spread})
 
 
-def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, 4)
+def whole_phantoms(n: int) -> list[str]:
+    """The first `n` test phantoms that hold all fourteen landmarks: those that no scan's edge cuts."""
+    seeds = (seed for seed in itertools.count(FIRST_TEST_SEED) if len(make_phantom(seed).landmarks) == len(LANDMARKS))
+    return [f"phantom:{seed}" for seed in itertools.islice(seeds, n)]
+
+
+def evaluate_navigation(
+    world: Literal["phantom", "chest"],
+    *,
+    volumes: int,
+    n: int | None,
+    seed: int,
+    on_run: Callable[[NavigationRun], None],
+) -> tuple[list[Row], list[Bar]]:
+    """All rows and bars of one world.
+
+    Args:
+        world: unseen phantoms, or the real chest CT (all its 72 ordered pairs).
+        volumes: how many phantoms.
+        n: how many runs over all phantoms, evenly; None is every ordered pair of every phantom.
+        seed: of the sub-sample.
+        on_run: told each run as it ends.
+    """
+    if world == "chest":
+        names = list(opened_case("chest", None).landmarks)
+        runs = navigate([("chest", start, target) for start, target in ordered_pairs(names)], on_run)
+        uncut = [r for r in runs if r.start not in CUT_BY_THE_SCAN and r.target not in CUT_BY_THE_SCAN]
+        rows = [row("chest", "all pairs", runs), row("chest", "pairs that the scan does not cut", uncut)]
+        return rows, [Bar("chest success", rows[1].figures["success"], SUCCESS_BAR_CHEST)]
+    chosen = sampled(whole_phantoms(volumes), lambda _: ordered_pairs(LANDMARKS), n, seed)
+    rows = [row("phantom", "all pairs", navigate(list(chosen), on_run))]
+    return rows, [Bar("phantom success", rows[0].figures["success"], SUCCESS_BAR_PHANTOM)]

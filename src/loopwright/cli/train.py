@@ -1,0 +1,43 @@
+"""`loopwright train`: train the models behind the loops."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopwright.cli.output import json_line, stderr, stdout
+
+app = typer.Typer(help="Train the models behind the loops.", no_args_is_help=True)
+
+
+@app.callback()
+def _train() -> None:
+    pass
+
+
+@app.command("carm-network")
+def carm_network(
+    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm_network.yaml.")],
+    out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")] = Path(
+        "runs/carm_network"
+    ),
+    release: Annotated[
+        Path | None, typer.Option(help="Also write calibrated weights and their card here, as NAME.safetensors.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Train the C-arm localiser on the phantom population; views are rendered once and kept in the cache."""
+    from loopwright.finetune.carm_network.config import TrainConfig
+    from loopwright.finetune.carm_network.release import bundle
+    from loopwright.finetune.carm_network.train import train
+
+    def tell(line: str) -> None:
+        stderr().print(line)
+
+    result = train(TrainConfig.load(config), out, tell)
+    weights = bundle(out, release, tell) if release else result.weights
+    if as_json:
+        json_line(result.model_dump(mode="json") | {"weights": str(weights)})
+    else:
+        stdout().print(f"Best of {result.steps} steps at {result.best_step}: {weights}")
+        stdout().print(result.validation)
