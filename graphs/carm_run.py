@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loopwright.graphs.carm_report import carm_sections
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, field_validator
@@ -18,6 +17,7 @@ from loopwright.agents.navigator import AtlasNavigator
 from loopwright.agents.session import Runtime
 from loopwright.errors import BadInput, ToolRefused
 from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
+from loopwright.graphs.carm_report import carm_sections
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
 from loopwright.models.carm_network import CArmLocaliser, load_carm_network

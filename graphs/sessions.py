@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from loopwright.agents.report import write_report
 from PIL import Image
 
 from loopwright.agents.journal import Journal, ReplayJournal
 from loopwright.agents.replay import first_difference, run_again
+from loopwright.agents.report import write_report
 from loopwright.agents.session import Session
 from loopwright.graphs.registry import get_loop
 from loopwright.graphs.state import Opening, RunConfig

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
-from loopwright.agents.report import Section
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.agents.journal import Journal, Moment
+from loopwright.agents.report import Section
 from loopwright.agents.session import Runtime
 from loopwright.memory import Memory
 from loopwright.schema import CancelToken, Event, ImageRef
