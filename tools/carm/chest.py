@@ -118,7 +118,9 @@ def derive_landmarks(labels: NDArray[np.uint8], structures: Mapping[str, int], v
     """
 
     def voxels(names: Iterable[str]) -> NDArray[np.bool_]:
-        return np.isin(labels, [structures[name] for name in names])
+        member = np.zeros(256, dtype=np.bool_)
+        member[[structures[name] for name in names]] = True
+        return member[labels]
 
     found = {"T1": _centroid(voxels(["vertebrae_T1"])), "T12": _centroid(voxels(["vertebrae_T12"]))}
     found["Carina"] = _bifurcation(voxels(["trachea"]), volume.voxel_mm)
@@ -176,7 +178,7 @@ def _landmarks(folder: Path, volume: Volume) -> dict[str, Array]:
     with (folder / "structures.csv").open(encoding="utf-8", newline="") as file:
         structures = {row["structure"]: int(row["id"]) for row in csv.DictReader(file)}
     labels, _ = to_canonical(*read_nifti(folder / "mask.nii.gz", np.uint8))
-    landmarks = derive_landmarks(labels, structures, volume)
+    landmarks = derive_landmarks(np.ascontiguousarray(labels), structures, volume)
     document = {
         "frame": "_world: RAS+, mm",
         "landmarks": {name: {"ras_mm": point.round(3).tolist()} for name, point in landmarks.items()},

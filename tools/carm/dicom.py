@@ -187,8 +187,9 @@ def _hounsfield(folder: Path, source: _Slice) -> NDArray[np.float32]:
     try:
         pixels = pydicom.dcmread(source.path, specific_tags=list(_PIXELS)).pixel_array
     except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        cause = " ".join(str(error).split())
         raise BadInput(
-            f"`{source.path.relative_to(folder)}` in `{folder}` has pixels that cannot be read ({error}). It may be "
+            f"`{source.path.relative_to(folder)}` in `{folder}` has pixels that cannot be read ({cause}). It may be "
             "cut short, or compressed: decompress the series (gdcmconv --raw, or export it uncompressed)."
         ) from error
     return np.asarray(pixels * np.float32(source.slope) + np.float32(source.intercept), dtype=np.float32)

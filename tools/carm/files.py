@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` by way of a hidden file beside it: readers see the old content or the new, never a part."""
+    """Write `data` to `path` by way of a hidden file beside it: readers see what was there, or all of `data`."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)

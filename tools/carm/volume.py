@@ -14,6 +14,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from loopwright.errors import BadInput
 
@@ -23,6 +24,7 @@ BONE_HU = 200
 _AIR_HU = -500
 _MIN_BONE_MM3 = 20_000.0
 """Half of a single thoracic vertebra (about 30-40 ml); any CT that shows a landmark of ours holds far more."""
+_COARSE_MM = 4.0
 _VOXEL_RANGE_MM = (0.05, 20.0)
 _HU_RANGE = (-32768, 32767)
 
@@ -63,8 +65,8 @@ class Volume:
     def mid_coronal_y_mm(self) -> float:
         """y in `_world` of the body's mid-coronal plane: halfway between its front and its back.
 
-        Front and back are the 5th and 95th percentile of tissue along y, so a table behind the patient, which is thin
-        and mostly air, hardly counts.
+        The body is the largest connected piece of tissue that is thicker than about 16 mm, so the table and blankets
+        do not count; front and back are its 2nd and 98th percentile along y.
         """
         return _mid_coronal_y_mm(self)
 
@@ -192,12 +194,12 @@ def _check_bone(volume: Volume) -> None:
 
 
 def _mid_coronal_y_mm(volume: Volume) -> float:
-    step = np.maximum(1, np.round(4.0 / volume.voxel_mm).astype(int))
-    tissue = volume.hounsfield[:: step[0], :: step[1], :: step[2]] > _AIR_HU
-    counts = tissue.sum(axis=(0, 2)).astype(np.float64)
-    if not counts.any():
+    stride = np.maximum(1, np.round(_COARSE_MM / volume.voxel_mm)).astype(int)
+    tissue = volume.hounsfield[:: stride[0], :: stride[1], :: stride[2]] > _AIR_HU
+    thick = ndimage.binary_opening(tissue, iterations=max(1, round(8.0 / float((volume.voxel_mm * stride).max()))))
+    parts, n = ndimage.label(thick)
+    if n == 0:
         return float(volume.bounds_world[:, 1].mean())
-    cumulative = np.cumsum(counts) / counts.sum()
-    middle = [float(np.interp(q, cumulative, np.arange(counts.size))) * step[1] for q in (0.05, 0.95)]
-    centre_voxel = np.array([(volume.shape[0] - 1) / 2, sum(middle) / 2, (volume.shape[2] - 1) / 2])
-    return float(volume.to_world(centre_voxel)[1])
+    body = np.argwhere(parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1)
+    y_mm = volume.to_world(body * stride)[:, 1]
+    return float(np.percentile(y_mm, [2, 98]).mean())

@@ -1,0 +1,130 @@
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopwright.errors import BadInput
+from loopwright.tools.carm.case import Case
+from loopwright.tools.carm.volume import Volume, checked_volume, load_volume
+
+
+def save(path: Path, values: np.ndarray, affine: np.ndarray) -> Path:
+    nib.save(nib.nifti1.Nifti1Image(values, affine), path)
+    return path
+
+
+def test_a_nifti_file_comes_back_as_it_was_written(tmp_path: Path, block_volume: Volume) -> None:
+    loaded = load_volume(save(tmp_path / "ct.nii.gz", block_volume.hounsfield, block_volume.affine_world))
+    np.testing.assert_array_equal(loaded.hounsfield, block_volume.hounsfield)
+    np.testing.assert_allclose(loaded.affine_world, block_volume.affine_world)
+    assert loaded.hounsfield.dtype == np.int16
+    assert loaded.name.endswith("ct.nii.gz")
+
+
+def test_scaled_values_are_rounded_to_hounsfield_units(tmp_path: Path, block_volume: Volume) -> None:
+    shifted = block_volume.hounsfield.astype(np.float32) + 0.3
+    loaded = load_volume(save(tmp_path / "ct.nii", shifted, block_volume.affine_world))
+    np.testing.assert_array_equal(loaded.hounsfield, block_volume.hounsfield)
+
+
+@given(order=st.permutations([0, 1, 2]), signs=st.tuples(*[st.sampled_from([-1, 1])] * 3), tilt_deg=st.floats(-15, 15))
+def test_any_orientation_puts_every_voxel_at_its_place(
+    block_volume: Volume, order: list[int], signs: tuple[int, ...], tilt_deg: float
+) -> None:
+    """Stored in any axis order and direction, and oblique, a voxel keeps its value and its place in the patient."""
+    a = np.deg2rad(tilt_deg)
+    oblique = np.eye(4)
+    oblique[1:3, 1:3] = [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]
+    affine = oblique @ block_volume.affine_world
+    to_stored = np.stack([*order, *signs]).reshape(2, 3).T[np.argsort(order)].astype(float)
+    stored = nib.orientations.apply_orientation(block_volume.hounsfield, to_stored)
+    stored_affine = affine @ nib.orientations.inv_ornt_aff(to_stored, block_volume.shape)
+    volume = checked_volume(stored, stored_affine, "ct")
+    np.testing.assert_array_equal(volume.hounsfield, block_volume.hounsfield)
+    np.testing.assert_allclose(volume.affine_world, affine, atol=1e-9)
+
+
+@given(point=st.tuples(*[st.floats(-500, 500)] * 3))
+def test_voxel_and_world_are_inverse(block_volume: Volume, point: tuple[float, float, float]) -> None:
+    np.testing.assert_allclose(block_volume.to_world(block_volume.to_voxel(point)), point, atol=1e-9)
+
+
+def test_bounds_are_the_outer_faces(block_volume: Volume) -> None:
+    np.testing.assert_allclose(block_volume.bounds_world, [[-124, -74, -204], [116, 86, -4]])
+    np.testing.assert_allclose(block_volume.voxel_mm, [8, 8, 8])
+
+
+def test_the_mid_coronal_plane_halves_the_body_and_a_table_hardly_moves_it(block_volume: Volume) -> None:
+    middle_mm = -70 + 8 * (5 + 15) / 2
+    assert block_volume.mid_coronal_y_mm == pytest.approx(middle_mm, abs=5)
+    with_table = block_volume.hounsfield.copy()
+    with_table[2:28, 1, :] = -400
+    tabled = Volume(hounsfield=with_table, affine_world=block_volume.affine_world, name="tabled")
+    assert tabled.mid_coronal_y_mm == pytest.approx(middle_mm, abs=8)
+
+
+def test_the_chest_lies_on_a_table_and_its_middle_is_that_of_the_trunk(chest: Case) -> None:
+    spine_y_mm = chest.landmarks["T12"][1]
+    assert spine_y_mm + 20 < chest.volume.mid_coronal_y_mm < spine_y_mm + 90
+
+
+BLOCK = np.full((12, 12, 12), -1000, dtype=np.float32)
+BLOCK[3:9, 3:9, 3:9] = 600
+AFFINE = np.diag([10.0, 10.0, 10.0, 1.0])
+
+
+def with_nan() -> np.ndarray:
+    values = BLOCK.copy()
+    values[0, 0, 0] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("values", "affine", "message"),
+    [
+        (BLOCK[0], AFFINE, "three axes"),
+        (np.stack([BLOCK, BLOCK], axis=3), AFFINE, "three axes"),
+        (np.clip(BLOCK, 0, 255), AFFINE, "8-bit export, an MRI"),
+        (BLOCK + 1024, AFFINE, "rescale intercept"),
+        (BLOCK * 100, AFFINE, "Hounsfield"),
+        (with_nan(), AFFINE, "NaN"),
+        (np.minimum(BLOCK, 150), AFFINE, "without bone"),
+        (BLOCK, np.diag([0.01, 10, 10, 1]), "metres or micrometres"),
+        (BLOCK, np.diag([10, 10, 10_000, 1]), "metres or micrometres"),
+        (BLOCK, np.array([[10, 10, 0, 0], [0, 0, 0, 0], [0, 0, 10, 0], [0, 0, 0, 1.0]]), "singular"),
+        (BLOCK, np.diag([np.inf, 10, 10, 1]), "finite"),
+    ],
+)
+def test_what_is_no_ct_of_bones_is_refused(values: np.ndarray, affine: np.ndarray, message: str) -> None:
+    with pytest.raises(BadInput, match=message) as refused:
+        checked_volume(values, affine, "ct.nii.gz")
+    assert "`ct.nii.gz`" in str(refused.value)
+
+
+def test_the_control_of_the_refusals_is_accepted() -> None:
+    assert checked_volume(BLOCK, AFFINE, "ct").hounsfield.max() == 600
+
+
+def test_a_single_volume_with_a_time_axis_is_accepted(tmp_path: Path) -> None:
+    assert load_volume(save(tmp_path / "ct.nii", BLOCK[..., None], AFFINE)).shape == (12, 12, 12)
+
+
+def test_missing_corrupt_and_truncated_files_are_named(tmp_path: Path, block_volume: Volume) -> None:
+    with pytest.raises(BadInput, match=r"nowhere\.nii"):
+        load_volume(tmp_path / "nowhere.nii")
+    (tmp_path / "text.nii").write_text("not an image")
+    with pytest.raises(BadInput, match=r"text\.nii. is not a NIfTI"):
+        load_volume(tmp_path / "text.nii")
+    whole = save(tmp_path / "ct.nii.gz", block_volume.hounsfield, block_volume.affine_world).read_bytes()
+    for name, content in (
+        ("cut.nii.gz", whole[: len(whole) // 2]),
+        ("unpacked-cut.nii", gzip.decompress(whole)[:4000]),
+        ("scrambled.nii.gz", whole[:600] + bytes(50) + whole[650:]),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadInput, match=f"{name}. is corrupt or cut short"):
+            load_volume(tmp_path / name)
