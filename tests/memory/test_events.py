@@ -151,9 +151,8 @@ def test_verify_names_the_first_broken_link(
     assert reason in verification.reason
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL's type refuses such a time
 def test_verify_finds_a_time_that_is_none(memory: Memory, session_id: str, execute: Execute) -> None:
-    if "postgresql" in memory.url:
-        pytest.skip("PostgreSQL's type refuses such a time")
     memory.events.append(session_id, "seen", {}, branch=0, step=0)
     for statement in [*UNLOCK["sqlite"], "UPDATE events SET created_at = 'yesterday'"]:
         execute(statement)

@@ -1,0 +1,1 @@
+"""How quickly a loop recalls its past as the past grows."""
