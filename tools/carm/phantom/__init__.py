@@ -42,12 +42,12 @@ def make_phantom(
         seed: 0 or more.
         arms: posture; None draws one.
         truncated: cut like a thorax CT; then landmarks outside the volume are absent. None draws.
-        voxel_mm: edge of the cubic voxels; None draws 2 to 2.6 mm.
+        voxel_mm: edge of the cubic voxels; None draws 2.2 to 2.8 mm.
     """
     rng = np.random.default_rng(seed)
     drawn = ARMS[int(rng.choice(3, p=_ARMS_SHARE))]
     posture = arms or drawn
-    cut, size = rng.random() < _TRUNCATED_SHARE[posture], float(rng.uniform(2.0, 2.6))
+    cut, size = rng.random() < _TRUNCATED_SHARE[posture], float(rng.uniform(2.2, 2.8))
     cut, size = bool(cut if truncated is None else truncated), size if voxel_mm is None else voxel_mm
     anatomy = sample_anatomy(rng, posture)
     trunk = Trunk(anatomy, rng)
