@@ -1,0 +1,67 @@
+"""The CPU renderer: perspective ray casting on all cores, empty space skipped.
+
+Geometry and memory layout live here, the loops in `joseph`.
+"""
+
+import time
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from loopwright.log import get_logger
+from loopwright.tools.carm.geometry import Optics, Pose, source_world, view_axes
+from loopwright.tools.carm.render import joseph
+from loopwright.tools.carm.render.attenuation import attenuation_per_mm
+from loopwright.tools.carm.volume import Volume
+
+_LEVELS = 65535
+_log = get_logger(__name__)
+
+
+class NumbaRenderer:
+    """Joseph's method over a 16-bit copy of the attenuation, y fastest in memory.
+
+    Takes twice the bytes of `volume.hounsfield`. `render` may be called from several threads.
+    """
+
+    def __init__(self, volume: Volume, optics: Optics) -> None:
+        """Pack `volume`. The first ever call on a machine compiles for some seconds; later ones read numba's cache."""
+        self.volume = volume
+        self.optics = optics
+        began = time.perf_counter()
+        if not joseph.pack.signatures:
+            _log.info("loading the renderer's kernels; the first time on a machine, compiling takes about 10 s")
+        hounsfield = volume.hounsfield
+        table = attenuation_per_mm(np.arange(-32768, 32768))
+        self._unit_per_mm = float(table[int(hounsfield.max()) + 32768]) / _LEVELS or 1.0
+        levels = np.minimum(np.rint(table / self._unit_per_mm), _LEVELS).astype(np.uint16)
+        nx, ny, nz = hounsfield.shape
+        self._packed = np.zeros((nx + 3, nz + 3, ny + 3), dtype=np.uint16)
+        joseph.pack(hounsfield, levels, self._packed)
+        self._occupied = joseph.occupancy(self._packed)
+        self._voxel_from_world = np.linalg.inv(volume.affine_world)
+        _log.debug("packed a volume", volume=volume.name, seconds=round(time.perf_counter() - began, 3))
+
+    def render(self, pose: Pose, size_px: int) -> NDArray[np.float32]:
+        """See `Renderer.render`."""
+        axes, pixel_mm = view_axes(pose), self.optics.pixel_mm(size_px)
+        source = source_world(pose, self.optics)
+        across = (np.arange(size_px) + 0.5 - size_px / 2) * pixel_mm
+        to_first = self.optics.source_detector_mm * axes.forward + across[0] * (axes.u + axes.v)
+        lengths = np.sqrt(self.optics.source_detector_mm**2 + across[:, None] ** 2 + across**2)
+        rotation = self._voxel_from_world[:3, :3]
+        source_padded = rotation @ source + self._voxel_from_world[:3, 3] + 1.0
+        image = np.empty((size_px, size_px), dtype=np.float32)
+        joseph.cast(
+            self._packed,
+            self._occupied,
+            source_padded,
+            source_padded + rotation @ to_first,
+            rotation @ axes.u * pixel_mm,
+            rotation @ axes.v * pixel_mm,
+            lengths * self._unit_per_mm,
+            image,
+            get_num_threads(),
+        )
+        return image
