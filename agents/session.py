@@ -6,7 +6,7 @@ checkpoint says where to resume, the journal what is known, the ledger what was 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -79,7 +79,7 @@ class Session:
         """Come to rest after the node that is running. Thread-safe; meant for signal handlers."""
         self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Iterator[Event]:
+    def stream(self, *, wait: bool = False) -> Generator[Event, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:

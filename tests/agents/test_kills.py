@@ -1,23 +1,18 @@
 """SIGKILL at any moment: a resumed session ends like one that was never killed, and nothing was done twice (rule 3)."""
 
-import json
 import multiprocessing
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import pytest
+from tests.agents.lives import live
+from tests.scenario import Patient
 
 from loopwright.graphs.carm_run import CArmRun
 from loopwright.graphs.sessions import replay_session, resume_session, start_session
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import Event
-from loopwright.tools.carm.phantom import make_phantom
-
-sys.path.insert(0, str(Path(__file__).parent))
-from lives import live
 
 KILLS = 50
 LONGEST_LIFE_S = 1.2
@@ -26,16 +21,7 @@ LONGEST_LIFE_S = 1.2
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> CArmRun:
     """A walk over a phantom on disk, long enough to be killed often."""
-    folder = tmp_path_factory.mktemp("patient")
-    case = make_phantom(7, truncated=False, voxel_mm=4.0)
-    nib.save(nib.Nifti1Image(case.volume.hounsfield, case.volume.affine_world), folder / "patient.nii.gz")
-    (folder / "patient.json").write_text(json.dumps({n: [float(v) for v in p] for n, p in case.landmarks.items()}))
-    return CArmRun(
-        volume=str(folder / "patient.nii.gz"),
-        landmarks=folder / "patient.json",
-        start="Left humeral head",
-        target=("T12", "T1", "Carina"),
-    )
+    return Patient(tmp_path_factory.mktemp("patient")).run("Left humeral head", ("T12", "T1", "Carina"))
 
 
 def loop_events(events: list[Event]) -> list[tuple[str | None, str]]:
@@ -65,7 +51,7 @@ def test_fifty_random_kills_lose_nothing_and_double_nothing(
 ) -> None:
     url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
     server: Any = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["lives", "loopwright.graphs.carm_run"])
+    server.set_forkserver_preload(["tests.agents.lives", "loopwright.graphs.carm_run"])
     rng = random.Random(20261121)
     with open_memory(url) as memory:
         first = start_session(memory, "carm", run, devices)

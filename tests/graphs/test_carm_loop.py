@@ -1,38 +1,21 @@
 """The C-arm loop through its public door: sessions over a phantom, with a localiser that knows the truth."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.scenario import Begin, Patient, Use, payloads, saying
 
 from loopwright.agents.session import Session
 from loopwright.errors import BadInput, MissingDependency, SessionBusy, UnknownName
-from loopwright.graphs.carm_run import CArmRun, prepare
+from loopwright.graphs.carm_run import prepare
 from loopwright.graphs.sessions import fork_session, replay_session, rerender_session, resume_session
 from loopwright.memory import Memory
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Event
 from loopwright.tools.carm.geometry import Pose
-
-Begin = Callable[[CArmRun], Session]
-Use = Callable[[Callable[[Pose], Localisation]], None]
-
-
-def payloads(events: list[Event], kind: str) -> list[dict[str, Any]]:
-    return [e.payload for e in events if e.kind == kind]
-
-
-def saying(session: Session, words: dict[tuple[str, int], str]) -> list[Event]:
-    """Stream, and say each of `words` when an event of that (kind, step) goes by."""
-    events = []
-    for event in session.stream():
-        events.append(event)
-        if text := words.pop((event.kind, event.step), None):
-            session.say(text)
-    return events
 
 
 def end_pose(session: Session) -> Pose:
@@ -44,7 +27,7 @@ def motions_done(memory: Memory, session: Session) -> list[dict[str, Any]]:
     return [e.act.arguments for e in entries if e.outcome is not None and e.outcome.status == "done"]
 
 
-def test_reaches_one_target_after_another(patient: Any, begin: Begin, memory: Memory) -> None:
+def test_reaches_one_target_after_another(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run("Right scapular inferior angle", ("Carina", "T12")))
     events = list(session.stream())
     assert session.status == "succeeded"
@@ -56,7 +39,7 @@ def test_reaches_one_target_after_another(patient: Any, begin: Begin, memory: Me
     assert events == memory.events.read(session.id)
 
 
-def test_every_exposure_and_motion_stands_in_the_ledger(patient: Any, begin: Begin, memory: Memory) -> None:
+def test_every_exposure_and_motion_stands_in_the_ledger(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run())
     events = list(session.stream())
     entries = memory.ledger.of(session.id)
@@ -67,7 +50,7 @@ def test_every_exposure_and_motion_stands_in_the_ledger(patient: Any, begin: Beg
     assert all(e.outcome is not None and e.outcome.status == "done" for e in entries)
 
 
-def test_a_word_changes_the_course(patient: Any, begin: Begin, memory: Memory) -> None:
+def test_a_word_changes_the_course(patient: Patient, begin: Begin, memory: Memory) -> None:
     told = begin(patient.run())
     events = saying(told, {("localised", 0): "go 30 mm cranial"})
     assert motions_done(memory, told)[0]["caudal_mm"] == -30
@@ -77,7 +60,7 @@ def test_a_word_changes_the_course(patient: Any, begin: Begin, memory: Memory) -
     assert motions_done(memory, untold)[0]["caudal_mm"] > 0
 
 
-def test_one_message_corrects_a_wrong_localisation(patient: Any, begin: Begin, truth: Use) -> None:
+def test_one_message_corrects_a_wrong_localisation(patient: Patient, begin: Begin, truth: Use) -> None:
     def mistaken(pose: Pose) -> Localisation:
         seen = patient.truth(pose)
         left_mm, caudal_mm = seen.offsets_mm["T12"]
@@ -92,21 +75,21 @@ def test_one_message_corrects_a_wrong_localisation(patient: Any, begin: Begin, t
     assert patient.distance_mm("T12", end_pose(corrected)) < 15 < patient.distance_mm("T12", end_pose(left_alone))
 
 
-def test_a_new_target_replaces_the_present_one(patient: Any, begin: Begin) -> None:
+def test_a_new_target_replaces_the_present_one(patient: Patient, begin: Begin) -> None:
     session = begin(patient.run("T1"))
     saying(session, {("localised", 0): "the target is the left humeral head"})
     assert session.state["reached"] == ["Left humeral head"]
     assert patient.distance_mm("Left humeral head", end_pose(session)) < 15
 
 
-def test_what_was_rejected_is_not_used_again(patient: Any, begin: Begin) -> None:
+def test_what_was_rejected_is_not_used_again(patient: Patient, begin: Begin) -> None:
     session = begin(patient.run("Carina"))
     events = saying(session, {("localised", 0): "wrong"})
     assert "Carina" not in payloads(events, "decided")[0]["rationale"]
 
 
 @pytest.mark.parametrize("on_uncertain", ["ask", "proceed"])
-def test_what_is_not_understood_is_asked_back(patient: Any, begin: Begin, on_uncertain: str) -> None:
+def test_what_is_not_understood_is_asked_back(patient: Patient, begin: Begin, on_uncertain: str) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
     events = saying(session, {("localised", 0): "go cranial"})
     assert [p["about"] for p in payloads(events, "asked")] == ["unclear"]
@@ -116,7 +99,7 @@ def test_what_is_not_understood_is_asked_back(patient: Any, begin: Begin, on_unc
 
 @pytest.mark.parametrize(("on_uncertain", "status"), [("ask", "waiting"), ("proceed", "succeeded"), ("stop", "failed")])
 def test_a_large_conformal_set_asks_proceeds_or_stops(
-    patient: Any, begin: Begin, truth: Use, memory: Memory, on_uncertain: str, status: str
+    patient: Patient, begin: Begin, truth: Use, memory: Memory, on_uncertain: str, status: str
 ) -> None:
     def unsure(pose: Pose) -> Localisation:
         seen = patient.truth(pose)
@@ -131,7 +114,7 @@ def test_a_large_conformal_set_asks_proceeds_or_stops(
 
 
 def test_an_answer_lets_a_waiting_session_go_on(
-    patient: Any, begin: Begin, truth: Use, memory: Memory, tmp_path: Path
+    patient: Patient, begin: Begin, truth: Use, memory: Memory, tmp_path: Path
 ) -> None:
     truth(lambda pose: patient.truth(pose).model_copy(update={"nearest_set": ()}))
     session = begin(patient.run(on_uncertain="ask"))
@@ -145,7 +128,7 @@ def test_an_answer_lets_a_waiting_session_go_on(
     assert replay_session(memory, session.id).difference is None
 
 
-def test_a_human_approves_rejects_or_directs(patient: Any, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+def test_a_human_approves_rejects_or_directs(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     session = begin(patient.run("Carina", approval="human"))
     assert session.run() == "waiting"
     assert motions_done(memory, session) == []
@@ -164,7 +147,7 @@ def test_a_human_approves_rejects_or_directs(patient: Any, begin: Begin, memory:
 
 
 def test_stop_lets_no_motion_follow_and_resuming_goes_on(
-    patient: Any, begin: Begin, memory: Memory, tmp_path: Path
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
 ) -> None:
     session = begin(patient.run("Skull"))
     events = saying(session, {("moved", 0): "STOP!"})
@@ -178,7 +161,7 @@ def test_stop_lets_no_motion_follow_and_resuming_goes_on(
     assert replay_session(memory, session.id).difference is None
 
 
-def test_stop_before_a_motion_keeps_it_back(patient: Any, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+def test_stop_before_a_motion_keeps_it_back(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     session = begin(patient.run())
     saying(session, {("guarded", 0): "stop"})
     assert session.status == "stopped"
@@ -186,7 +169,7 @@ def test_stop_before_a_motion_keeps_it_back(patient: Any, begin: Begin, memory: 
     assert resume_session(memory, session.id, tmp_path / "devices").run() == "succeeded"
 
 
-def test_words_move_no_limit(patient: Any, begin: Begin, memory: Memory) -> None:
+def test_words_move_no_limit(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run())
     events = saying(session, {("localised", 0): "go 300 mm cranial"})
     first = payloads(events, "guarded")[0]
@@ -195,7 +178,7 @@ def test_words_move_no_limit(patient: Any, begin: Begin, memory: Memory) -> None
     assert session.status == "succeeded"
 
 
-def test_a_loop_that_gets_nowhere_ends(patient: Any, begin: Begin, truth: Use, memory: Memory) -> None:
+def test_a_loop_that_gets_nowhere_ends(patient: Patient, begin: Begin, truth: Use, memory: Memory) -> None:
     def haunted(pose: Pose) -> Localisation:
         seen = patient.truth(pose)
         return seen.model_copy(update={"offsets_mm": dict.fromkeys(seen.offsets_mm, (0.0, 60.0))})
@@ -207,7 +190,7 @@ def test_a_loop_that_gets_nowhere_ends(patient: Any, begin: Begin, truth: Use, m
     assert len(motions_done(memory, session)) < 10
 
 
-def test_pause_and_resume(patient: Any, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+def test_pause_and_resume(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     session = begin(patient.run("Skull"))
     for event in session.stream():
         if event.kind == "localised" and event.step == 1:
@@ -219,7 +202,7 @@ def test_pause_and_resume(patient: Any, begin: Begin, memory: Memory, tmp_path: 
 
 
 def test_rewind_keeps_the_record_and_moves_the_world_back(
-    patient: Any, begin: Begin, memory: Memory, tmp_path: Path
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
 ) -> None:
     session = begin(patient.run("Skull"))
     session.run()
@@ -237,14 +220,16 @@ def test_rewind_keeps_the_record_and_moves_the_world_back(
     assert replay_session(memory, session.id).difference is None
 
 
-def test_rewinding_to_a_step_that_was_not_observed(patient: Any, begin: Begin) -> None:
+def test_rewinding_to_a_step_that_was_not_observed(patient: Patient, begin: Begin) -> None:
     session = begin(patient.run())
     session.run()
     with pytest.raises(BadInput, match="step"):
         session.rewind(99)
 
 
-def test_fork_names_its_parent_and_leaves_it_alone(patient: Any, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+def test_fork_names_its_parent_and_leaves_it_alone(
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
+) -> None:
     session = begin(patient.run("Skull"))
     session.run()
     head = memory.events.head(session.id)
@@ -259,7 +244,7 @@ def test_fork_names_its_parent_and_leaves_it_alone(patient: Any, begin: Begin, m
 
 
 def test_a_replay_shows_what_was_tampered_with(
-    patient: Any, begin: Begin, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    patient: Patient, begin: Begin, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = begin(patient.run())
     session.run()
@@ -283,7 +268,7 @@ def test_a_replay_shows_what_was_tampered_with(
     assert difference is not None and "decided" in difference
 
 
-def test_one_process_holds_a_session(patient: Any, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+def test_one_process_holds_a_session(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     session = begin(patient.run())
     stream = session.stream()
     next(stream)
@@ -295,7 +280,7 @@ def test_one_process_holds_a_session(patient: Any, begin: Begin, memory: Memory,
 
 
 def test_an_error_in_a_node_leaves_the_session_whole(
-    patient: Any, begin: Begin, truth: Use, memory: Memory, tmp_path: Path
+    patient: Patient, begin: Begin, truth: Use, memory: Memory, tmp_path: Path
 ) -> None:
     def missing(pose: Pose) -> Localisation:
         raise MissingDependency("`weights` are not here")
@@ -309,7 +294,7 @@ def test_an_error_in_a_node_leaves_the_session_whole(
     assert resume_session(memory, session.id, tmp_path / "devices").run() == "succeeded"
 
 
-def test_an_ended_session_is_not_run_again(patient: Any, begin: Begin) -> None:
+def test_an_ended_session_is_not_run_again(patient: Patient, begin: Begin) -> None:
     session = begin(patient.run())
     session.run()
     with pytest.raises(BadInput, match="rewind"):
@@ -327,21 +312,21 @@ def test_an_ended_session_is_not_run_again(patient: Any, begin: Begin) -> None:
     ],
 )
 def test_bad_input_begins_nothing(
-    patient: Any, begin: Begin, memory: Memory, changed: dict[str, Any], error: type[Exception], says: str
+    patient: Patient, begin: Begin, memory: Memory, changed: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         begin(patient.run(**{"start": "Carina", "target": ("T12",)} | changed))
     assert memory.sessions.list() == []
 
 
-def test_a_target_outside_the_volume_is_named_with_what_there_is(patient: Any, tmp_path: Path) -> None:
+def test_a_target_outside_the_volume_is_named_with_what_there_is(patient: Patient, tmp_path: Path) -> None:
     few = tmp_path / "few.json"
     few.write_text(json.dumps({n: patient.landmarks[n].tolist() for n in ("T1", "Carina")}))
     with pytest.raises(BadInput, match=r"T12.*outside.*T1, Carina"):
         prepare(patient.run("Carina", ("T12",), landmarks=few))
 
 
-def test_observations_are_what_the_world_shows(patient: Any, begin: Begin, memory: Memory) -> None:
+def test_observations_are_what_the_world_shows(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run())
     events = list(session.stream())
     seen = payloads(events, "observed")

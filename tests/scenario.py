@@ -1,0 +1,71 @@
+"""A small patient on disk and a localiser that knows the truth: what tests of the loop itself need."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from loopwright.agents.session import Session
+from loopwright.graphs.carm_run import CArmRun
+from loopwright.models.localisation import Localisation
+from loopwright.schema import Event
+from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
+from loopwright.tools.carm.landmarks import LANDMARKS
+from loopwright.tools.carm.phantom import make_phantom
+
+See = Callable[[Pose], Localisation]
+Use = Callable[[See], None]
+Begin = Callable[[CArmRun], Session]
+
+
+class Patient:
+    """A phantom saved as a NIfTI file, with its landmarks beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        case = make_phantom(7, truncated=False, voxel_mm=4.0)
+        self.volume, self.landmarks_file = folder / "patient.nii.gz", folder / "patient.json"
+        nib.save(nib.Nifti1Image(case.volume.hounsfield, case.volume.affine_world), self.volume)
+        self.landmarks = {name: np.asarray(point) for name, point in case.landmarks.items()}
+        self.landmarks_file.write_text(json.dumps({n: p.tolist() for n, p in self.landmarks.items()}))
+
+    def run(self, start: str = "Carina", target: tuple[str, ...] = ("T12",), **options: Any) -> CArmRun:
+        """A run of the C-arm loop over this patient."""
+        return CArmRun.model_validate(
+            {"volume": str(self.volume), "landmarks": self.landmarks_file, "start": start, "target": target, **options}
+        )
+
+    def distance_mm(self, landmark: str, pose: Pose) -> float:
+        """True distance from a landmark to the central ray."""
+        return float(np.linalg.norm(in_plane_offset_mm(self.landmarks[landmark], pose)))
+
+    def truth(self, pose: Pose) -> Localisation:
+        """What a perfect localiser says at `pose`."""
+        offsets = {n: in_plane_offset_mm(self.landmarks[n], pose) for n in LANDMARKS}
+        closeness = {n: float(np.exp(-np.linalg.norm(o) / 20)) for n, o in offsets.items()}
+        total = sum(closeness.values())
+        return Localisation(
+            nearest={n: c / total for n, c in closeness.items()},
+            offsets_mm={n: (float(o[0]), float(o[1])) for n, o in offsets.items()},
+            sigma_mm=dict.fromkeys(LANDMARKS, 3.0),
+            coverage=0.95,
+            nearest_set=(max(closeness, key=closeness.__getitem__),),
+            radius_mm=dict.fromkeys(LANDMARKS, 8.0),
+        )
+
+
+def payloads(events: list[Event], kind: str) -> list[dict[str, Any]]:
+    """The payloads of one kind of event."""
+    return [e.payload for e in events if e.kind == kind]
+
+
+def saying(session: Session, words: dict[tuple[str, int], str]) -> list[Event]:
+    """Stream, and say each of `words` when an event of that (kind, step) goes by."""
+    events = []
+    for event in session.stream():
+        events.append(event)
+        if text := words.pop((event.kind, event.step), None):
+            session.say(text)
+    return events
