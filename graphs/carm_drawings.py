@@ -22,11 +22,11 @@ from loopwright.tools.carm.render.attenuation import attenuation_per_mm
 from loopwright.tools.carm.render.picture import to_uint8
 from loopwright.tools.carm.volume import Volume
 
-OVERLAY = 400.0
+OVERLAY = 300.0
 """Edge of an overlay in its own units, whatever the picture's size in pixels."""
 
 _PROJECTED_PX = 512
-_DEPTH_STEP_MM = 2.0
+_DEPTH_STEP_MM = 4.0
 
 
 class Label(NamedTuple):
@@ -99,7 +99,7 @@ def _arrow(motion: Motion, pose: Pose, scale: float) -> Arrow | None:
     if is_cut:
         dx, dy, length = dx * room / furthest, dy * room / furthest, length * room / furthest
     x, y = OVERLAY / 2 + dx, OVERLAY / 2 + dy
-    ux, uy, size = dx / length, dy / length, min(14.0, length / 2)
+    ux, uy, size = dx / length, dy / length, min(12.0, length / 2)
     bx, by = x - ux * size, y - uy * size
     head = [(x, y), (bx - uy * size / 2, by + ux * size / 2), (bx + uy * size / 2, by - ux * size / 2)]
     return Arrow(bx, by, " ".join(f"{px:.1f},{py:.1f}" for px, py in head), is_cut)
@@ -186,7 +186,7 @@ class Projection(NamedTuple):
 def project_body(volume: Volume) -> Projection:
     """The whole volume projected along its second axis: the mean attenuation, with its maximum so that bone stands out.
 
-    Thinned to about 2 mm in depth and at most 512 pixels across: it is a backdrop, no measurement.
+    Thinned to about 4 mm in depth and at most 512 pixels across: it is a backdrop, no measurement.
     """
     step = np.maximum(1, np.ceil(np.array(volume.shape) / _PROJECTED_PX).astype(int))
     step[1] = max(1, round(_DEPTH_STEP_MM / volume.voxel_mm[1]))

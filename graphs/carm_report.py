@@ -116,7 +116,7 @@ def _facts(kept: Mapping[str, Any], rounds: Sequence[Round], arrivals: Sequence[
 
 
 def _arrivals(rounds: Sequence[Round], targets: Sequence[str], landmarks: Landmarks) -> list[Arrival]:
-    """The targets that were asked for, then those that were put in their place, with how they were reached."""
+    """Every target there was, in the order in which they were reached, then those that were not."""
     found: dict[str, Arrival] = {name: Arrival(name, None, None, None) for name in targets}
     for one in rounds:
         if one.is_left_behind and not any(e.kind == "reached" for e in one.events):
@@ -126,7 +126,7 @@ def _arrivals(rounds: Sequence[Round], targets: Sequence[str], landmarks: Landma
             if claim.arrived and not one.is_left_behind and one.observation:
                 true_mm = true_distance_mm(one, landmarks, claim.target)
                 found[claim.target] = Arrival(claim.target, one.observation.exposures, claim.distance_mm, true_mm)
-    return list(found.values())
+    return sorted(found.values(), key=lambda a: float("inf") if a.exposures is None else a.exposures)
 
 
 def _path(
@@ -280,4 +280,4 @@ def _process(event: Event) -> Line:
             return Line("Error", payload["text"], payload["type"], "bad")
         case kind:
             words = ", ".join(f"{name} {value}" for name, value in payload.items() if isinstance(value, str | int))
-            return Line(kind.capitalize(), words, tone="warn")
+            return Line(kind.capitalize(), words)
