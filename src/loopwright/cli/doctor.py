@@ -22,7 +22,7 @@ import typer
 from rich.markup import escape
 
 from loopwright.cli.output import json_line, stderr, stdout, table
-from loopwright.errors import LoopwrightError, MissingDependency, UnknownName
+from loopwright.errors import LoopwrightError, UnknownName
 from loopwright.settings import settings
 
 GIB = 2**30
@@ -48,7 +48,7 @@ def doctor(
         str | None, typer.Option(metavar="NAME", help="Make the environment of an external renderer: `deepdrr`.")
     ] = None,
 ) -> int:
-    """Report what works here and what would add the rest. Exit code 0 when the default path works, else 3."""
+    """Report what works here and what would add the rest. Exit code 0 when the default path works, else 1."""
     if setup is not None:
         return _set_up(setup)
     checks = [check for look in CHECKS for check in look()]
@@ -59,7 +59,7 @@ def doctor(
         json_line({"default_path_works": works})
     else:
         _print(checks, works)
-    return 0 if works else MissingDependency.exit_code
+    return 0 if works else 1
 
 
 def _print(checks: list[Check], works: bool) -> None:
@@ -96,7 +96,7 @@ def _machine() -> Iterator[Check]:
 def _disk() -> Iterator[Check]:
     for name, folder in (("data folder", settings().data_dir), ("cache folder", settings().cache_dir)):
         variable = f"LOOPWRIGHT_{name.split()[0].upper()}_DIR"
-        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        there = _nearest(folder)
         if not (there.is_dir() and os.access(there, os.W_OK)):
             repair = f"make it writable, or choose another with {variable}"
             yield Check(name=name, status="broken", found=f"{folder} cannot be written", repair=repair, needed=True)
@@ -139,17 +139,34 @@ def _gpu_without_torch() -> Check:
 
 
 def _renderers() -> Iterator[Check]:
-    from loopwright.tools.carm.render import available
+    """Each renderer draws one small picture: nothing less shows that it works."""
+    from loopwright.tools.carm.render import RENDERERS
 
-    for name, reason in available().items():
-        chosen = name == settings().carm.renderer
-        missing: Literal["absent", "broken"] = "broken" if chosen else "absent"
+    chosen = settings().carm.renderer
+    for name in dict.fromkeys((chosen, *RENDERERS)):
+        reason = _why_it_draws_nothing(name)
+        missing: Literal["absent", "broken"] = "broken" if name == chosen else "absent"
         yield Check(
             name=f"renderer {name}",
-            status="ok" if reason is None else missing,
-            found=reason or ("works" + (", chosen" if chosen else "")),
-            needed=chosen,
+            status=missing if reason else "ok",
+            found=reason or "drew a picture",
+            needed=name == chosen,
         )
+
+
+def _why_it_draws_nothing(renderer: str) -> str:
+    import numpy as np
+
+    from loopwright.tools.carm.geometry import Optics, Pose
+    from loopwright.tools.carm.render import make_renderer
+    from loopwright.tools.carm.volume import Volume
+
+    bone = Volume(hounsfield=np.full((16, 16, 16), 1000, dtype=np.int16), affine_world=np.eye(4), name="doctor")
+    try:
+        picture = make_renderer(renderer, bone, Optics()).render(Pose(x_mm=7.5, y_mm=7.5, z_mm=7.5), size_px=32)
+    except LoopwrightError as error:
+        return str(error)
+    return "" if picture[16, 16] > 0 else "it drew an empty picture of a block of bone"
 
 
 def _databases() -> Iterator[Check]:
@@ -157,7 +174,7 @@ def _databases() -> Iterator[Check]:
     found = f"SQLite {sqlite3.sqlite_version}, write-ahead log"
     try:
         with (
-            tempfile.TemporaryDirectory(dir=_existing(settings().data_dir)) as folder,
+            tempfile.TemporaryDirectory(dir=_nearest(settings().data_dir)) as folder,
             closing(sqlite3.connect(Path(folder) / "probe.sqlite")) as connection,
         ):
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
@@ -172,36 +189,24 @@ def _databases() -> Iterator[Check]:
 
 
 def _postgres(*, needed: bool) -> Check:
-    """The driver; and, where the memory is configured to live in PostgreSQL, whether the server answers."""
+    """The driver; whether the server answers is what `_sessions` finds."""
     try:
-        found = f"driver psycopg {version('psycopg')}"
-        version("langgraph-checkpoint-postgres")
+        found = f"psycopg {version('psycopg')}, langgraph saver {version('langgraph-checkpoint-postgres')}"
     except PackageNotFoundError as error:
         status: Literal["absent", "broken"] = "broken" if needed else "absent"
         repair = _pip("'loopwright[postgres]'")
         return Check(name="postgresql", status=status, found=f"no `{error.name}`", repair=repair, needed=needed)
-    if not needed:
-        return Check(name="postgresql", status="ok", found=f"{found}; not configured (LOOPWRIGHT_MEMORY__URL)")
-    import psycopg
-
-    url = settings().memory_url
-    try:
-        with psycopg.connect(url.replace("+psycopg", ""), connect_timeout=5) as connection:
-            found = f"{found}, server {connection.info.server_version // 10000}"
-    except psycopg.Error as error:
-        repair = "start the server, or correct `memory.url`"
-        return Check(name="postgresql", status="broken", found=str(error), repair=repair, needed=True)
-    return Check(name="postgresql", status="ok", found=found, needed=True)
+    return Check(name="postgresql", status="ok", found=found, needed=needed)
 
 
-def _memory() -> Iterator[Check]:
+def _sessions() -> Iterator[Check]:
     """The configured memory, where it exists: opened as a session would open it."""
     from loopwright.memory import open_memory
 
     url = settings().memory_url
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():
-        yield Check(name="memory", status="ok", found=f"{file} is made by the first session", needed=True)
+        yield Check(name="sessions", status="ok", found=f"{file} is made by the first session", needed=True)
         return
     try:
         with open_memory(url) as memory:
@@ -213,8 +218,15 @@ def _memory() -> Iterator[Check]:
 
 
 def _models_and_data() -> Iterator[Check]:
+    from loopwright.models.carm_network import BUNDLED, load_carm_network
     from loopwright.tools.carm.chest import damaged_members
 
+    try:
+        load_carm_network()
+    except LoopwrightError as error:
+        yield Check(name="C-arm network", status="broken", found=str(error), needed=True)
+    else:
+        yield Check(name="C-arm network", status="ok", found=str(BUNDLED), needed=True)
     folder = settings().cache_dir / "chest"
     lacking = damaged_members(folder)
     yield Check(
@@ -240,8 +252,9 @@ def _pip(what: str) -> str:
     return f"{sys.executable} -m pip install {what}"
 
 
-def _existing(folder: Path) -> Path:
-    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of its parents that is there: what a session would make it in."""
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
@@ -251,6 +264,6 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _torch_and_gpu,
     _renderers,
     _databases,
-    _memory,
+    _sessions,
     _models_and_data,
 )
