@@ -4,6 +4,7 @@ The rows are a projection of the event log made for reading; the log is the trut
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,8 @@ MAX_RUNS = 256
 
 _TABLE = StepTable.__table__
 _COLUMNS = tuple(_TABLE.c[name] for name in StepRow.model_fields)
+_NEAR_COLUMNS = (*_COLUMNS, _TABLE.c.depth)
+_RUN_COLUMNS = tuple(_TABLE.c[name] for name in ("label", "step", "depth", "run_first_step", "run_length"))
 
 
 class Steps:
@@ -75,8 +78,8 @@ class Steps:
             raise BadInput(f"`n` = {n!r} and `max_runs` = {max_runs!r} must not be negative.")
         with self._store.read() as connection:
             tip = _newest(connection, session_id, before_step)
-            near = _walk(connection, tip, n, _TABLE.c.prev_id)
-            runs = _walk(connection, near[-1].prev_id if near else tip, max_runs, _TABLE.c.run_prev_id)
+            near = _walk(connection, tip, n, _TABLE.c.prev_id, _NEAR_COLUMNS)
+            runs = _walk(connection, near[-1].next_id if near else tip, max_runs, _TABLE.c.run_prev_id, _RUN_COLUMNS)
             oldest = runs[-1] if runs else near[-1] if near else None
             n_omitted = 0 if oldest is None else oldest.depth - (oldest.run_length if runs else 1)
             if oldest is None and tip is not None:
@@ -156,19 +159,21 @@ def _refuse_if_passed(connection: Connection, session_id: str, branch: int, step
         )
 
 
-def _walk_query(start: int, limit: int, link: Any) -> Executable:
-    """Rows from `start` back along the column `link`, newest first, at most `limit`."""
-    first = select(_TABLE.c.id, link.label("next_id"), literal(1).label("position")).where(_TABLE.c.id == start)
+def _walk_query(start: int, limit: int, link: Any, columns: tuple[Any, ...]) -> Executable:
+    """`columns` of the rows from `start` back along the column `link`, newest first, at most `limit`."""
+    first = select(link.label("next_id"), literal(1).label("position"), *columns).where(_TABLE.c.id == start)
     walk = first.cte("walk", recursive=True)
-    onward = select(_TABLE.c.id, link, walk.c.position + 1).join(walk, _TABLE.c.id == walk.c.next_id)
+    onward = select(link, walk.c.position + 1, *columns).join(walk, _TABLE.c.id == walk.c.next_id)
     walk = walk.union_all(onward.where(walk.c.position < limit))
-    return select(*_TABLE.c).join(walk, _TABLE.c.id == walk.c.id).order_by(walk.c.position)
+    return select(walk).order_by(walk.c.position)
 
 
-def _walk(connection: Connection, start: int | None, limit: int, link: Any) -> list[Row[Any]]:
+def _walk(
+    connection: Connection, start: int | None, limit: int, link: Any, columns: tuple[Any, ...]
+) -> Sequence[Row[Any]]:
     if start is None or limit == 0:
         return []
-    return list(connection.execute(_walk_query(start, limit, link)))
+    return connection.execute(_walk_query(start, limit, link, columns)).all()
 
 
 def _step_row(row: Row[Any]) -> StepRow:

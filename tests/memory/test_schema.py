@@ -47,7 +47,8 @@ def _postgres_ddl(connection: Connection) -> list[str]:
         "column": "SELECT table_name, column_name, data_type, is_nullable, column_default FROM "
         "information_schema.columns WHERE table_schema = 'public' ORDER BY table_name COLLATE \"C\", ordinal_position",
         "constraint": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE connamespace = 'public'::regnamespace AND contype <> 'n' ORDER BY conrelid::regclass::text COLLATE \"C\", conname COLLATE \"C\"",
+        "WHERE connamespace = 'public'::regnamespace AND contype <> 'n' "
+        'ORDER BY conrelid::regclass::text COLLATE "C", conname COLLATE "C"',
         "index": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname COLLATE \"C\"",
         "trigger": 'SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname COLLATE "C"',
         "function": "SELECT pg_get_functiondef(oid) FROM pg_proc "
