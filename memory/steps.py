@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, and_, insert, literal, select, update
+from sqlalchemy import Connection, Executable, Integer, Row, and_, bindparam, insert, literal, select, update
 
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.memory.inbox import Inbox
@@ -23,8 +23,6 @@ MAX_RUNS = 256
 
 _TABLE = StepTable.__table__
 _COLUMNS = tuple(_TABLE.c[name] for name in StepRow.model_fields)
-_NEAR_COLUMNS = (*_COLUMNS, _TABLE.c.depth)
-_RUN_COLUMNS = tuple(_TABLE.c[name] for name in ("label", "step", "depth", "run_first_step", "run_length"))
 
 
 class Steps:
@@ -78,8 +76,8 @@ class Steps:
             raise BadInput(f"`n` = {n!r} and `max_runs` = {max_runs!r} must not be negative.")
         with self._store.read() as connection:
             tip = _newest(connection, session_id, before_step)
-            near = _walk(connection, tip, n, _TABLE.c.prev_id, _NEAR_COLUMNS)
-            runs = _walk(connection, near[-1].next_id if near else tip, max_runs, _TABLE.c.run_prev_id, _RUN_COLUMNS)
+            near = _walk(connection, _NEAR, tip, n)
+            runs = _walk(connection, _RUNS, near[-1].next_id if near else tip, max_runs)
             oldest = runs[-1] if runs else near[-1] if near else None
             n_omitted = 0 if oldest is None else oldest.depth - (oldest.run_length if runs else 1)
             if oldest is None and tip is not None:
@@ -159,21 +157,29 @@ def _refuse_if_passed(connection: Connection, session_id: str, branch: int, step
         )
 
 
-def _walk_query(start: int, limit: int, link: Any, columns: tuple[Any, ...]) -> Executable:
+def _walk_query(link: Any, columns: tuple[Any, ...]) -> Executable:
     """`columns` of the rows from `start` back along the column `link`, newest first, at most `limit`."""
-    first = select(link.label("next_id"), literal(1).label("position"), *columns).where(_TABLE.c.id == start)
+    first = select(link.label("next_id"), literal(1).label("position"), *columns).where(
+        _TABLE.c.id == bindparam("start")
+    )
     walk = first.cte("walk", recursive=True)
     onward = select(link, walk.c.position + 1, *columns).join(walk, _TABLE.c.id == walk.c.next_id)
-    walk = walk.union_all(onward.where(walk.c.position < limit))
+    walk = walk.union_all(onward.where(walk.c.position < bindparam("limit", type_=Integer)))
     return select(walk).order_by(walk.c.position)
 
 
-def _walk(
-    connection: Connection, start: int | None, limit: int, link: Any, columns: tuple[Any, ...]
-) -> Sequence[Row[Any]]:
+_NEAR = _walk_query(_TABLE.c.prev_id, (*_COLUMNS, _TABLE.c.depth))
+_RUNS = _walk_query(
+    _TABLE.c.run_prev_id,
+    tuple(_TABLE.c[name] for name in ("label", "step", "depth", "run_first_step", "run_length")),
+)
+"""Built once: building them takes longer than running them."""
+
+
+def _walk(connection: Connection, query: Executable, start: int | None, limit: int) -> Sequence[Row[Any]]:
     if start is None or limit == 0:
         return []
-    return connection.execute(_walk_query(start, limit, link, columns)).all()
+    return connection.execute(query, {"start": start, "limit": limit}).all()
 
 
 def _step_row(row: Row[Any]) -> StepRow:
