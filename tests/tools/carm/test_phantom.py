@@ -71,7 +71,9 @@ def test_a_hemidiaphragm_is_the_top_of_what_lies_under_the_lung(seed: int) -> No
     case = make_phantom(seed, arms="raised", truncated=True, voxel_mm=COARSE_MM)
     point = case.landmarks["Right hemidiaphragm"]
     above, below = (
-        around(Case(name="probe", volume=case.volume, landmarks={"dome": point + [0.0, 0.0, dz]}), "dome", 10.0)
+        around(
+            Case(name="probe", volume=case.volume, landmarks={"dome": point + np.array([0.0, 0.0, dz])}), "dome", 10.0
+        )
         for dz in (16.0, -16.0)
     )
     assert np.percentile(above, 30) < -600

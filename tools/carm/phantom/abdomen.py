@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from loopwright.tools.carm.phantom.anatomy import SIDES, Anatomy
 from loopwright.tools.carm.phantom.body import Trunk
-from loopwright.tools.carm.phantom.paint import Canvas, inside_mm
+from loopwright.tools.carm.phantom.paint import Canvas, Field, inside_mm
 
 Array = NDArray[np.float64]
 VISCERAL_FAT_HU = -70.0
@@ -82,7 +82,17 @@ def _organ_under(
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _under(field, origin, h, sections, dome, side, hu, bottom, medial):  # type: ignore[no-untyped-def]
+def _under(
+    field: Field,
+    origin: Array,
+    h: float,
+    sections: Array,
+    dome: Array,
+    side: float,
+    hu: float,
+    bottom: float,
+    medial: float,
+) -> None:
     nx, ny, nz = field.shape
     for i in prange(nx):
         x = origin[0] + i * h

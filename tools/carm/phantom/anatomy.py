@@ -6,7 +6,7 @@ inspiration, shoulder height, arm posture) only correlate the landmarks of one p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -97,7 +97,7 @@ class Anatomy:
 
 def sample_anatomy(rng: np.random.Generator, arms: Arms) -> Anatomy:
     """A person of the population in one posture."""
-    factors = dict(zip(_FACTORS, _normal(rng, len(_FACTORS)), strict=True))
+    factors: dict[str, float] = dict(zip(_FACTORS, _normal(rng, len(_FACTORS)), strict=True))
     plane = _plane_positions(rng, factors, arms)
     is_female = bool(rng.random() < 0.5 - 0.2 * np.tanh(factors["stature"]))
     knots = _spine_knots(rng, plane["T12"], -plane["Skull"][1])
@@ -114,8 +114,7 @@ def sample_anatomy(rng: np.random.Generator, arms: Arms) -> Anatomy:
     )
     depth = _depths(rng, anatomy, plane)
     positions = {name: np.array([-left, depth[name], -caudal]) for name, (left, caudal) in plane.items()}
-    object.__setattr__(anatomy, "landmarks", positions)
-    return anatomy
+    return replace(anatomy, landmarks=positions)
 
 
 def _normal(rng: np.random.Generator, n: int) -> list[float]:

@@ -67,9 +67,8 @@ def paint_shoulder(
 def _spline(points: Array, n: int) -> Array:
     """(n, 3): a smooth curve through four points."""
     t = np.linspace(0, 1, len(points))
-    return np.stack(
-        [np.polyval(np.polyfit(t, points[:, a], len(points) - 1), np.linspace(0, 1, n)) for a in range(3)], -1
-    )
+    fits = [np.polyfit(t, points[:, axis], len(points) - 1) for axis in range(3)]
+    return np.stack([np.polyval(fit, np.linspace(0, 1, n)) for fit in fits], axis=-1).astype(np.float64)
 
 
 def _unit(vector: Array) -> Array:

@@ -136,7 +136,9 @@ def _span(low_mm: float, high_mm: float, origin: float, h: float, n: int) -> tup
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _tube(field, origin, h, points, radii, hu, squash, only_add):  # type: ignore[no-untyped-def]
+def _tube(
+    field: Field, origin: Array, h: float, points: Array, radii: Array, hu: float, squash: Array, only_add: bool
+) -> None:
     nx, ny, nz = field.shape
     for s in range(max(1, points.shape[0] - 1)):
         p, q = points[s], points[min(s + 1, points.shape[0] - 1)]
@@ -164,7 +166,18 @@ def _tube(field, origin, h, points, radii, hu, squash, only_add):  # type: ignor
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _solid(field, origin, h, centre, axes, semi, across, along, hu, only_add):  # type: ignore[no-untyped-def]
+def _solid(
+    field: Field,
+    origin: Array,
+    h: float,
+    centre: Array,
+    axes: Array,
+    semi: Array,
+    across: float,
+    along: float,
+    hu: float,
+    only_add: bool,
+) -> None:
     nx, ny, nz = field.shape
     reach = np.sqrt(3.0) * semi.max() if across > 3 or along > 3 else semi.max()
     box = np.empty(3)
@@ -198,7 +211,7 @@ def _solid(field, origin, h, centre, axes, semi, across, along, hu, only_add):  
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _triangle(field, origin, h, corners, half, hu, only_add):  # type: ignore[no-untyped-def]
+def _triangle(field: Field, origin: Array, h: float, corners: Array, half: float, hu: float, only_add: bool) -> None:
     nx, ny, nz = field.shape
     a, ab, ac = corners[0], corners[1] - corners[0], corners[2] - corners[0]
     low = np.minimum(np.minimum(corners[0], corners[1]), corners[2]) - half
@@ -240,7 +253,7 @@ def inside_mm(x: float, y: float, section: Array) -> float:
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _stack(field, origin, h, sections, hu):  # type: ignore[no-untyped-def]
+def _stack(field: Field, origin: Array, h: float, sections: Array, hu: float) -> None:
     nx, ny, nz = field.shape
     for i in prange(nx):
         x = origin[0] + i * h
@@ -255,7 +268,7 @@ def _stack(field, origin, h, sections, hu):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _texture(field, step, table, amplitudes):  # type: ignore[no-untyped-def]
+def _texture(field: Field, step: float, table: Field, amplitudes: Array) -> None:
     nx, ny, nz = field.shape
     n = table.shape[0]
     for i in prange(nx):
@@ -284,7 +297,7 @@ def _texture(field, step, table, amplitudes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _turn(field, turned, angle, pivot):  # type: ignore[no-untyped-def]
+def _turn(field: Field, turned: Field, angle: float, pivot: Array) -> None:
     nx, ny, nz = field.shape
     c, s = np.cos(angle), np.sin(angle)
     for i in prange(nx):

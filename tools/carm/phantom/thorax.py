@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from loopwright.tools.carm.phantom.abdomen import VISCERAL_FAT_HU, dome_z, paint_abdomen
 from loopwright.tools.carm.phantom.anatomy import SIDES, Anatomy
 from loopwright.tools.carm.phantom.body import Trunk
-from loopwright.tools.carm.phantom.paint import Canvas, inside_mm
+from loopwright.tools.carm.phantom.paint import Canvas, Field, inside_mm
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def _dome(anatomy: Anatomy, trunk: Trunk, side: str, rng: np.random.Generator) -
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _lungs(field, origin, h, lung, septum, domes, lung_hu):  # type: ignore[no-untyped-def]
+def _lungs(field: Field, origin: Array, h: float, lung: Array, septum: Array, domes: Array, lung_hu: float) -> None:
     nx, ny, nz = field.shape
     for i in prange(nx):
         x = origin[0] + i * h
