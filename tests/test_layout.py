@@ -156,12 +156,14 @@ def test_modules_say_what_they_are() -> None:
 
 
 def test_broad_excepts_are_counted() -> None:
+    """Those that swallow; one that tidies up and ends in a bare `raise` hides nothing."""
     broad = {
         name_of(path)
         for path in modules()
         for handler in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(handler, ast.ExceptHandler)
         and (handler.type is None or re.search(r"\b(Base)?Exception\b", ast.unparse(handler.type)))
+        and ast.unparse(handler.body[-1]) != "raise"
     }
     assert broad == BROAD_EXCEPTS
 
