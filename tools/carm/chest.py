@@ -144,9 +144,10 @@ def _slice_centroid(mask: NDArray[np.bool_], which: int) -> Array:
 
 
 def _bifurcation(trachea: NDArray[np.bool_], voxel_mm: Array) -> Array:
+    parts = np.empty(trachea.shape[:2], dtype=np.int32)
     for k in range(trachea.shape[2] - 1, -1, -1):
-        parts, n = ndimage.label(trachea[:, :, k])
-        areas_mm2 = np.bincount(parts.ravel(), minlength=n + 1)[1:] * voxel_mm[0] * voxel_mm[1]
+        ndimage.label(trachea[:, :, k], output=parts)
+        areas_mm2 = np.bincount(parts.ravel())[1:] * voxel_mm[0] * voxel_mm[1]
         bronchi = np.flatnonzero(areas_mm2 >= _MIN_BRONCHUS_MM2) + 1
         if len(bronchi) == 2:
             centres = np.array([_centroid(parts == label) for label in bronchi])

@@ -197,8 +197,9 @@ def _mid_coronal_y_mm(volume: Volume) -> float:
     stride = np.maximum(1, np.round(_COARSE_MM / volume.voxel_mm)).astype(int)
     tissue = volume.hounsfield[:: stride[0], :: stride[1], :: stride[2]] > _AIR_HU
     thick = ndimage.binary_opening(tissue, iterations=max(1, round(8.0 / float((volume.voxel_mm * stride).max()))))
-    parts, n = ndimage.label(thick)
-    if n == 0:
+    parts = np.empty(thick.shape, dtype=np.int32)
+    ndimage.label(thick, output=parts)
+    if not parts.any():
         return float(volume.bounds_world[:, 1].mean())
     body = np.argwhere(parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1)
     y_mm = volume.to_world(body * stride)[:, 1]

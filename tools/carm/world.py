@@ -83,6 +83,7 @@ class CArmWorld(gym.Env[Observation, Array]):
         if device is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="loopwright-carm-")
             device = Path(self._scratch.name) / "device.sqlite"
+        self.device = device
         initial = _state(self._allowed(start or self._centre()), exposures=0, exposed=None)
         self._device = DeviceFile(device, initial)
         self._last_image: tuple[Pose, NDArray[np.uint8]] | None = None

@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.loadsave import save
+from nibabel.nifti1 import Nifti1Image
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.case import open_case
@@ -14,7 +15,7 @@ from loopwright.tools.carm.volume import Volume
 @pytest.fixture
 def file(tmp_path: Path, block_volume: Volume) -> Path:
     path = tmp_path / "patient one.nii.gz"
-    nib.save(nib.nifti1.Nifti1Image(block_volume.hounsfield, block_volume.affine_world), path)
+    save(Nifti1Image(block_volume.hounsfield, block_volume.affine_world), path)
     return path
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.volume import Volume, checked_volume, load_volume
 
 SECRET = "Tulpenfeld^Adelheid"
-Edit = Callable[[Dataset], object]
+Edit = Callable[[Dataset], None]
 
 
 def write_series(
@@ -46,7 +47,8 @@ def write_series(
         dataset.BitsAllocated = dataset.BitsStored = 16
         dataset.HighBit, dataset.PixelRepresentation = 15, 0
         dataset.PixelData = (values[:, :, k].T.astype(np.int32) + 1024).astype("<u2").tobytes()
-        (edit or {}).get(k, lambda _: None)(dataset)
+        if edit and k in edit:
+            edit[k](dataset)
         dataset.save_as(folder / f"IM{900 - k}", enforce_file_format=True)
     return folder
 
@@ -126,7 +128,11 @@ def shift_z(mm: float) -> Edit:
 
 
 def set_to(**elements: object) -> Edit:
-    return lambda dataset: [setattr(dataset, name, value) for name, value in elements.items()]
+    def edit(dataset: Dataset) -> None:
+        for name, value in elements.items():
+            setattr(dataset, name, value)
+
+    return edit
 
 
 def cut_pixels(dataset: Dataset) -> None:
@@ -136,7 +142,7 @@ def cut_pixels(dataset: Dataset) -> None:
 def claim_jpeg2000(dataset: Dataset) -> None:
     dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
     dataset["PixelData"].is_undefined_length = True
-    dataset.PixelData = pydicom.encaps.encapsulate([b"no picture"])
+    dataset.PixelData = encapsulate([b"no picture"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nibabel.loadsave import save as save_image
+from nibabel.nifti1 import Nifti1Image
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.case import Case
@@ -13,7 +15,7 @@ from loopwright.tools.carm.volume import Volume, checked_volume, load_volume
 
 
 def save(path: Path, values: np.ndarray, affine: np.ndarray) -> Path:
-    nib.save(nib.nifti1.Nifti1Image(values, affine), path)
+    save_image(Nifti1Image(values, affine), path)
     return path
 
 

@@ -1,0 +1,163 @@
+"""What every world promises (`loopwright.schema.World`), whatever it is made of. A new world is one entry of WORLDS."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from loopwright.schema import Act, World
+from loopwright.settings import CArmSettings
+from loopwright.tools.carm.case import Case
+from loopwright.tools.carm.volume import Volume
+from loopwright.tools.carm.world import CArmWorld
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A world and what to try on it: `open(device)` opens the device kept under that path, new or used."""
+
+    open: Callable[[Path], World]
+    move: Act
+    other_move: Act
+    refused: Act
+
+
+@cache
+def _case() -> Case:
+    hounsfield = np.full((20, 20, 20), -1000, dtype=np.int16)
+    hounsfield[4:16, 4:16, 4:16] = 300
+    affine = np.diag([10.0, 10.0, 10.0, 1.0])
+    return Case(name="cube", volume=Volume(hounsfield=hounsfield, affine_world=affine, name="cube"))
+
+
+def _carm(device: Path) -> World:
+    return CArmWorld(_case(), device=device, settings=CArmSettings(image_size_px=32))
+
+
+WORLDS = {
+    "carm": Sample(
+        open=_carm,
+        move=Act(tool="move_c_arm", arguments={"left_mm": 10.0}),
+        other_move=Act(tool="move_c_arm", arguments={"caudal_mm": 5.0}),
+        refused=Act(tool="move_c_arm", arguments={"left_mm": 1e6}),
+    ),
+}
+
+
+@pytest.fixture(params=WORLDS)
+def sample(request: pytest.FixtureRequest) -> Sample:
+    return WORLDS[str(request.param)]
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    return tmp_path / "device.sqlite"
+
+
+def test_it_is_a_gymnasium_environment_and_a_world(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    assert isinstance(world, World)
+    assert isinstance(world, gym.Env)
+
+
+def test_the_same_key_twice_moves_once(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    start = world.snapshot()
+    first = world.apply("k", sample.move)
+    assert (first.key, first.status) == ("k", "done")
+    moved = world.snapshot()
+    assert moved != start
+    assert world.apply("k", sample.move) == first
+    assert world.apply("k", sample.other_move) == first, "a key names one act for ever"
+    assert world.snapshot() == moved
+
+
+def test_two_keys_are_two_moves(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    world.apply("a", sample.move)
+    once = world.snapshot()
+    world.apply("b", sample.move)
+    assert world.snapshot() != once
+
+
+def test_an_outcome_is_known_exactly_when_its_act_was_applied(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    assert world.outcome_of("k") is None
+    outcome = world.apply("k", sample.move)
+    assert world.outcome_of("k") == outcome
+    assert world.outcome_of("K") is None
+
+
+def test_a_refused_act_leaves_no_trace_but_its_record(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    before = world.snapshot()
+    outcome = world.apply("k", sample.refused)
+    assert outcome.status == "refused"
+    assert outcome.reason
+    assert world.snapshot() == before
+    assert world.outcome_of("k") == outcome
+    assert world.apply("k", sample.refused) == outcome
+    assert world.apply("next", sample.move).status == "done"
+
+
+def test_another_instance_on_the_same_device_sees_everything(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    outcome = world.apply("k", sample.move)
+    other = sample.open(device)
+    assert other.snapshot() == world.snapshot()
+    assert other.outcome_of("k") == outcome
+    other.apply("j", sample.other_move)
+    assert world.snapshot() == other.snapshot()
+
+
+def test_another_process_on_the_same_device_sees_everything(
+    sample: Sample, device: Path, request: pytest.FixtureRequest
+) -> None:
+    """The child imports this very file, applies one act to the used device and is killed."""
+    world = sample.open(device)
+    outcome = world.apply("k", sample.move)
+    name = next(n for n, s in WORLDS.items() if s is sample)
+    script = (
+        "import importlib.util, json, os, signal, sys; from pathlib import Path;"
+        "spec = importlib.util.spec_from_file_location('contract', sys.argv[1]);"
+        "contract = sys.modules['contract'] = importlib.util.module_from_spec(spec);"
+        "spec.loader.exec_module(contract);"
+        "sample = contract.WORLDS[sys.argv[2]]; world = sample.open(Path(sys.argv[3]));"
+        "world.apply('j', sample.other_move);"
+        "print(json.dumps([world.outcome_of('k').model_dump(), world.snapshot()]), flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(request.path), name, str(device)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == -9, child.stderr
+    seen_outcome, seen_snapshot = json.loads(child.stdout)
+    assert seen_outcome == outcome.model_dump()
+    assert world.snapshot() == seen_snapshot
+    assert world.outcome_of("j") is not None
+
+
+def test_a_snapshot_is_json_and_restoring_it_forgets_no_key(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    world.apply("a", sample.move)
+    kept = json.loads(json.dumps(world.snapshot(), allow_nan=False))
+    assert kept == world.snapshot()
+    outcome = world.apply("b", sample.move)
+    moved = world.snapshot()
+    world.restore(kept)
+    assert world.snapshot() == kept
+    assert world.outcome_of("b") == outcome
+    assert world.apply("b", sample.move) == outcome
+    assert world.snapshot() == kept
+    world.restore(moved)
+    assert sample.open(device).snapshot() == moved
