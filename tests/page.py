@@ -58,7 +58,7 @@ class Page(HTMLParser):
     def pictures(self) -> list[Image.Image]:
         """Every embedded picture, decoded."""
         uris = [a["href"] for tag, a in self.elements if tag == "image"] + [a["src"] for a in self.all("img")]
-        found = []
+        found: list[Image.Image] = []
         for uri in uris:
             head, _, data = uri.partition(";base64,")
             assert head == "data:image/png"
