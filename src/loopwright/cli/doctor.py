@@ -240,7 +240,7 @@ def _models_and_data() -> Iterator[Check]:
 def _set_up(name: str) -> int:
     if name != "deepdrr":
         raise UnknownName("environment to set up", name, ["deepdrr"])
-    from loopwright.tools.carm.render.deepdrr import set_up
+    from loopwright.tools.carm.render.deepdrr.setup import set_up
 
     python = set_up(settings().data_dir / "environments" / "deepdrr", lambda line: stderr().print(line, markup=False))
     stdout().print("DeepDRR works. Choose it with these variables, or the same settings in the TOML file:")
