@@ -3,6 +3,7 @@
 from loopwright.memory.lease import Lease
 from loopwright.memory.open import Memory, open_memory
 from loopwright.memory.rows import (
+    Approver,
     LabelRun,
     LedgerEntry,
     NearHistory,
@@ -16,6 +17,7 @@ from loopwright.memory.rows import (
 )
 
 __all__ = [
+    "Approver",
     "LabelRun",
     "Lease",
     "LedgerEntry",

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, insert, select, type_coerce, update
 
-from loopwright.errors import DeveloperError
 from loopwright.memory.rows import Verification
 from loopwright.memory.sessions import lock_session, unknown_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import EventTable, SessionTable
-from loopwright.schema import GENESIS, Event, canonical_json, chain_hash, payload_hash
+from loopwright.memory.values import plain_json
+from loopwright.schema import GENESIS, Event, chain_hash, payload_hash
 
 _COLUMNS = tuple(EventTable.__table__.c[name] for name in Event.model_fields)
 _RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload", "created_at") else c for c in _COLUMNS)
@@ -33,11 +33,8 @@ class Events:
             DeveloperError: `payload` is not JSON.
             UnknownName: there is no such session.
         """
-        try:
-            body = json.loads(canonical_json(payload))  # what will be read back: tuples are lists, keys are strings
-            body_hash = payload_hash(branch, step, kind, body)
-        except (TypeError, ValueError) as error:
-            raise DeveloperError(f"Event `{kind}` has a payload that is not JSON: {error}. Pass plain JSON.") from error
+        body = plain_json(f"The payload of event `{kind}`", payload)
+        body_hash = payload_hash(branch, step, kind, body)
         with self._store.write() as connection:
             session = lock_session(connection, session_id)
             if key is not None and (known := _find(connection, session_id, key)) is not None:

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, or_, select, update
 
 from loopwright.errors import BadInput
-from loopwright.memory.sessions import check_text, lock_session
+from loopwright.memory.sessions import lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import ACTIVE_STOP, MessageTable
+from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import Message
 
 MAX_TEXT = 2000
@@ -52,10 +53,11 @@ class Inbox:
         Raises:
             BadInput: there is no such message.
         """
+        reading = plain_json(f"What step {step} understood of message {message_id}", parsed)
         mine = MessageTable.id == message_id
         with self._store.write() as connection:
             unread = update(MessageTable).where(mine, MessageTable.read_at_step.is_(None))
-            connection.execute(unread.values(parsed=parsed, read_at_step=step))
+            connection.execute(unread.values(parsed=reading, read_at_step=step))
             row = connection.execute(select(*_COLUMNS).where(mine)).one_or_none()
             if row is None:
                 raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")

@@ -8,6 +8,7 @@ machine, finds its token gone: the ledger compares it before it authorises anyth
 import os
 import platform
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -46,14 +47,15 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let go; harmless when repeated or lost."""
+        """Let go; harmless when repeated or lost. Where the database cannot be written the lease runs out by itself."""
         if self._released.is_set():
             return
         self._released.set()
         self._beat_thread.join()
-        with self._store.write() as connection:
+        if self._store.held.get(self.session_id) == self._token:
+            del self._store.held[self.session_id]
+        with suppress(MemoryUnavailable), self._store.write() as connection:
             connection.execute(delete(LeaseTable).where(*self._mine()))
-        self._store.held.pop(self.session_id, None)
 
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_S):

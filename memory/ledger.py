@@ -12,9 +12,10 @@ from sqlalchemy import Connection, insert, select, update
 from loopwright.errors import DeveloperError, IntegrityError, SessionBusy, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
 from loopwright.memory.rows import Approver, LedgerEntry
-from loopwright.memory.sessions import check_text, lock_session
+from loopwright.memory.sessions import lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import UNSETTLED, ActTable, LeaseTable
+from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import Act, Outcome
 
 _COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
@@ -30,10 +31,13 @@ class Ledger:
         """Write down what is about to be asked for. A key that is known returns its entry, however far it got.
 
         Raises:
+            BadInput: `key` is empty or longer than 200 characters.
+            DeveloperError: `act` is not JSON.
             IntegrityError: `key` is known for another command or session.
             UnknownName: there is no such session.
         """
         check_text("key", key, max_length=200)
+        command = plain_json(f"Act `{key}`", act.model_dump(mode="json"))
         with self._store.write() as connection:
             lock_session(connection, session_id)
             known = _find(connection, key)
@@ -49,7 +53,7 @@ class Ledger:
                     key=key,
                     session_id=session_id,
                     step=step,
-                    act=act.model_dump(mode="json"),
+                    act=command,
                     command_sha256=act.sha256,
                     status="intended",
                     reason="",

@@ -1,6 +1,8 @@
 """The front door: `open_memory(url)`."""
 
 import threading
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -83,11 +85,19 @@ def open_memory(url: str, *, busy_timeout_s: float = 10.0) -> Memory:
     """
     address = parse_url(url)
     store = Store(address, busy_timeout_s=busy_timeout_s)
-    if store.is_sqlite and store.path.parent == settings().data_dir:
-        store.path.parent.mkdir(parents=True, exist_ok=True)
+    if store.is_sqlite:
+        _make_file(store.path)
     try:
         migrate(store)
     except BaseException:
         store.close()
         raise
     return Memory(store)
+
+
+def _make_file(path: Path) -> None:
+    """For this user's eyes alone, as what a clinician saw and said is in it; SQLite's side files get the same mode."""
+    if path.parent == settings().data_dir:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # SQLite says what is wrong with the place, and `MemoryUnavailable` how to repair it
+        path.touch(mode=0o600, exist_ok=True)

@@ -1,18 +1,18 @@
 """Sessions: their rows and who may run them. Knows nothing of what a session does."""
 
-import json
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
-from loopwright.errors import BadInput, UnknownName
+from loopwright.errors import UnknownName
 from loopwright.memory.lease import Lease, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.store import Store
 from loopwright.memory.tables import SessionTable
-from loopwright.schema import GENESIS, canonical_json
+from loopwright.memory.values import plain_json
+from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
 
@@ -27,13 +27,14 @@ class Sessions:
         """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
 
         Raises:
+            DeveloperError: `config` is not JSON.
             UnknownName: there is no session `parent`.
         """
         now = datetime.now(UTC)
         session = SessionRow(
             id=f"{loop}-{token_hex(6)}",
             loop=loop,
-            config=json.loads(canonical_json(config)),
+            config=plain_json(f"The configuration of a `{loop}` session", config),
             parent=parent,
             status="created",
             created_at=now,
@@ -116,18 +117,3 @@ def unknown_session(connection: Connection, session_id: str) -> UnknownName:
     alike = ids.where(SessionTable.id.startswith(session_id[:8], autoescape=True))
     known = dict.fromkeys([*connection.scalars(alike), *connection.scalars(ids)])
     return UnknownName("session", session_id, known)
-
-
-def check_text(name: str, value: str, *, max_length: int) -> str:
-    """`value` where both databases can hold it: not empty, not too long, no NUL, proper Unicode.
-
-    Raises:
-        BadInput: naming what is wrong with it.
-    """
-    if not value.strip() or len(value) > max_length or "\0" in value:
-        raise BadInput(f"`{name}` = {value[:80]!r} must have 1 to {max_length} characters, and no NUL.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(f"`{name}` = {value[:80]!r} is not proper Unicode: {error.reason}. Send UTF-8.") from error
-    return value

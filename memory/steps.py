@@ -3,7 +3,6 @@
 The rows are a projection of the event log made for reading; the log is the truth.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,8 @@ from loopwright.memory.rows import LabelRun, NearHistory, StepRow, TimelineRow
 from loopwright.memory.sessions import lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import EventTable, StepTable
-from loopwright.schema import Message, canonical_json
+from loopwright.memory.values import plain_json
+from loopwright.schema import Message
 
 MAX_RUNS = 256
 """Runs of earlier labels that `near_history` gives back; a session rarely has so many."""
@@ -46,10 +46,15 @@ class Steps:
             detail: JSON for the next prompts.
 
         Raises:
-            DeveloperError: a later round of the same branch is recorded already; rewind instead.
+            DeveloperError: a later round of the same branch is recorded already (rewind instead), or `detail` is not
+                JSON.
             UnknownName: there is no such session.
         """
-        values = {"label": label, "signature": signature, "detail": json.loads(canonical_json(detail))}
+        values: dict[str, Any] = {
+            "label": label,
+            "signature": signature,
+            "detail": plain_json(f"The detail of step {step}", detail),
+        }
         here = and_(StepTable.session_id == session_id, StepTable.branch == branch, StepTable.step == step)
         with self._store.write() as connection:
             loop = lock_session(connection, session_id).loop
@@ -76,19 +81,17 @@ class Steps:
             raise BadInput(f"`n` = {n!r} and `max_runs` = {max_runs!r} must not be negative.")
         with self._store.read() as connection:
             tip = _newest(connection, session_id, before_step)
-            near = _walk(connection, _NEAR, tip, n)
-            runs = _walk(connection, _RUNS, near[-1].next_id if near else tip, max_runs)
-            oldest = runs[-1] if runs else near[-1] if near else None
-            n_omitted = 0 if oldest is None else oldest.depth - (oldest.run_length if runs else 1)
-            if oldest is None and tip is not None:
-                n_omitted = connection.scalars(select(StepTable.depth).where(StepTable.id == tip)).one()
+            if tip is None:
+                return NearHistory(steps=(), earlier=(), n_omitted=0)
+            near = _walk(connection, _NEAR, tip.id, n)
+            runs = _walk(connection, _RUNS, near[-1].next_id if near else tip.id, max_runs)
         return NearHistory(
             steps=tuple(_step_row(row) for row in reversed(near)),
             earlier=tuple(
                 LabelRun(label=r.label, first_step=r.run_first_step, last_step=r.step, n=r.run_length)
                 for r in reversed(runs)
             ),
-            n_omitted=n_omitted,
+            n_omitted=tip.depth - len(near) - sum(r.run_length for r in runs),
         )
 
     def similar(self, loop: str, signature: str, k: int) -> list[StepRow]:
@@ -119,13 +122,12 @@ def _timeline_query(session_id: str, after: int, limit: int) -> Executable:
     return query.order_by(event.seq).limit(limit)
 
 
-def _newest(connection: Connection, session_id: str, before_step: int | None) -> int | None:
-    """Id of the round that history ends with."""
+def _newest(connection: Connection, session_id: str, before_step: int | None) -> Row[Any] | None:
+    """The round that history ends with."""
     if before_step is not None:
-        row = _before(connection, session_id, before_step, None)
-        return None if row is None else int(row.id)
-    newest = select(StepTable.id).where(StepTable.session_id == session_id).order_by(StepTable.id.desc()).limit(1)
-    return connection.scalars(newest).one_or_none()
+        return _before(connection, session_id, before_step, None)
+    newest = select(*_TABLE.c).where(StepTable.session_id == session_id).order_by(StepTable.id.desc()).limit(1)
+    return connection.execute(newest).one_or_none()
 
 
 def _before(connection: Connection, session_id: str, step: int, branch: int | None) -> Row[Any] | None:
@@ -168,10 +170,10 @@ def _walk_query(link: Any, columns: tuple[Any, ...]) -> Executable:
     return select(walk).order_by(walk.c.position)
 
 
-_NEAR = _walk_query(_TABLE.c.prev_id, (*_COLUMNS, _TABLE.c.depth))
+_NEAR = _walk_query(_TABLE.c.prev_id, _COLUMNS)
 _RUNS = _walk_query(
     _TABLE.c.run_prev_id,
-    tuple(_TABLE.c[name] for name in ("label", "step", "depth", "run_first_step", "run_length")),
+    tuple(_TABLE.c[name] for name in ("label", "step", "run_first_step", "run_length")),
 )
 """Built once: building them takes longer than running them."""
 

@@ -80,7 +80,7 @@ def test_tuples_and_number_keys_are_kept_as_json_reads_them(memory: Memory, sess
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), b"pixels", object(), "\ud800"])
 def test_what_is_not_json_is_refused(memory: Memory, session_id: str, value: object) -> None:
-    with pytest.raises(DeveloperError, match="`x` has a payload that is not JSON"):
+    with pytest.raises(DeveloperError, match="The payload of event `x` is not JSON"):
         memory.events.append(session_id, "x", {"value": value}, branch=0, step=0)
     assert memory.events.read(session_id) == []
 

@@ -149,3 +149,12 @@ def test_migrations_are_packaged() -> None:
     store = Store(parse_url("sqlite:////nowhere/x.sqlite"), busy_timeout_s=1)
     with pytest.raises(MemoryUnavailable, match="unable to open database file"):
         migrate(store)
+
+
+def test_opening_a_memory_imports_neither_langgraph_nor_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from loopwright.memory import open_memory; open_memory(sys.argv[1]).close(); "
+        "print([name for name in ('langgraph', 'langchain_core', 'torch', 'psycopg') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'memory.sqlite'}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,6 +1,7 @@
 """What cannot be opened or written: named with its URL (no password), the cause and the repair; nothing is lost."""
 
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ def test_the_default_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert memory.sessions.list() == []
     finally:
         settings.cache_clear()
-    assert (tmp_path / "a" / "b" / "memory.sqlite").is_file()
+    path = tmp_path / "a" / "b" / "memory.sqlite"
+    assert stat.filemode(path.stat().st_mode) == "-rw-------"
 
 
 @pytest.mark.parametrize("content", [b"nonsense" * 200, b"SQLite format 3\0" + b"\1" * 5000])
