@@ -18,7 +18,24 @@ def _numba(volume: Volume, optics: Optics) -> Renderer:
     return NumbaRenderer(volume, optics)
 
 
-RENDERERS: dict[str, Callable[[Volume, Optics], Renderer]] = {"numba": _numba}
+def _nanodrr(volume: Volume, optics: Optics) -> Renderer:
+    from loopwright.tools.carm.render.nanodrr_renderer import NanodrrRenderer
+
+    return NanodrrRenderer(volume, optics)
+
+
+def _deepdrr(volume: Volume, optics: Optics) -> Renderer:
+    from loopwright.settings import settings
+    from loopwright.tools.carm.render.deepdrr import DeepDRRRenderer
+
+    return DeepDRRRenderer(volume, optics, settings().carm.deepdrr_python)
+
+
+RENDERERS: dict[str, Callable[[Volume, Optics], Renderer]] = {
+    "numba": _numba,
+    "nanodrr": _nanodrr,
+    "deepdrr": _deepdrr,
+}
 """How each renderer is made; what it needs is imported only then."""
 
 

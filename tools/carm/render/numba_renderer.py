@@ -3,6 +3,7 @@
 Geometry and memory layout live here, the loops in `joseph`.
 """
 
+import threading
 import time
 
 import numpy as np
@@ -17,6 +18,8 @@ from loopwright.tools.carm.volume import Volume
 
 _LEVELS = 65535
 _log = get_logger(__name__)
+_turn = threading.Lock()
+"""One kernel at a time: each uses all cores, and numba's `workqueue` threads may not be entered twice."""
 
 
 class NumbaRenderer:
@@ -38,8 +41,9 @@ class NumbaRenderer:
         levels = np.minimum(np.rint(table / self._unit_per_mm), _LEVELS).astype(np.uint16)
         nx, ny, nz = hounsfield.shape
         self._packed = np.zeros((nx + 3, nz + 3, ny + 3), dtype=np.uint16)
-        joseph.pack(hounsfield, levels, self._packed)
-        self._occupied = joseph.occupancy(self._packed)
+        with _turn:
+            joseph.pack(hounsfield, levels, self._packed)
+            self._occupied = joseph.occupancy(self._packed)
         self._voxel_from_world = np.linalg.inv(volume.affine_world)
         _log.debug("packed a volume", volume=volume.name, seconds=round(time.perf_counter() - began, 3))
 
@@ -53,15 +57,16 @@ class NumbaRenderer:
         rotation = self._voxel_from_world[:3, :3]
         source_padded = rotation @ source + self._voxel_from_world[:3, 3] + 1.0
         image = np.empty((size_px, size_px), dtype=np.float32)
-        joseph.cast(
-            self._packed,
-            self._occupied,
-            source_padded,
-            source_padded + rotation @ to_first,
-            rotation @ axes.u * pixel_mm,
-            rotation @ axes.v * pixel_mm,
-            lengths * self._unit_per_mm,
-            image,
-            get_num_threads(),
-        )
+        with _turn:
+            joseph.cast(
+                self._packed,
+                self._occupied,
+                source_padded,
+                source_padded + rotation @ to_first,
+                rotation @ axes.u * pixel_mm,
+                rotation @ axes.v * pixel_mm,
+                lengths * self._unit_per_mm,
+                image,
+                get_num_threads(),
+            )
         return image
