@@ -47,22 +47,30 @@ _REJECT_WITH = re.compile(
 _IS_NOT = re.compile(rf"{_THAT_IS} not .+")
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
-_POLITE = re.compile(r"^(?:please|kindly|(?:could|can|would) you(?: please)?)[\s,]+|[\s,]+(?:please|thanks|thank you)$")
+_POLITE = re.compile(
+    r"^(?:please|kindly|(?:could|can|would) you(?: please)?)[\s,]+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"
+)
+_ENDS = " .,;:!?"
 
 
 def is_stop(text: str) -> bool:
-    """Whether `text` is to be obeyed as a STOP; when in doubt, it is (see above)."""
-    said = plain(text)
-    return _STOP_ALONE.fullmatch(said) is not None or _STOP.search(_NO_STOP.sub(" ", said)) is not None
+    """Whether `text`, of any length, is to be obeyed as a STOP; when in doubt, it is (see above)."""
+    if _STOP.search(_NO_STOP.sub(" ", _folded(text))):
+        return True
+    return len(text) <= MAX_CHARS and _STOP_ALONE.fullmatch(plain(text)) is not None
 
 
 def plain(text: str) -> str:
     """`text` as rules read it: one case, one kind of space and apostrophe, without courtesies and final punctuation."""
-    said = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("‘", "'")
-    said = " ".join(said.split()).strip(" .,;:!?")
-    while (shorter := _POLITE.sub("", said).strip(" .,;:!?")) != said:
+    said = _folded(text).strip(_ENDS)
+    while (shorter := _POLITE.sub("", said).strip(_ENDS)) != said:
         said = shorter
     return re.sub(r"\b(that|this|it)'s\b", r"\1 is", said)
+
+
+def _folded(text: str) -> str:
+    said = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("‘", "'")
+    return " ".join(said.split())
 
 
 def unclear(text: str, question: str) -> Unclear:
