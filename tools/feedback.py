@@ -48,7 +48,7 @@ _IS_NOT = re.compile(rf"{_THAT_IS} not .+")
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
 _POLITE = re.compile(
-    r"^(?:please|kindly|(?:could|can|would) you(?: please)?)[\s,]+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"
+    r"^(?:(?:please|kindly|(?:could|can|would) you)[\s,.]+)+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"
 )
 _ENDS = " .,;:!?"
 
