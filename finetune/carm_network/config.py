@@ -69,6 +69,7 @@ class TrainConfig(Frozen):
     """All that a training run depends on, beside the code."""
 
     seed: int = 0
+    initial_weights: Path | None = Field(default=None, description="start from these instead of from noise")
     network: NetworkConfig = NetworkConfig()
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()

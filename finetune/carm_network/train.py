@@ -20,7 +20,14 @@ from loopwright.finetune.carm_network.config import OptimiserConfig, TrainConfig
 from loopwright.finetune.carm_network.data import Split, cache_folder, ensure_views, load_split, seeds_of
 from loopwright.finetune.carm_network.loss import losses
 from loopwright.finetune.evaluate import metrics
-from loopwright.models.carm_network import SCALE_MM, CArmNetwork, Prediction, prepare, save_carm_network
+from loopwright.models.carm_network import (
+    SCALE_MM,
+    CArmNetwork,
+    Prediction,
+    load_carm_network,
+    prepare,
+    save_carm_network,
+)
 from loopwright.schema import Frozen
 from loopwright.settings import settings
 from loopwright.tools.carm.geometry import Optics
@@ -71,7 +78,8 @@ class _Run:
         torch.manual_seed(config.seed)
         self.config, self.out_dir, self.progress = config, out_dir, progress
         self.data, self.validation = data, validation
-        self.network = CArmNetwork(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = _initial_network(config)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(_groups(self.network, config.optimiser.weight_decay))
         self.step, self.best_step, self.best_loss = 0, 0, math.inf
         if len(data.images) < config.optimiser.batch:
@@ -204,6 +212,16 @@ def prior(split: Split) -> dict[str, float]:
     """How often each landmark is the nearest one: the trivial baseline's posterior."""
     first = metrics.nearest(split.distance_mm.numpy())[:, 0]
     return dict(zip(LANDMARKS, (np.bincount(first, minlength=len(LANDMARKS)) / len(first)).tolist(), strict=True))
+
+
+def _initial_network(config: TrainConfig) -> CArmNetwork:
+    """Fresh, or the network of `initial_weights`, which must have the config's size."""
+    if config.initial_weights is None:
+        return CArmNetwork(config.network)
+    network = load_carm_network(config.initial_weights).network
+    if network.config != config.network:
+        raise BadInput(f"`{config.initial_weights}` has size {network.config!r}; expected {config.network!r}.")
+    return network
 
 
 def _groups(network: CArmNetwork, weight_decay: float) -> list[dict[str, object]]:

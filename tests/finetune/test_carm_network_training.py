@@ -112,7 +112,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_config: TrainConfig, view
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(killed), str(views_cache)], start_new_session=True
     )
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 240
     while not (killed / CHECKPOINT).is_file() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
@@ -132,6 +132,21 @@ def test_a_run_folder_of_another_config_is_refused(tiny_config: TrainConfig, tmp
         train(tiny_config, tmp_path)
 
 
+def test_a_run_may_start_from_given_weights_of_its_size(
+    tiny_config: TrainConfig, views_cache: Path, tmp_path: Path
+) -> None:
+    first = train(tiny_config, tmp_path / "first", cache_dir=views_cache)
+    still = OptimiserConfig(steps=1, batch=8, max_lr=1e-9, weight_decay=0)
+    config = tiny_config.model_copy(update={"initial_weights": first.weights, "optimiser": still})
+    second = train(config, tmp_path / "second", cache_dir=views_cache)
+    one, two = (load_carm_network(r.weights).network.votes.state_dict() for r in (first, second))
+    for key in one:
+        torch.testing.assert_close(one[key], two[key])
+    larger = config.model_copy(update={"network": config.network.model_copy(update={"neck": 16})})
+    with pytest.raises(BadInput, match=r"first.best\.safetensors` has size"):
+        train(larger, tmp_path / "third", cache_dir=views_cache)
+
+
 def test_training_learns_and_is_released_with_calibration_and_card(
     tiny_config: TrainConfig, views_cache: Path, tmp_path: Path
 ) -> None:
@@ -139,7 +154,7 @@ def test_training_learns_and_is_released_with_calibration_and_card(
     config = tiny_config.model_copy(update={"optimiser": longer, "validate_every": 60})
     train(config, tmp_path / "run", cache_dir=views_cache)
     records = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
-    assert records[0]["step"] == 50 and records[0]["loss"] < 3.0
+    assert records[0]["step"] == 50 and records[0]["loss"] < 5.0  # untrained: above 6
     weights = bundle(tmp_path / "run", tmp_path / "out" / "net.safetensors", cache_dir=views_cache)
     localiser = load_carm_network(weights)
     assert isinstance(localiser.calibration, Calibration) and localiser.calibration.n_groups == 1
