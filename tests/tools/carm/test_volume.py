@@ -4,7 +4,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.loadsave import save as save_image
 from nibabel.nifti1 import Nifti1Image
@@ -33,6 +33,7 @@ def test_scaled_values_are_rounded_to_hounsfield_units(tmp_path: Path, block_vol
     np.testing.assert_array_equal(loaded.hounsfield, block_volume.hounsfield)
 
 
+@settings(deadline=None)
 @given(order=st.permutations([0, 1, 2]), signs=st.tuples(*[st.sampled_from([-1, 1])] * 3), tilt_deg=st.floats(-15, 15))
 def test_any_orientation_puts_every_voxel_at_its_place(
     block_volume: Volume, order: list[int], signs: tuple[int, ...], tilt_deg: float
@@ -50,6 +51,7 @@ def test_any_orientation_puts_every_voxel_at_its_place(
     np.testing.assert_allclose(volume.affine_world, affine, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(point=st.tuples(*[st.floats(-500, 500)] * 3))
 def test_voxel_and_world_are_inverse(block_volume: Volume, point: tuple[float, float, float]) -> None:
     np.testing.assert_allclose(block_volume.to_world(block_volume.to_voxel(point)), point, atol=1e-9)
