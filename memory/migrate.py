@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from loopwright.errors import MemoryUnavailable, MemoryVersionError
-from loopwright.memory.store import SETUP_LOCK, Store
+from loopwright.memory.store import MIGRATION_LOCK, Store
 
 VERSION_TABLE = "loopwright_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,7 +37,7 @@ def migrate(store: Store, migrations: Path = MIGRATIONS) -> None:
             return
     with store.write() as connection:
         if not store.is_sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(SETUP_LOCK)))
+            connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         current = _revision(connection)
         if current is None:
             _refuse_strangers(store, connection)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from loopwright.errors import UnknownName
 from loopwright.memory.lease import Lease, take_lease
@@ -15,6 +15,12 @@ from loopwright.memory.values import plain_json
 from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
+
+_LOCK = (
+    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop")))
+    .where(SessionTable.__table__.c.id == bindparam("session_id"))
+    .with_for_update()
+)
 
 
 class Sessions:
@@ -104,8 +110,7 @@ def lock_session(connection: Connection, session_id: str) -> Locked:
     Raises:
         UnknownName: there is no such session.
     """
-    columns = select(SessionTable.n_events, SessionTable.head_hash, SessionTable.loop)
-    row = connection.execute(columns.where(SessionTable.id == session_id).with_for_update()).one_or_none()
+    row = connection.execute(_LOCK, {"session_id": session_id}).one_or_none()
     if row is None:
         raise unknown_session(connection, session_id)
     return Locked(row.n_events, row.head_hash, row.loop)

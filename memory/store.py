@@ -6,6 +6,7 @@ lock the session's row to the same end. A database's own errors leave here as `M
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,8 +32,9 @@ _REPAIRS = (
      "correct the host and port in the URL."),
 )  # fmt: skip
 
-SETUP_LOCK = 0x4C6F6F70
-"""PostgreSQL's advisory lock for whoever makes or changes tables: a number that no other program is likely to take."""
+MIGRATION_LOCK = 0x4C6F6F70
+SETUP_LOCK = MIGRATION_LOCK + 1
+"""PostgreSQL's advisory locks for whoever changes tables: numbers that no other program is likely to take."""
 
 
 class Store:
@@ -84,12 +86,17 @@ class Store:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes out of set-up statements that PostgreSQL cannot run in a transaction."""
+        """Keep other processes out of set-up statements that PostgreSQL cannot run in a transaction.
+
+        Others ask again and again: one that waited inside the server would hold a snapshot meanwhile, for whose end
+        CREATE INDEX CONCURRENTLY waits in turn, for ever.
+        """
         if self.is_sqlite:
             yield
             return
         with self.outside_transaction() as connection:
-            connection.execute(select(func.pg_advisory_lock(SETUP_LOCK)))
+            while not connection.scalars(select(func.pg_try_advisory_lock(SETUP_LOCK))).one():
+                time.sleep(0.05)
             try:
                 yield
             finally:

@@ -4,6 +4,7 @@ After a wanted change write the pinned files anew: `WRITE_SCHEMA=1 pytest tests/
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,12 +137,28 @@ def test_another_programs_file_is_left_alone(url: str, execute: Execute) -> None
     assert execute("SELECT name FROM sqlite_master") == [("recipes",)]
 
 
+OPENERS = """
+import os, sys
+import loopwright.memory.checkpointer
+from loopwright.memory import open_memory
+children = []
+for _ in range(3):
+    children.append(os.fork())
+    if children[-1] == 0:
+        open_memory(sys.argv[1]).checkpointer()
+        os._exit(0)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
 def test_processes_that_open_a_new_database_at_once_agree(url: str) -> None:
-    code = "import sys; from loopwright.memory import open_memory; open_memory(sys.argv[1]).checkpointer()"
-    openers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(2)]
-    for opener in openers:
-        _, errors = opener.communicate(timeout=60)
-        assert opener.returncode == 0, errors.decode()
+    openers = subprocess.Popen([sys.executable, "-c", OPENERS, url], stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        _, errors = openers.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(openers.pid, signal.SIGKILL)
+        raise
+    assert openers.returncode == 0, errors.decode()
 
 
 def test_migrations_are_packaged() -> None:
