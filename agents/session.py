@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from loopwright.agents.journal import Journal, Moment, RecordEnded
 from loopwright.errors import BadInput, Halted, LoopwrightError, Stopped
-from loopwright.memory import Memory
+from loopwright.memory import Lease, Memory
 from loopwright.schema import CancelToken, Event, Stop, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.feedback import is_stop
@@ -90,10 +90,10 @@ class Session:
             BadInput: the session has already ended.
             LoopwrightError: what a node raised; the session can be resumed.
         """
-        with self._memory.sessions.acquire(self.id), self._watching_for_stop():
+        with self._memory.sessions.acquire(self.id) as lease, self._watching_for_stop():
             self._begin()
             try:
-                yield from self._run(wait)
+                yield from self._run(lease, wait)
             except Halted as halt:
                 self._halt(halt)
             except LoopwrightError as error:
@@ -150,7 +150,7 @@ class Session:
             self._runtime.journal.process(self._moment(), "resumed", {"from": row.status})
         self._memory.sessions.set_status(self.id, "running")
 
-    def _run(self, wait: bool) -> Iterator[Event]:
+    def _run(self, lease: Lease, wait: bool) -> Iterator[Event]:
         graph, journal, cancel = self._runtime.graph, self._runtime.journal, self._runtime.cancel
         given: Any = None if graph.get_state(self._config).values else self._runtime.initial
         while True:
@@ -158,6 +158,7 @@ class Session:
             for _ in graph.stream(given, self._config, stream_mode="updates", durability="sync"):
                 yield from journal.drain()
                 cancel.raise_if_set()
+                lease.check()
             yield from journal.drain()
             snapshot = graph.get_state(self._config)
             if not snapshot.next:

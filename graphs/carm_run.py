@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
 from loopwright.graphs.carm_report import carm_sections
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
-from loopwright.models.carm_network import CArmLocaliser, load_carm_network
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Act, ImageRef, Outcome
 from loopwright.settings import CArmSettings, settings
@@ -32,6 +31,10 @@ from loopwright.tools.carm.guard import MotionLimits
 from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
 from loopwright.tools.carm.world import CArmWorld, optics_of
+
+
+if TYPE_CHECKING:
+    from loopwright.models.carm_network import CArmLocaliser
 
 
 class CArmRun(RunConfig):
@@ -114,7 +117,9 @@ def _renderer(volume: str, landmarks: Path | None, world: CArmSettings) -> Rende
 
 
 @lru_cache(maxsize=1)
-def _network() -> CArmLocaliser:
+def _network() -> "CArmLocaliser":
+    from loopwright.models.carm_network import load_carm_network  # torch: seconds that only a run has to spend
+
     return load_carm_network()
 
 

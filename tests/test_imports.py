@@ -36,11 +36,10 @@ def test_the_command_line_starts_light(arguments: list[str]) -> None:
 MAY_LOAD_TORCH = (
     "loopwright.models.",
     "loopwright.finetune.",
-    "loopwright.graphs.carm_run",
     "loopwright.tools.carm.render.nanodrr_renderer",
     "loopwright.memory.migrations",  # runs inside Alembic only
 )
-"""Where the networks are, and who holds one. This may only shrink."""
+"""Where the networks are. This may only shrink."""
 
 
 def test_no_other_module_loads_torch() -> None:

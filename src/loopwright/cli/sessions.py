@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from loopwright.cli.drive import drive, opened_memory
 from loopwright.cli.narrate import narrate
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, stdout, table
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
@@ -43,10 +42,10 @@ def list_sessions(as_json: Json = False) -> None:
         for row in rows:
             json_line(row.model_dump(mode="json", exclude={"config"}))
         return
-    table = Table("session", "loop", "status", "begun", box=None)
+    shown = table("session", "loop", "status", "begun")
     for row in rows:
-        table.add_row(row.id, row.loop, row.status, f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    stdout().print(table if rows else "No sessions yet. Begin one with: loopwright run carm --help")
+        shown.add_row(row.id, row.loop, row.status, f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
+    stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run carm --help")
 
 
 @app.command()
@@ -184,8 +183,8 @@ def feedback(
 
     with opened_memory() as memory:
         row = memory.sessions.get(session)
-        words = get_loop(row.loop).parse(message)
         memory.inbox.put(session, message, author=author, is_stop=is_stop(message))
+    words = get_loop(row.loop).parse(message)  # after the message is on its way: a STOP does not wait for imports
     understood = words.model_dump(mode="json")
     if as_json:
         json_line({"session": session, "status": row.status, "understood": understood})

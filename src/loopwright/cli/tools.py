@@ -3,9 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
-
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, stdout, table
 
 app = typer.Typer(help="The tools that agents may call.", no_args_is_help=True)
 
@@ -26,7 +24,7 @@ def list_tools(
         for tool in TOOLS:
             json_line(tool.openai_schema())
         return
-    table = Table("tool", "effect", "timeout", "what it does", box=None)
+    shown = table("tool", "effect", "timeout", "what it does")
     for tool in TOOLS:
-        table.add_row(tool.name, tool.effect, f"{tool.timeout_s:g} s", tool.description.splitlines()[0])
-    stdout().print(table)
+        shown.add_row(tool.name, tool.effect, f"{tool.timeout_s:g} s", tool.description.splitlines()[0])
+    stdout().print(shown)
