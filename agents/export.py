@@ -54,6 +54,7 @@ def export_session(memory: Memory, session_id: str, out_dir: Path) -> Path:
         IntegrityError: an image in the memory is not what was written.
         OperatorError: the folder cannot be written.
     """
+    out_dir = out_dir.absolute()  # `.` has no name to build a hidden one from
     content = _collect(memory, session_id)
     with disk_errors(out_dir):
         if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
