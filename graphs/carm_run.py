@@ -32,7 +32,6 @@ from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
 from loopwright.tools.carm.world import CArmWorld, optics_of
 
-
 if TYPE_CHECKING:
     from loopwright.models.carm_network import CArmLocaliser
 

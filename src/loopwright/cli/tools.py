@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+
 from loopwright.cli.output import json_line, stdout, table
 
 app = typer.Typer(help="The tools that agents may call.", no_args_is_help=True)
