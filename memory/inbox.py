@@ -27,10 +27,14 @@ class Inbox:
     def put(self, session_id: str, text: str, *, author: str = "clinician", is_stop: bool = False) -> Message:
         """Deliver a message. Once a STOP is delivered, no act of the session is authorised until `clear_stop`.
 
+        A STOP is delivered whatever its text is like: what cannot be kept of it is left out.
+
         Raises:
             BadInput: empty, longer than `MAX_TEXT`, or not text.
             UnknownName: there is no such session.
         """
+        if is_stop:
+            text = text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
         values = {
             "session_id": session_id,
             "author": check_text("author", author, max_length=200),
