@@ -20,13 +20,13 @@ _TINY = 1e-9
 
 
 @njit(parallel=True, cache=True)
-def pack(hounsfield: NDArray[np.int16], table: NDArray[np.uint16], packed: NDArray[np.uint16]) -> None:
-    """Write `table[hounsfield + 32768]` into zeros `packed` (nx + 3, nz + 3, ny + 3): y runs fastest, as rays do."""
-    nx, ny, nz = hounsfield.shape
+def pack(values: NDArray[np.uint16], table: NDArray[np.uint16], packed: NDArray[np.uint16]) -> None:
+    """Write `table[values]` into zeros `packed` (nx + 3, nz + 3, ny + 3): y runs fastest, as rays do."""
+    nx, ny, nz = values.shape
     for x in prange(nx):
         for y in range(ny):
             for z in range(nz):
-                packed[x + 1, z + 1, y + 1] = table[np.int64(hounsfield[x, y, z]) + 32768]
+                packed[x + 1, z + 1, y + 1] = table[values[x, y, z]]
 
 
 @njit(parallel=True, cache=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loopwright.log import get_logger
 from loopwright.tools.carm.geometry import Optics, Pose, source_world, view_axes
 from loopwright.tools.carm.render import joseph
-from loopwright.tools.carm.render.attenuation import attenuation_per_mm
+from loopwright.tools.carm.render.attenuation import attenuation_per_mm, attenuation_table
 from loopwright.tools.carm.volume import Volume
 
 _LEVELS = 65535
@@ -36,13 +36,12 @@ class NumbaRenderer:
         if not joseph.pack.signatures:
             _log.info("loading the renderer's kernels; the first time on a machine, compiling takes about 10 s")
         hounsfield = volume.hounsfield
-        table = attenuation_per_mm(np.arange(-32768, 32768))
-        self._unit_per_mm = float(table[int(hounsfield.max()) + 32768]) / _LEVELS or 1.0
-        levels = np.minimum(np.rint(table / self._unit_per_mm), _LEVELS).astype(np.uint16)
+        self._unit_per_mm = float(attenuation_per_mm(hounsfield.max())) / _LEVELS or 1.0
+        levels = np.minimum(np.rint(attenuation_table() / self._unit_per_mm), _LEVELS).astype(np.uint16)
         nx, ny, nz = hounsfield.shape
         self._packed = np.zeros((nx + 3, nz + 3, ny + 3), dtype=np.uint16)
         with _turn:
-            joseph.pack(hounsfield, levels, self._packed)
+            joseph.pack(hounsfield.view(np.uint16), levels, self._packed)
             self._occupied = joseph.occupancy(self._packed)
         self._voxel_from_world = np.linalg.inv(volume.affine_world)
         _log.debug("packed a volume", volume=volume.name, seconds=round(time.perf_counter() - began, 3))
