@@ -195,7 +195,7 @@ class _Camera:
         }
 
     def picture(self, ref: ImageRef) -> NDArray[np.uint8]:
-        return np.asarray(Image.open(io.BytesIO(self._memory.blobs.read(ref))))
+        return np.array(Image.open(io.BytesIO(self._memory.blobs.read(ref))))
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
