@@ -37,7 +37,9 @@ SCALE_MM = 100.0
 FIELD_OF_VIEW_MM = 154.8
 """Edge of the square that the standard C-arm sees in the plane through the isocentre."""
 LOG_SIGMA_RANGE = (-4.5, 2.0)
-"""Bounds of log(sigma / SCALE_MM): 1.1 mm to 739 mm."""
+"""Bounds of log(scale / SCALE_MM): 1.1 mm to 739 mm."""
+LAPLACE_SD = 3**0.5
+"""Standard deviation along one axis of the isotropic 2-D Laplace density exp(-|e| / s) / (2 pi s^2), over its scale s."""
 FORMAT = "loopwright.carm_network.v1"
 BUNDLED = Path(__file__).parent / "weights" / "carm_network.safetensors"
 
@@ -96,7 +98,7 @@ class Estimate(NamedTuple):
     offsets_mm: NDArray[np.float32]
     """(B, L, 2) image right, image down."""
     sigma_mm: NDArray[np.float32]
-    """(B, L) scale of the offset's error."""
+    """(B, L) standard deviation of the offset's error along one axis."""
 
 
 class _Block(nn.Module):
@@ -200,7 +202,8 @@ class CArmLocaliser:
     def estimate(self, images: NDArray[np.uint8]) -> Estimate:
         """Both heads for (N, N) or (B, N, N) uint8 radiographs, uncalibrated."""
         raw = self.network(prepare(images).to(memory_format=torch.channels_last))
-        posterior, offsets, sigma = raw.logits.softmax(-1), raw.offsets * SCALE_MM, raw.log_sigma.exp() * SCALE_MM
+        posterior, offsets = raw.logits.softmax(-1), raw.offsets * SCALE_MM
+        sigma = raw.log_sigma.exp() * (SCALE_MM * LAPLACE_SD)
         return Estimate(posterior.numpy(), offsets.numpy(), sigma.numpy())
 
     def localise(self, image_uint8: NDArray[np.uint8], coverage: float = 0.95) -> Localisation:

@@ -10,8 +10,9 @@ class Localisation(Frozen):
 
     `nearest` is the posterior of being the landmark nearest to the isocentre. `offsets_mm` is (image right, image
     down): how far to move the view to centre each landmark; in the AP view that is (patient-left, caudal).
-    `sigma_mm` is the scale of its error, in view or not. `nearest_set` and `radius_mm` hold at `coverage`
-    (split-conformal, averaged over the calibration population); both are None where the weights were never calibrated.
+    `sigma_mm` is the standard deviation of its error along one axis, in view or not. `nearest_set` and `radius_mm`
+    (of a disc about the offset) hold at `coverage` (split-conformal, averaged over the calibration population); both
+    are None where the weights were never calibrated.
     """
 
     nearest: dict[str, float]

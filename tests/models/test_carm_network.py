@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from loopwright.errors import BadInput, IntegrityError
 from loopwright.models.carm_network import (
     INPUT_PX,
+    LAPLACE_SD,
     LOG_SIGMA_RANGE,
     RESNET34,
     SCALE_MM,
@@ -88,7 +89,7 @@ def test_a_localisation_is_complete_json_and_round_trips(
     assert Localisation.model_validate_json(found.model_dump_json()) == found
     assert set(found.nearest) == set(found.offsets_mm) == set(found.sigma_mm) == set(NAMES)
     assert sum(found.nearest.values()) == pytest.approx(1.0, abs=1e-5)
-    low, high = (SCALE_MM * np.exp(bound) for bound in LOG_SIGMA_RANGE)
+    low, high = (SCALE_MM * LAPLACE_SD * np.exp(bound) for bound in LOG_SIGMA_RANGE)
     assert all(low * 0.999 <= s <= high * 1.001 for s in found.sigma_mm.values())
     assert found.nearest_set is None and found.radius_mm is None and found.coverage is None
     assert found.ranking[0] == max(found.nearest, key=lambda n: found.nearest[n])
