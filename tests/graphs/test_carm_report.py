@@ -190,6 +190,7 @@ def test_rewinds_upon_rewinds_leave_one_line() -> None:
 
 
 @given(pose=poses, motion=motions)
+@examples(max_examples=50, deadline=None)
 def test_the_arrow_points_to_where_the_isocentre_goes(pose: Pose, motion: Motion) -> None:
     arrow = overlay(None, pose, motion, "T1", {}, VIEW_MM).arrow
     way = in_plane_offset_mm(motion.applied_to(pose).isocentre_world, pose) * OVERLAY / VIEW_MM
@@ -206,7 +207,7 @@ def test_the_arrow_points_to_where_the_isocentre_goes(pose: Pose, motion: Motion
 
 
 @given(pose=poses)
-@examples(max_examples=30)
+@examples(max_examples=30, deadline=None)
 def test_what_is_in_view_is_marked_where_it_is(pose: Pose, patient: Patient) -> None:
     drawn = overlay(patient.truth(pose), pose, None, "Carina", patient.landmarks, VIEW_MM)
     offsets = {n: in_plane_offset_mm(p, pose) for n, p in patient.landmarks.items()}
@@ -283,6 +284,7 @@ def test_the_chart_shows_the_claim_beside_the_truth(patient: Patient) -> None:
 
 
 @given(points=st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), max_size=14))
+@examples(max_examples=50, deadline=None)
 def test_labels_stay_inside_and_off_their_points(points: list[tuple[float, float]]) -> None:
     size = 13.0
     texts = [(f"mark {i}", x, y) for i, (x, y) in enumerate(points)]
