@@ -39,7 +39,7 @@ FIELD_OF_VIEW_MM = 154.8
 LOG_SIGMA_RANGE = (-4.5, 2.0)
 """Bounds of log(scale / SCALE_MM): 1.1 mm to 739 mm."""
 LAPLACE_SD = 3**0.5
-"""Standard deviation along one axis of the isotropic 2-D Laplace density exp(-|e| / s) / (2 pi s^2), over its scale s."""
+"""Over its scale s, the standard deviation along one axis of the 2-D Laplace density exp(-|e| / s) / (2 pi s^2)."""
 FORMAT = "loopwright.carm_network.v1"
 BUNDLED = Path(__file__).parent / "weights" / "carm_network.safetensors"
 
