@@ -118,21 +118,27 @@ def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:
 
 
 def _estimate(situation: Situation) -> _Estimate:
-    target, seen = situation.target, situation.localisation
-    pointed_out = {a.landmark: a for a in situation.anchors}
+    target, seen, pose = situation.target, situation.localisation, situation.pose
+    pointed_out = {a.landmark: _from_anchor(a, pose) for a in situation.anchors}
     if target in pointed_out:
-        offset = _from_anchor(pointed_out[target], situation.pose)
-        return _Estimate(offset, POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
+        return _Estimate(pointed_out[target], POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
+    votes = {name: _vote(name, target, offset, POINTED_OUT_SD_MM) for name, offset in pointed_out.items()}
+    if _contradicted(situation):
+        return _fuse(votes)
     if target not in situation.denied and in_view(seen.offsets_mm[target], situation.field_of_view_mm):
-        offset = to_patient_mm(seen.offsets_mm[target], situation.pose)
+        offset = to_patient_mm(seen.offsets_mm[target], pose)
         return _Estimate(offset, seen.sigma_mm[target], "in view", f"{target} is in view")
-    votes = {
-        name: _vote(name, target, _from_anchor(a, situation.pose), POINTED_OUT_SD_MM) for name, a in pointed_out.items()
-    }
-    if votes:
-        return _fuse(votes, "clinician")
-    votes = _visible_votes(situation)
-    return _fuse(votes, "atlas")
+    return _fuse(votes | _visible_votes(situation))
+
+
+def _contradicted(situation: Situation) -> bool:
+    """Whether the clinician just pointed out, on this very picture, what the localiser sees elsewhere.
+
+    Then nothing that the localiser says of this picture is believed.
+    """
+    pose, offsets = situation.pose, situation.localisation.offsets_mm
+    here = [a.landmark for a in situation.anchors if (a.x_mm, a.z_mm) == (pose.x_mm, pose.z_mm)]
+    return any(np.hypot(*offsets[name]) > situation.field_of_view_mm / 4 for name in here)
 
 
 def _visible_votes(situation: Situation) -> dict[str, _Vote]:
@@ -155,13 +161,13 @@ def _vote(landmark: str, target: str, offset_mm: Vector, sd_mm: float) -> _Vote:
     return offset_mm + np.asarray(expected_offset_mm(landmark, target)), float(np.sqrt(variance))
 
 
-def _fuse(votes: Mapping[str, _Vote], source: Literal["atlas", "clinician"]) -> _Estimate:
+def _fuse(votes: Mapping[str, _Vote]) -> _Estimate:
     weights = {name: 1 / sd**2 for name, (_, sd) in votes.items()}
     total = sum(weights.values())
     offset = sum((weights[n] * votes[n][0] for n in votes), np.zeros(2)) / total
     told_by = ", ".join(sorted(votes, key=lambda n: -weights[n])[:3])
     # The votes share the target's own spread, so averaging them does not make the estimate better than the best one.
-    return _Estimate(offset, min(sd for _, sd in votes.values()), source, f"expected from {told_by}")
+    return _Estimate(offset, min(sd for _, sd in votes.values()), "atlas", f"expected from {told_by}")
 
 
 def _from_anchor(anchor: Anchor, pose: Pose) -> Vector:

@@ -37,6 +37,11 @@ class Patient:
             {"volume": str(self.volume), "landmarks": self.landmarks_file, "start": start, "target": target, **options}
         )
 
+    def over(self, landmark: str) -> Pose:
+        """The AP view centred on a landmark."""
+        x_mm, y_mm, z_mm = (float(v) for v in self.landmarks[landmark])
+        return Pose(x_mm=x_mm, y_mm=y_mm, z_mm=z_mm)
+
     def distance_mm(self, landmark: str, pose: Pose) -> float:
         """True distance from a landmark to the central ray."""
         return float(np.linalg.norm(in_plane_offset_mm(self.landmarks[landmark], pose)))

@@ -15,6 +15,7 @@ from loopwright.graphs.sessions import fork_session, replay_session, rerender_se
 from loopwright.memory import Memory
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Event
+from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM
 from loopwright.tools.carm.geometry import Pose
 
 
@@ -73,6 +74,34 @@ def test_one_message_corrects_a_wrong_localisation(patient: Patient, begin: Begi
     saying(corrected, {("localised", 0): "that is the T12"})
     assert corrected.status == "succeeded"
     assert patient.distance_mm("T12", end_pose(corrected)) < 15 < patient.distance_mm("T12", end_pose(left_alone))
+
+
+def test_pointing_out_another_landmark_overrules_the_whole_picture(
+    patient: Patient, begin: Begin, truth: Use, memory: Memory
+) -> None:
+    def lost(pose: Pose) -> Localisation:
+        """Over T1 it takes itself to be over T12."""
+        seen = patient.truth(pose)
+        if patient.distance_mm("T1", pose) > 20:
+            return seen
+        return patient.truth(pose.moved(caudal_mm=patient.distance_mm("T1", patient.over("T12"))))
+
+    truth(lost)
+    left_alone = begin(patient.run("T1"))
+    assert left_alone.run() == "succeeded"
+    assert patient.distance_mm("T12", end_pose(left_alone)) > 100
+    corrected = begin(patient.run("T1"))
+    saying(corrected, {("localised", 0): "that is the T1"})
+    assert corrected.status == "succeeded"
+    assert patient.distance_mm("T12", end_pose(corrected)) < 15
+
+
+def test_arrival_is_never_claimed_from_the_atlas(patient: Patient, begin: Begin, truth: Use) -> None:
+    far = (300.0, 300.0)
+    truth(lambda pose: patient.truth(pose).model_copy(update={"offsets_mm": dict.fromkeys(ATLAS_OFFSETS_MM, far)}))
+    session = begin(patient.run("T12"))
+    events = saying(session, {("localised", 0): "that is the T12", ("localised", 1): "the target is the carina"})
+    assert not any(p["arrived"] and p["source"] == "atlas" for p in payloads(events, "decided"))
 
 
 def test_a_new_target_replaces_the_present_one(patient: Patient, begin: Begin) -> None:
