@@ -37,13 +37,13 @@ class DataConfig(Frozen):
 class AugmentConfig(Frozen):
     """How far a clean DRR is bent towards what real detectors and patients do. No flips: left is not right."""
 
-    gamma: float = Field(default=0.45, ge=0, description="exponent is exp(+-gamma)")
-    window: float = Field(default=0.2, ge=0, le=0.4, description="how far black and white points move")
-    shading: float = Field(default=0.2, ge=0, description="amplitude of a smooth field")
-    noise_sd: float = Field(default=0.05, ge=0, description="largest; grows where little gets through")
-    blur_sd_px: float = Field(default=1.2, ge=0, description="largest")
-    shutter_p: float = Field(default=0.3, ge=0, le=1, description="circular or rectangular collimation")
-    line_p: float = Field(default=0.25, ge=0, le=1, description="a cable or needle across the picture")
+    gamma: float = Field(default=0.35, ge=0, description="exponent is exp(+-gamma)")
+    window: float = Field(default=0.08, ge=0, le=0.4, description="how far black and white points move")
+    shading: float = Field(default=0.12, ge=0, description="amplitude of a smooth field")
+    noise_sd: float = Field(default=0.012, ge=0, description="largest; grows where little gets through")
+    blur_sd_px: float = Field(default=0.8, ge=0, description="largest")
+    shutter_p: float = Field(default=0.2, ge=0, le=1, description="circular or rectangular collimation")
+    line_p: float = Field(default=0.2, ge=0, le=1, description="a cable or needle across the picture")
 
 
 class OptimiserConfig(Frozen):
@@ -62,6 +62,7 @@ class LossConfig(Frozen):
 
     nearest: float = Field(default=0.5, ge=0, description="Plackett-Luce over the three nearest")
     heat: float = Field(default=0.2, ge=0, description="heat map of the landmarks in view")
+    centring: float = Field(default=2.0, ge=0, description="plain distance to the landmarks in view")
     in_view: float = Field(default=2.0, ge=0, description="weight of a landmark in view, 1 elsewhere")
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from loopwright.finetune.carm_network.config import DataConfig, ViewSampling
-from loopwright.finetune.carm_network.views import Views, centred_poses, render_views, sample_training_poses
+from loopwright.finetune.carm_network.views import Views, render_views, sample_training_poses
 from loopwright.models.carm_network import INPUT_PX
 from loopwright.schema import sha256_of
 from loopwright.tools.carm.geometry import Optics
@@ -45,17 +45,17 @@ def seeds_of(part: Part, count: int) -> range:
 
 
 def cache_folder(cache_dir: Path, config: DataConfig) -> Path:
-    """Where the views rendered under `config` lie; another sampling, or a changed phantom or renderer, gets another."""
+    """Where the views rendered under `config` lie; another sampling, or changed phantoms, get another."""
     sampling = {"views": config.views.model_dump(mode="json"), "n": config.views_per_phantom, "px": INPUT_PX}
-    return cache_dir / "carm_network" / sha256_of(sampling | {"code": _picture_of_the_code()})[:16]
+    return cache_dir / "carm_network" / sha256_of(sampling | {"phantoms": _fingerprint_of_phantoms()})[:16]
 
 
 @cache
-def _picture_of_the_code() -> str:
-    """SHA-256 of some views of a coarse phantom: it changes when phantoms or pictures do."""
+def _fingerprint_of_phantoms() -> str:
+    """SHA-256 of a coarse phantom: it changes when the population does."""
     case = make_phantom(0, truncated=False, voxel_mm=8.0)
-    views = render_views(case, list(centred_poses(case).values()), Optics(), 32)
-    return hashlib.sha256(views.images.tobytes() + views.offsets_mm.tobytes()).hexdigest()
+    places = np.array([case.landmarks[name] for name in sorted(case.landmarks)])
+    return hashlib.sha256(case.volume.hounsfield.tobytes() + places.tobytes()).hexdigest()
 
 
 def render_phantom(seed: int, n: int, sampling: ViewSampling) -> Views:

@@ -24,6 +24,7 @@ class Losses(NamedTuple):
     nearest: Tensor
     offset: Tensor
     heat: Tensor
+    centring: Tensor
 
 
 def losses(prediction: Prediction, offsets_mm: Tensor, distance_mm: Tensor, config: LossConfig) -> Losses:
@@ -38,7 +39,9 @@ def losses(prediction: Prediction, offsets_mm: Tensor, distance_mm: Tensor, conf
     nearest = plackett_luce(prediction.logits, distance_mm)
     offset = offset_nll(prediction, offsets_mm / SCALE_MM, config.in_view)
     heat = heat_map(prediction.log_share, offsets_mm / SCALE_MM)
-    return Losses(config.nearest * nearest + offset + config.heat * heat, nearest, offset, heat)
+    centring = in_view_error(prediction.offsets, offsets_mm / SCALE_MM)
+    total = config.nearest * nearest + offset + config.heat * heat + config.centring * centring
+    return Losses(total, nearest, offset, heat, centring)
 
 
 def plackett_luce(logits: Tensor, distance_mm: Tensor, places: int = 3) -> Tensor:
@@ -87,3 +90,14 @@ def heat_map(log_share: Tensor, offsets: Tensor) -> Tensor:
     target = (-0.5 * distance / (_HEAT_SD_MM / SCALE_MM) ** 2).softmax(-1)
     entropy = -(target * log_share.view(b, n, h * w)).sum(-1)
     return (entropy * near).sum() / near.sum().clamp(min=1)
+
+
+def in_view_error(predicted: Tensor, offsets: Tensor) -> Tensor:
+    """Mean distance to the landmarks in view.
+
+    The likelihood alone gives up on what is hard: where the scale is large its gradient is small (Seitzer et al.,
+    "On the pitfalls of heteroscedastic uncertainty estimation", 2022). This term pulls on all landmarks alike.
+    """
+    near = offsets.abs().amax(-1) < IN_VIEW_MM / SCALE_MM  # False for NaN
+    error = ((predicted - offsets.nan_to_num()).square().sum(-1) + 1e-6).sqrt()
+    return (error * near).sum() / near.sum().clamp(min=1)

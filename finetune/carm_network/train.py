@@ -199,6 +199,7 @@ def validate(network: CArmNetwork, split: Split, config: TrainConfig) -> dict[st
         "val_nearest": loss.nearest.item(),
         "val_offset": loss.offset.item(),
         "val_heat": loss.heat.item(),
+        "val_centring": loss.centring.item(),
         "p1": float(metrics.precision_at(ranking, distance, 1).mean()),
         "p3": float(metrics.precision_at(ranking, distance, 3).mean()),
         "exact_nearest": float(metrics.exact_nearest(ranking, distance).mean()),
