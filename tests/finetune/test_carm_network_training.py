@@ -16,10 +16,10 @@ from torch import Generator
 from loopwright.errors import BadInput
 from loopwright.finetune.carm_network.augment import augment, shutter
 from loopwright.finetune.carm_network.config import AugmentConfig, LossConfig, OptimiserConfig, TrainConfig
-from loopwright.finetune.carm_network.loss import losses, offset_nll, plackett_luce
+from loopwright.finetune.carm_network.loss import heat_map, in_view_error, losses, offset_nll, plackett_luce
 from loopwright.finetune.carm_network.release import bundle, write_card
 from loopwright.finetune.carm_network.train import BEST, CHECKPOINT, METRICS, one_cycle, train
-from loopwright.models.carm_network import Prediction, load_carm_network
+from loopwright.models.carm_network import Prediction, cell_centres, load_carm_network
 from loopwright.models.conformal import Calibration
 
 OFF = AugmentConfig(gamma=0, window=0, shading=0, noise_sd=0, blur_sd_px=0, shutter_p=0, line_p=0)
@@ -66,6 +66,27 @@ def test_the_scale_that_minimises_the_loss_is_half_the_mean_error() -> None:
         for s in np.log(float(error.mean()) / 2) + np.array([-0.1, 0.0, 0.1])
     ]
     assert at[1] == min(at)
+
+
+def test_the_heat_map_wants_the_cells_that_show_the_landmark() -> None:
+    offsets = torch.tensor([[[40.0, -20.0], [300.0, 0.0]]]) / 100
+    centres = cell_centres(16, 16)
+    on_it = -50 * (centres - offsets[0, :1]).square().sum(-1)
+    beside = -50 * (centres + offsets[0, :1]).square().sum(-1)
+    far = torch.zeros(256)  # what is out of view may be found by any cell
+    right, wrong = (torch.stack([h, far]).log_softmax(-1).view(1, 2, 16, 16) for h in (on_it, beside))
+    assert (
+        heat_map(right, offsets) < heat_map(torch.zeros_like(right) - np.log(256), offsets) < heat_map(wrong, offsets)
+    )
+
+
+def test_every_landmark_in_view_pulls_alike() -> None:
+    offsets = torch.tensor([[[0.2, 0.0], [3.0, 0.0], [float("nan")] * 2]])
+    predicted = torch.zeros(1, 3, 2, requires_grad=True)
+    loss = in_view_error(predicted, offsets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(0.2, abs=1e-4)
+    assert predicted.grad is not None and predicted.grad.norm(dim=-1)[0].tolist() == pytest.approx([1, 0, 0], abs=1e-3)
 
 
 def test_augmentation_keeps_shape_and_range_and_follows_its_generator() -> None:

@@ -22,6 +22,7 @@ from loopwright.models.carm_network import (
     NetworkConfig,
     calibration_path,
     load_carm_network,
+    local_contrast,
     prepare,
     save_carm_network,
 )
@@ -65,6 +66,16 @@ def test_any_size_is_resized_by_area(size: int, grey: int) -> None:
     tensor = prepare(np.full((size, size), grey, dtype=np.uint8))
     assert tensor.shape == (1, 1, INPUT_PX, INPUT_PX)
     assert torch.allclose(tensor, torch.tensor(grey / 255.0))
+
+
+def test_local_contrast_shows_faint_edges_and_forgets_brightness() -> None:
+    faint = torch.zeros(1, 1, 64, 64)
+    faint[..., 32:] = 0.1
+    flat = local_contrast(torch.full((1, 1, 64, 64), 0.7))
+    torch.testing.assert_close(flat, torch.zeros_like(flat), atol=1e-5, rtol=0)
+    torch.testing.assert_close(local_contrast(faint + 0.6), local_contrast(faint), atol=1e-4, rtol=0)
+    weak, strong = local_contrast(faint).amax(), local_contrast(8 * faint).amax()
+    assert weak > 0.6 * strong
 
 
 def test_halving_averages_two_by_two(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
