@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ poses = st.builds(Pose, x_mm=mm, y_mm=mm, z_mm=mm, alpha_deg=st.floats(-180, 180
 points = st.tuples(mm, mm, mm).map(np.array)
 
 
+@settings(deadline=None)
 @given(pose=poses)
 def test_axes_are_orthonormal_and_right_handed(pose: Pose) -> None:
     axes = np.stack(view_axes(pose))
@@ -46,17 +47,20 @@ def test_positive_angles_swing_the_detector_to_the_left_and_to_the_head(
     np.testing.assert_allclose(forward, towards, atol=1e-15)
 
 
+@settings(deadline=None)
 @given(pose=poses)
 def test_the_source_lies_behind_the_isocentre_on_the_central_ray(pose: Pose) -> None:
     central = pose.isocentre_world - source_world(pose, OPTICS)
     np.testing.assert_allclose(central, OPTICS.source_isocentre_mm * view_axes(pose).forward, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(pose=poses, size_px=st.integers(1, 2048))
 def test_the_isocentre_lands_in_the_middle(pose: Pose, size_px: int) -> None:
     np.testing.assert_allclose(project_to_image(pose.isocentre_world, pose, OPTICS, size_px), size_px / 2, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(pose=poses, size_px=st.integers(1, 2048))
 def test_the_field_of_view_spans_the_picture(pose: Pose, size_px: int) -> None:
     axes, half = view_axes(pose), OPTICS.field_of_view_mm / 2
@@ -64,6 +68,7 @@ def test_the_field_of_view_spans_the_picture(pose: Pose, size_px: int) -> None:
     np.testing.assert_allclose(project_to_image(corner, pose, OPTICS, size_px), size_px, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(pose=poses, depth_mm=st.floats(-400, 400), aside_mm=st.floats(-60, 60))
 def test_magnification_grows_towards_the_source(pose: Pose, depth_mm: float, aside_mm: float) -> None:
     axes = view_axes(pose)
@@ -74,6 +79,7 @@ def test_magnification_grows_towards_the_source(pose: Pose, depth_mm: float, asi
     assert v == pytest.approx(0, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(pose=poses, behind_mm=st.floats(0.001, 500))
 def test_a_point_behind_the_source_has_no_image(pose: Pose, behind_mm: float) -> None:
     point = source_world(pose, OPTICS) - behind_mm * view_axes(pose).forward
@@ -97,6 +103,7 @@ def test_moving_the_view_left_moves_the_patient_right_in_the_picture() -> None:
     assert after[1] < before[1]
 
 
+@settings(deadline=None)
 @given(pose=poses, motion=st.tuples(mm, mm, mm, st.floats(-45, 45), st.floats(-45, 45)))
 def test_a_motion_and_its_opposite_cancel(pose: Pose, motion: tuple[float, ...]) -> None:
     names = ("left_mm", "caudal_mm", "anterior_mm", "alpha_deg", "beta_deg")
@@ -106,6 +113,7 @@ def test_a_motion_and_its_opposite_cancel(pose: Pose, motion: tuple[float, ...])
     np.testing.assert_allclose(list(again.model_dump().values()), list(pose.model_dump().values()), atol=1e-9)
 
 
+@settings(deadline=None)
 @given(pose=poses, point=points)
 def test_moving_the_isocentre_by_the_offset_centres_the_point(pose: Pose, point: np.ndarray) -> None:
     axes = view_axes(pose)
@@ -117,6 +125,7 @@ def test_moving_the_isocentre_by_the_offset_centres_the_point(pose: Pose, point:
         np.testing.assert_allclose(project_to_image(point, centred, OPTICS, 256), 128, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(x_mm=mm, y_mm=mm, z_mm=mm, point=points)
 def test_in_the_ap_view_the_offset_is_left_and_caudal(x_mm: float, y_mm: float, z_mm: float, point: np.ndarray) -> None:
     pose = Pose(x_mm=x_mm, y_mm=y_mm, z_mm=z_mm)
@@ -125,6 +134,7 @@ def test_in_the_ap_view_the_offset_is_left_and_caudal(x_mm: float, y_mm: float, 
     np.testing.assert_allclose([moved.x_mm, moved.z_mm], [point[0], point[2]], atol=1e-9)
 
 
+@settings(deadline=None)
 @given(pose=poses, point=points, along_mm=st.floats(-500, 500))
 def test_depth_does_not_count_in_the_offset(pose: Pose, point: np.ndarray, along_mm: float) -> None:
     deeper = point + along_mm * view_axes(pose).forward

@@ -13,8 +13,12 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-BRICK = 8
+BRICK = 16
 """Edge of the cells of `occupied`, in voxels."""
+HALFWAY_MM = 1.0
+"""A ray that moves sideways by more than this from plane to plane is also sampled halfway. Along a ray, trilinear
+interpolation is a cubic within a cell, for which Simpson's rule is exact; Joseph's alone strays by up to 0.7 % of full
+scale at 45 degrees through voxels of 2.7 mm."""
 _HALF = BRICK // 2
 _TINY = 1e-9
 
@@ -34,7 +38,7 @@ def occupancy(packed: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """For every brick: whether a ray whose middle in a slab of BRICK planes lies in it can meet anything but zero.
 
     Within the slab a ray strays at most (BRICK - 1) / 2 voxels from that middle along either other axis, and a sample
-    reads one voxel more, so the brick is grown by half a brick.
+    reads one voxel more (halfway samples included), so the brick is grown by half a brick.
     """
     na, nb, nc = packed.shape
     ha, hb, hc = -(-na // _HALF), -(-nb // _HALF), -(-nc // _HALF)
@@ -69,44 +73,56 @@ def _clip(origin: float, direction: float, high: float, t_in: float, t_out: floa
 
 
 @njit(fastmath=True, cache=True)
+def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second: int, third: int) -> float:
+    """The value at (b, c) on the plane that starts at `plane`. Unsigned indices spare a check for negative ones."""
+    i, j = np.int32(b), np.int32(c)
+    wb, wc = np.float32(b) - np.float32(i), np.float32(c) - np.float32(j)
+    at, beside = np.uint64(plane + i * second + j * third), np.uint64(third)
+    near = np.float32(packed[at])
+    near += wc * (np.float32(packed[at + beside]) - near)
+    at += np.uint64(second)
+    far = np.float32(packed[at])
+    far += wc * (np.float32(packed[at + beside]) - far)
+    return float(near + wb * (far - near))
+
+
+@njit(fastmath=True, cache=True)
 def _march(
     packed: NDArray[np.uint16],
     occupied: NDArray[np.uint8],
     strides: tuple[int, int, int],
     brick_strides: tuple[int, int, int],
-    start: tuple[float, float, float],
+    start: tuple[float, float],
     slope: tuple[float, float],
     first: int,
     last: int,
+    halfway: bool,
 ) -> float:
-    """Sum of bilinear samples on the planes `first`..`last` of the leading axis.
+    """Sum of the values on the planes `first`..`last` of the leading axis, in steps of one plane.
 
-    The tuples are ordered (leading, second, third); `start` are the ray's second and third index at plane 0.
+    `strides` are ordered (leading, second, third); `start` are the ray's second and third index at plane 0. With
+    `halfway`, values between the planes count too, by Simpson's rule.
     """
     lead, second, third = strides
-    b_0, c_0 = start[1], start[2]
-    slope_b, slope_c = slope
-    total = np.float32(0.0)
+    on_planes = between = 0.0
     plane = first
     while plane <= last:
         slab = plane // BRICK
         stop = min(slab * BRICK + BRICK - 1, last)
         middle = 0.5 * (plane + stop)
-        brick_b = np.int64(b_0 + slope_b * middle) // BRICK
-        brick_c = np.int64(c_0 + slope_c * middle) // BRICK
-        if occupied[slab * brick_strides[0] + brick_b * brick_strides[1] + brick_c * brick_strides[2]]:
+        brick_b = np.int64(start[0] + slope[0] * middle) // BRICK
+        brick_c = np.int64(start[1] + slope[1] * middle) // BRICK
+        if occupied[np.uint64(slab * brick_strides[0] + brick_b * brick_strides[1] + brick_c * brick_strides[2])]:
             for k in range(plane, stop + 1):
-                b = np.float32(b_0 + slope_b * k)
-                c = np.float32(c_0 + slope_c * k)
-                i, j = np.int32(b), np.int32(c)
-                wb, wc = b - np.float32(i), c - np.float32(j)
-                at = k * lead + i * second + j * third
-                near = np.float32(packed[at]) + wc * (np.float32(packed[at + third]) - np.float32(packed[at]))
-                at += second
-                far = np.float32(packed[at]) + wc * (np.float32(packed[at + third]) - np.float32(packed[at]))
-                total += near + wb * (far - near)
+                b, c = start[0] + slope[0] * k, start[1] + slope[1] * k
+                on_planes += _bilinear(packed, k * lead, b, c, second, third)
+            if halfway:
+                for k in range(plane, min(stop, last - 1) + 1):
+                    b, c = start[0] + slope[0] * (k + 0.5), start[1] + slope[1] * (k + 0.5)
+                    between += _bilinear(packed, k * lead, b, c, second, third)
+                    between += _bilinear(packed, (k + 1) * lead, b, c, second, third)
         plane = stop + 1
-    return float(total)
+    return (on_planes + between) / 3.0 if halfway else on_planes
 
 
 @njit(fastmath=True, cache=True)
@@ -118,8 +134,10 @@ def _integral(
     brick_strides: tuple[int, int, int],
     origin: tuple[float, float, float],
     direction: tuple[float, float, float],
+    length_mm: float,
+    voxel_mm: tuple[float, float, float],
 ) -> float:
-    """Integral of the packed values along origin + t * direction, t in [0, 1], in units of the ray's own length."""
+    """Integral of the packed values along origin + t * direction, t in [0, 1], which is `length_mm` long."""
     t_in, t_out = 0.0, 1.0
     for axis in range(3):
         t_in, t_out = _clip(origin[axis], direction[axis], shape[axis] - 2.0, t_in, t_out)
@@ -136,10 +154,12 @@ def _integral(
     first = math.ceil(min(at_in, at_out) - _TINY)
     last = math.floor(max(at_in, at_out) + _TINY)
     slope = (direction[b] / direction[a], direction[c] / direction[a])
-    start = (0.0, origin[b] - slope[0] * origin[a], origin[c] - slope[1] * origin[a])
+    start = (origin[b] - slope[0] * origin[a], origin[c] - slope[1] * origin[a])
     order = (strides[a], strides[b], strides[c])
     bricks = (brick_strides[a], brick_strides[b], brick_strides[c])
-    return _march(packed, occupied, order, bricks, start, slope, first, last) / abs(direction[a])
+    sideways_mm = math.hypot(slope[0] * voxel_mm[b], slope[1] * voxel_mm[c])
+    total = _march(packed, occupied, order, bricks, start, slope, first, last, sideways_mm > HALFWAY_MM)
+    return total * length_mm / abs(direction[a])
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -150,7 +170,8 @@ def cast(
     corner: NDArray[np.float64],
     step_u: NDArray[np.float64],
     step_v: NDArray[np.float64],
-    lengths: NDArray[np.float64],
+    length_mm: NDArray[np.float64],
+    voxel_mm: tuple[float, float, float],
     image: NDArray[np.float32],
     threads: int,
 ) -> None:
@@ -161,7 +182,8 @@ def cast(
         occupied: from `occupancy`.
         source, corner, step_u, step_v: (3,) the source, the centre of the first pixel, and the steps from pixel to
             pixel, in `_padded` indices (x, y, z).
-        lengths: (N, N) source to pixel, times the unit of a packed value.
+        length_mm: (N, N) source to pixel.
+        voxel_mm: edges of a voxel.
         image: (N, N) float32, written.
         threads: how many share the work; each takes every `threads`-th row, so that no one gets all the bone.
     """
@@ -182,6 +204,14 @@ def cast(
                     corner[1] + column * step_u[1] + row * step_v[1] - source[1],
                     corner[2] + column * step_u[2] + row * step_v[2] - source[2],
                 )
-                image[row, column] = lengths[row, column] * _integral(
-                    flat, flat_occupied, (nx, ny, nz), strides, brick_strides, origin, direction
+                image[row, column] = _integral(
+                    flat,
+                    flat_occupied,
+                    (nx, ny, nz),
+                    strides,
+                    brick_strides,
+                    origin,
+                    direction,
+                    length_mm[row, column],
+                    voxel_mm,
                 )

@@ -43,6 +43,8 @@ class NumbaRenderer:
         with _turn:
             joseph.pack(hounsfield.view(np.uint16), levels, self._packed)
             self._occupied = joseph.occupancy(self._packed)
+        x_mm, y_mm, z_mm = volume.voxel_mm.tolist()
+        self._voxel_mm = (x_mm, y_mm, z_mm)
         self._voxel_from_world = np.linalg.inv(volume.affine_world)
         _log.debug("packed a volume", volume=volume.name, seconds=round(time.perf_counter() - began, 3))
 
@@ -52,7 +54,7 @@ class NumbaRenderer:
         source = source_world(pose, self.optics)
         across = (np.arange(size_px) + 0.5 - size_px / 2) * pixel_mm
         to_first = self.optics.source_detector_mm * axes.forward + across[0] * (axes.u + axes.v)
-        lengths = np.sqrt(self.optics.source_detector_mm**2 + across[:, None] ** 2 + across**2)
+        length_mm = np.sqrt(self.optics.source_detector_mm**2 + across[:, None] ** 2 + across**2)
         rotation = self._voxel_from_world[:3, :3]
         source_padded = rotation @ source + self._voxel_from_world[:3, 3] + 1.0
         image = np.empty((size_px, size_px), dtype=np.float32)
@@ -64,8 +66,9 @@ class NumbaRenderer:
                 source_padded + rotation @ to_first,
                 rotation @ axes.u * pixel_mm,
                 rotation @ axes.v * pixel_mm,
-                lengths * self._unit_per_mm,
+                length_mm,
+                self._voxel_mm,
                 image,
                 get_num_threads(),
             )
-        return image
+        return image * np.float32(self._unit_per_mm)

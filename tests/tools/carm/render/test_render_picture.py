@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.errors import MissingDependency, UnknownName
@@ -18,6 +18,7 @@ def test_attenuation_knows_air_water_and_bone() -> None:
     np.testing.assert_allclose(attenuation_per_mm([-1024, -1000, 0, 1600]), [0, 0, 0.02059, 0.06044], rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(low=st.integers(-32768, 32767), high=st.integers(-32768, 32767))
 def test_attenuation_never_falls_with_density(low: int, high: int) -> None:
     low, high = sorted((low, high))
@@ -38,6 +39,7 @@ def test_a_uniform_body_is_no_division_by_zero() -> None:
     assert picture.dtype == np.uint8
 
 
+@settings(deadline=None)
 @given(gain=st.floats(0.5, 3))
 def test_the_window_follows_the_dose_and_thickness(gain: float) -> None:
     body = np.random.default_rng(0).uniform(1, 6, (64, 64)).astype(np.float32)
