@@ -21,6 +21,24 @@ from loopwright.tools.carm.guard import Motion
 
 Vector = NDArray[np.float64]
 
+FADING = 1.2
+"""Factor on an earlier sighting's standard deviation for every sighting since."""
+
+LOST_SD_MM = 35.0
+"""An elbow or wrist that is known no better than this is looked for along the arm."""
+
+SURE_SD_MM = 15.0
+"""A landmark in view that is known as well as this was seen."""
+
+UNKNOWN_ARM_SD_MM = 250.0
+"""How far an elbow or wrist may be from where the atlas has it, in an unknown posture."""
+
+_JOINT_ABOVE = {
+    f"{side} {joint}": f"{side} {above}"
+    for side in ("Right", "Left")
+    for joint, above in (("wrist", "elbow"), ("elbow", "humeral head"))
+}
+
 POINTED_OUT_SD_MM = 15.0
 """How exactly a clinician's "that is the ..." fixes a landmark to the image centre."""
 
@@ -33,14 +51,27 @@ class Anchor(Frozen):
     z_mm: float
 
 
+class Sighting(Frozen):
+    """Where an earlier picture showed a landmark in view (`_world`, mm), and the standard deviation along an axis."""
+
+    landmark: str
+    x_mm: float
+    z_mm: float
+    sd_mm: float = Field(gt=0)
+
+
 class Situation(Frozen):
-    """All that a navigator is given. `refusals` are the guard's reasons at this moment, oldest first."""
+    """All that a navigator is given. `refusals` are the guard's reasons at this moment, oldest first.
+
+    `sightings` are those of earlier pictures, oldest first: a single picture errs, several err less.
+    """
 
     target: str
     pose: Pose
     localisation: Localisation
     anchors: tuple[Anchor, ...] = ()
     denied: tuple[str, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
     refusals: tuple[str, ...] = ()
     field_of_view_mm: float = Field(gt=0)
     max_step_mm: float = Field(gt=0)
@@ -85,9 +116,11 @@ class AtlasNavigator:
 
     def decide(self, situation: Situation) -> Decision:
         """See `Navigator`. After a refusal it proposes half the way, then a quarter."""
-        estimate = _estimate(situation)
+        towards = _waypoint(situation)
+        estimate = _estimate(towards)
         distance_mm = float(np.hypot(*estimate.offset_mm))
-        arrived = estimate.source != "atlas" and distance_mm <= situation.arrival_radius_mm
+        on_target = towards is situation and estimate.source != "atlas"
+        arrived = on_target and distance_mm <= situation.arrival_radius_mm
         share = 0.5 ** len(situation.refusals)
         step = np.zeros(2) if arrived else share * _within_step(estimate.offset_mm, situation.max_step_mm)
         return Decision(
@@ -97,7 +130,7 @@ class AtlasNavigator:
             distance_mm=round(distance_mm, 1),
             sd_mm=round(estimate.sd_mm, 1),
             source=estimate.source,
-            rationale=estimate.why,
+            rationale=estimate.why if towards is situation else f"by way of {towards.target}: {estimate.why}",
         )
 
 
@@ -117,18 +150,59 @@ def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:
     return bool(np.max(np.abs(offset_uv_mm)) <= field_of_view_mm / 2)
 
 
+def _waypoint(situation: Situation) -> Situation:
+    """`situation`, or the same with the landmark to look at first.
+
+    Where an arm lies, a picture of the trunk does not tell. So an elbow or wrist that is anybody's guess is looked for
+    along the arm: the joint above it first, unless that was seen already.
+    """
+    above = _JOINT_ABOVE.get(situation.target)
+    if above is None or above in situation.denied or _estimate(situation).sd_mm <= LOST_SD_MM:
+        return situation
+    seen = situation.localisation
+    in_sight = in_view(seen.offsets_mm[above], situation.field_of_view_mm) and seen.sigma_mm[above] <= SURE_SD_MM
+    if in_sight or any(s.landmark == above and s.sd_mm <= SURE_SD_MM for s in situation.sightings):
+        return situation
+    return _waypoint(situation.model_copy(update={"target": above}))
+
+
 def _estimate(situation: Situation) -> _Estimate:
     target, seen, pose = situation.target, situation.localisation, situation.pose
-    pointed_out = {a.landmark: _from_anchor(a, pose) for a in situation.anchors}
+    pointed_out = {a.landmark: _from_here(a, pose) for a in situation.anchors}
     if target in pointed_out:
         return _Estimate(pointed_out[target], POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
     votes = {name: _vote(name, target, offset, POINTED_OUT_SD_MM) for name, offset in pointed_out.items()}
     if _contradicted(situation):
         return _fuse(votes)
     if target not in situation.denied and in_view(seen.offsets_mm[target], situation.field_of_view_mm):
-        offset = to_patient_mm(seen.offsets_mm[target], pose)
-        return _Estimate(offset, seen.sigma_mm[target], "in view", f"{target} is in view")
-    return _fuse(votes | _visible_votes(situation))
+        votes = {"now": (to_patient_mm(seen.offsets_mm[target], pose), seen.sigma_mm[target])} | _seen_before(situation)
+        offset, sd_mm = _weighted_mean(votes)
+        times = f", seen {len(votes)} times" if len(votes) > 1 else ""
+        return _Estimate(offset, sd_mm, "in view", f"{target} is in view{times}")
+    return _fuse(votes | _visible_votes(situation) | _seen_before(situation))
+
+
+def sightings_in(situation: Situation) -> tuple[Sighting, ...]:
+    """What this picture adds to the sightings: every landmark in view, unless a clinician contradicted the picture."""
+    if _contradicted(situation):
+        return ()
+    seen, pose = situation.localisation, situation.pose
+    found = []
+    for name, offset_uv_mm in seen.offsets_mm.items():
+        if name not in situation.denied and in_view(offset_uv_mm, situation.field_of_view_mm):
+            left_mm, caudal_mm = (float(v) for v in to_patient_mm(offset_uv_mm, pose))
+            x_mm, z_mm = round(pose.x_mm - left_mm, 1), round(pose.z_mm - caudal_mm, 1)
+            found.append(Sighting(landmark=name, x_mm=x_mm, z_mm=z_mm, sd_mm=seen.sigma_mm[name]))
+    return tuple(found)
+
+
+def _seen_before(situation: Situation) -> dict[str, _Vote]:
+    """The earlier sightings of the target as votes: the older, the less they count."""
+    earlier = [s for s in reversed(situation.sightings) if s.landmark == situation.target]
+    return {
+        f"an earlier picture ({age})": (_from_here(s, situation.pose), s.sd_mm * FADING**age)
+        for age, s in enumerate(earlier, start=1)
+    }
 
 
 def _contradicted(situation: Situation) -> bool:
@@ -156,22 +230,33 @@ def _visible_votes(situation: Situation) -> dict[str, _Vote]:
 
 def _vote(landmark: str, target: str, offset_mm: Vector, sd_mm: float) -> _Vote:
     """The target's offset and sd as `landmark` tells it, through the population's mean offset between the two."""
-    spread = [ATLAS_OFFSETS_MM[n] for n in (landmark, target)]
-    variance = sd_mm**2 + sum((e.caudal_sd_mm**2 + e.left_sd_mm**2) / 2 for e in spread)
+    variance = sd_mm**2 + sum(_atlas_variance_mm2(name) for name in (landmark, target))
     return offset_mm + np.asarray(expected_offset_mm(landmark, target)), float(np.sqrt(variance))
 
 
+def _atlas_variance_mm2(landmark: str) -> float:
+    """Along an axis. The atlas was measured with arms crossed on the chest; how these lie, nobody said."""
+    entry = ATLAS_OFFSETS_MM[landmark]
+    if landmark in _JOINT_ABOVE:
+        return UNKNOWN_ARM_SD_MM**2
+    return (entry.caudal_sd_mm**2 + entry.left_sd_mm**2) / 2
+
+
 def _fuse(votes: Mapping[str, _Vote]) -> _Estimate:
-    weights = {name: 1 / sd**2 for name, (_, sd) in votes.items()}
-    total = sum(weights.values())
-    offset = sum((weights[n] * votes[n][0] for n in votes), np.zeros(2)) / total
-    told_by = ", ".join(sorted(votes, key=lambda n: -weights[n])[:3])
-    # The votes share the target's own spread, so averaging them does not make the estimate better than the best one.
-    return _Estimate(offset, min(sd for _, sd in votes.values()), "atlas", f"expected from {told_by}")
+    told_by = ", ".join(sorted(votes, key=lambda name: votes[name][1])[:3])
+    return _Estimate(*_weighted_mean(votes), "atlas", f"expected from {told_by}")
 
 
-def _from_anchor(anchor: Anchor, pose: Pose) -> Vector:
-    return np.array([pose.x_mm - anchor.x_mm, pose.z_mm - anchor.z_mm])
+def _weighted_mean(votes: Mapping[str, _Vote]) -> _Vote:
+    """Mean by inverse variance. Its sd is the best vote's: the votes err alike, so many are not surer than one."""
+    weights = {name: 1 / sd_mm**2 for name, (_, sd_mm) in votes.items()}
+    offset = sum((weights[n] * votes[n][0] for n in votes), np.zeros(2)) / sum(weights.values())
+    return offset, min(sd_mm for _, sd_mm in votes.values())
+
+
+def _from_here(place: Anchor | Sighting, pose: Pose) -> Vector:
+    """(patient-left, caudal) mm from the view's centre to a place."""
+    return np.array([pose.x_mm - place.x_mm, pose.z_mm - place.z_mm])
 
 
 def _within_step(offset_mm: Vector, max_step_mm: float) -> Vector:

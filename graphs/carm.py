@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from loopwright.agents.hearing import Ear, Heard, Question
 from loopwright.agents.journal import Journal
-from loopwright.agents.navigator import Anchor, Decision, Navigator, Situation
+from loopwright.agents.navigator import Anchor, Decision, Navigator, Sighting, Situation, sightings_in
 from loopwright.graphs.state import LoopState, moment
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Act, ImageRef
@@ -35,6 +35,7 @@ class CArmState(LoopState, total=False):
     localisation: dict[str, Any]
     anchors: list[dict[str, Any]]
     denied: list[str]
+    sightings: list[dict[str, Any]]
     directive: dict[str, Any] | None
     approved_by: Literal["guard", "human"]
     track: dict[str, Any]
@@ -104,7 +105,7 @@ def initial_state(targets: Sequence[str]) -> CArmState:
     """The state before the first exposure."""
     return CArmState(
         branch=0, step=0, visit=0, goals=list(targets), reached=[], refusals=[], status="running", reason="",
-        anchors=[], denied=[], directive=None, track=Track().model_dump(mode="json"),
+        anchors=[], denied=[], sightings=[], directive=None, track=Track().model_dump(mode="json"),
     )  # fmt: skip
 
 
@@ -199,7 +200,11 @@ class CArmNodes:
             return self._refused(state, f"the C-arm: {outcome['reason']}")
         self._d.recorder(state)
         track = self._track(state, decision).after(decision.motion)
-        return Command(goto="render", update=CArmState(step=at.step + 1, track=track.model_dump(mode="json")))
+        seen = [s.model_dump(mode="json") for s in sightings_in(self._situation(state, decision.target))]
+        update = CArmState(
+            step=at.step + 1, track=track.model_dump(mode="json"), sightings=[*state["sightings"], *seen]
+        )
+        return Command(goto="render", update=update)
 
     def finish(self, state: CArmState) -> CArmState:
         """Record how the run ended."""
@@ -215,18 +220,20 @@ class CArmNodes:
                 target=goal, arrived=False, motion=motion, distance_mm=0.0, sd_mm=0.0, source="clinician",
                 rationale="the clinician asked for this motion",
             )  # fmt: skip
-        return self._d.navigator.decide(
-            Situation(
-                target=goal,
-                pose=Pose.model_validate(state["observation"]["pose"]),
-                localisation=Localisation.model_validate(state["localisation"]),
-                anchors=tuple(Anchor.model_validate(a) for a in state["anchors"]),
-                denied=tuple(state["denied"]),
-                refusals=tuple(state["refusals"]),
-                field_of_view_mm=self._d.field_of_view_mm,
-                max_step_mm=self._d.limits.max_step_mm,
-                arrival_radius_mm=self._d.arrival_radius_mm,
-            )
+        return self._d.navigator.decide(self._situation(state, goal))
+
+    def _situation(self, state: CArmState, goal: str) -> Situation:
+        return Situation(
+            target=goal,
+            pose=Pose.model_validate(state["observation"]["pose"]),
+            localisation=Localisation.model_validate(state["localisation"]),
+            anchors=tuple(Anchor.model_validate(a) for a in state["anchors"]),
+            denied=tuple(state["denied"]),
+            sightings=tuple(Sighting.model_validate(s) for s in state["sightings"]),
+            refusals=tuple(state["refusals"]),
+            field_of_view_mm=self._d.field_of_view_mm,
+            max_step_mm=self._d.limits.max_step_mm,
+            arrival_radius_mm=self._d.arrival_radius_mm,
         )
 
     def _track(self, state: CArmState, decision: Decision) -> Track:

@@ -24,7 +24,8 @@ from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.landmarks import LANDMARKS
 from loopwright.tools.carm.phantom import make_phantom
 
-FIRST_TEST_SEED = seeds_of("test", 1).start
+FIRST_TEST_SEED = seeds_of("test", 1).start + 100
+"""The navigator was written while looking at runs over the first few test phantoms; these it has not met."""
 MAX_EXPOSURES = 8
 SUCCESS_BAR_PHANTOM = 0.95
 SUCCESS_BAR_CHEST = 0.80
