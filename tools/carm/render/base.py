@@ -15,10 +15,12 @@ class Renderer(Protocol):
     @property
     def volume(self) -> Volume:
         """What is drawn."""
+        ...
 
     @property
     def optics(self) -> Optics:
         """What it is drawn through."""
+        ...
 
     def render(self, pose: Pose, size_px: int) -> NDArray[np.float32]:
         """The picture at `pose`.
@@ -31,3 +33,4 @@ class Renderer(Protocol):
             (size_px, size_px) line integrals of attenuation from source to detector pixel centre, dimensionless
             (-log of transmission), row = v, column = u.
         """
+        ...

@@ -134,7 +134,7 @@ def _repair_imports() -> None:
     def reshape_by_old_name(a: Any, *args: Any, newshape: Any = None, **kwargs: Any) -> Any:
         return reshape(a, *args, **kwargs) if newshape is None else reshape(a, newshape, *args, **kwargs)
 
-    vars(np)["reshape"] = reshape_by_old_name
+    np.__dict__["reshape"] = reshape_by_old_name
 
 
 def main(make_projector: MakeProjector = DeepDRRProjector) -> None:
