@@ -88,8 +88,13 @@ def release(
     return write_card(weights, TrainConfig.load(run_dir / CONFIG), command, rows)
 
 
-def write_card(weights: Path, config: TrainConfig, command: str, rows: list[Row]) -> Path:
-    """The model card beside `weights`: what they are, from which data and command, and the measured rows."""
+def write_card(
+    weights: Path, config: TrainConfig, command: str, rows: list[Row], history: tuple[str, ...] = ()
+) -> Path:
+    """The model card beside `weights`: what they are, from which data and command, and the measured rows.
+
+    `history` tells what came before the run of `config`, where the weights did not start from noise.
+    """
     localiser = load_carm_network(weights)
     parts = {
         "train": seeds_of("train", config.data.train_phantoms),
@@ -106,6 +111,7 @@ def write_card(weights: Path, config: TrainConfig, command: str, rows: list[Row]
         "landmarks": list(localiser.names),
         "steps": int(localiser.metadata["steps"]),
         "command": command,
+        "history": list(history),
         "data": "procedural phantoms only (loopwright.tools.carm.phantom); no patient's data was used for training, "
         "model selection or calibration",
         "seeds": {part: [seeds.start, seeds.stop - 1] for part, seeds in parts.items()},
