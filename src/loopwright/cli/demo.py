@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 START = "Right scapular inferior angle"
 TARGETS = ("Carina", "T12")
 CORRECTION_AT_STEP = 1
-CORRECTION = "go 30 mm cranial"
+CORRECTION = "go 30 mm caudal"
 
 
 def demo(

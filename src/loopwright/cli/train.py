@@ -22,20 +22,25 @@ def carm_network(
         "runs/carm_network"
     ),
     release: Annotated[
-        Path | None, typer.Option(help="Also write calibrated weights and their card here, as NAME.safetensors.")
+        Path | None,
+        typer.Option(help="Also calibrate, measure and write weights and card here, as NAME.safetensors."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train the C-arm localiser on the phantom population; views are rendered once and kept in the cache."""
     from loopwright.finetune.carm_network.config import TrainConfig
-    from loopwright.finetune.carm_network.release import bundle
+    from loopwright.finetune.carm_network.release import release as release_weights
     from loopwright.finetune.carm_network.train import train
 
     def tell(line: str) -> None:
         stderr().print(line)
 
     result = train(TrainConfig.load(config), out, tell)
-    weights = bundle(out, release, tell) if release else result.weights
+    command = f"loopwright train carm-network --config {config}"
+    weights = result.weights
+    if release:
+        release_weights(out, release, command, tell)
+        weights = release
     if as_json:
         json_line(result.model_dump(mode="json") | {"weights": str(weights)})
     else:
