@@ -141,8 +141,9 @@ def to_patient_mm(offset_uv_mm: Sequence[float], pose: Pose) -> Vector:
     """
     axes = view_axes(pose)
     seen = np.array([[-axes.u[0], -axes.u[2]], [-axes.v[0], -axes.v[2]]])
-    solution: Vector = np.linalg.lstsq(seen, np.asarray(offset_uv_mm, dtype=np.float64), rcond=None)[0]
-    return solution
+    return np.asarray(
+        np.linalg.lstsq(seen, np.asarray(offset_uv_mm, dtype=np.float64), rcond=None)[0], dtype=np.float64
+    )
 
 
 def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:

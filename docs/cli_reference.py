@@ -8,6 +8,7 @@ os.environ["COLUMNS"] = "100"
 from collections.abc import Iterator
 
 import typer
+from typer.core import TyperCommand
 
 from loopwright.cli import commands
 from loopwright.cli.output import EXIT_CODES
@@ -26,7 +27,7 @@ one more such object: `{"error": {"type": ..., "message": ..., "exit_code": ...}
 """
 
 
-def help_of(words: tuple[str, ...], command: typer.core.TyperCommand) -> str:
+def help_of(words: tuple[str, ...], command: TyperCommand) -> str:
     """A command's help as the terminal shows it, without the list of exit codes."""
     root = typer.Context(commands()[0][1], info_name="loopwright", help_option_names=["-h", "--help"])
     context = typer.Context(command, info_name=" ".join(words), parent=root) if words else root

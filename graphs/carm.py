@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loopwright.agents.hearing import Ear, Heard, Question
 from loopwright.agents.journal import Journal
 from loopwright.agents.navigator import Anchor, Decision, Navigator, Sighting, Situation, sightings_in
-from loopwright.graphs.state import LoopState, moment
+from loopwright.graphs.state import LoopState, Update, moment
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Act, ImageRef
 from loopwright.tools.actuate import Actuator
@@ -29,7 +29,7 @@ MAX_REFUSALS = 3
 Goto = Literal["render", "localise", "review", "decide", "guard", "move", "finish"]
 
 
-class CArmState(LoopState, total=False):
+class CArmState(LoopState):
     """What the C-arm loop adds: what was seen, what the clinician pointed out or denied, and the track so far."""
 
     localisation: dict[str, Any]
@@ -105,6 +105,7 @@ def initial_state(targets: Sequence[str]) -> CArmState:
     """The state before the first exposure."""
     return CArmState(
         branch=0, step=0, visit=0, goals=list(targets), reached=[], refusals=[], status="running", reason="",
+        observation={}, localisation={}, decision={}, approved_by="guard",
         anchors=[], denied=[], sightings=[], directive=None, track=Track().model_dump(mode="json"),
     )  # fmt: skip
 
@@ -115,21 +116,21 @@ class CArmNodes:
     def __init__(self, deps: CArmDeps) -> None:
         self._d = deps
 
-    def render(self, state: CArmState) -> CArmState:
+    def render(self, state: CArmState) -> Update:
         """Take one exposure at the C-arm's pose."""
         at = moment(state)
         key = f"{self._d.journal.session_id}/{at.branch}/{at.step}/expose"
         seen = self._d.journal.outside(at, "observed", lambda: self._d.camera.expose(key, at.step))
-        return CArmState(observation=seen, visit=0, refusals=[], denied=[], directive=None)
+        return Update(observation=seen, visit=0, refusals=[], denied=[], directive=None)
 
-    def localise(self, state: CArmState) -> CArmState:
+    def localise(self, state: CArmState) -> Update:
         """Say what the picture shows."""
 
         def look() -> dict[str, Any]:
             ref = ImageRef.model_validate(state["observation"]["image"])
             return self._d.localiser.localise(self._d.camera.picture(ref)).model_dump(mode="json")
 
-        return CArmState(localisation=self._d.journal.outside(moment(state), "localised", look))
+        return Update(localisation=self._d.journal.outside(moment(state), "localised", look))
 
     def review(self, state: CArmState) -> Command[Literal["decide", "finish"]]:
         """Hear the clinician; where the conformal set is too large, ask, proceed or stop as the run says."""
@@ -162,7 +163,7 @@ class CArmNodes:
         decision = self._decision(state, goal)
         said = decision.model_dump(mode="json")
         self._d.journal.derived(at, "decided", said, name=str(state["visit"]))
-        update = CArmState(decision=said, visit=state["visit"] + 1)
+        update = Update(decision=said, visit=state["visit"] + 1)
         if not decision.arrived:
             return Command(goto="guard", update=update)
         self._d.journal.derived(at, "reached", {"target": goal, "distance_mm": decision.distance_mm}, name=goal)
@@ -182,7 +183,7 @@ class CArmNodes:
         if not verdict.ok:
             return self._refused(state, f"{verdict.rule}: {verdict.reason}")
         if self._d.approval == "guard":
-            return Command(goto="move", update=CArmState(approved_by="guard"))
+            return Command(goto="move", update=Update(approved_by="guard"))
         return self._ask_approval(state, decision)
 
     def move(self, state: CArmState) -> Command[Literal["render", "decide", "finish"]]:
@@ -201,17 +202,15 @@ class CArmNodes:
         self._d.recorder(state)
         track = self._track(state, decision).after(decision.motion)
         seen = [s.model_dump(mode="json") for s in sightings_in(self._situation(state, decision.target))]
-        update = CArmState(
-            step=at.step + 1, track=track.model_dump(mode="json"), sightings=[*state["sightings"], *seen]
-        )
+        update = Update(step=at.step + 1, track=track.model_dump(mode="json"), sightings=[*state["sightings"], *seen])
         return Command(goto="render", update=update)
 
-    def finish(self, state: CArmState) -> CArmState:
+    def finish(self, state: CArmState) -> Update:
         """Record how the run ended."""
         self._d.recorder(state)
         ended = {"status": state["status"], "reason": state["reason"], "reached": state["reached"]}
         self._d.journal.derived(moment(state), "finished", ended)
-        return CArmState()
+        return Update()
 
     def _decision(self, state: CArmState, goal: str) -> Decision:
         if state["directive"] is not None:
@@ -243,7 +242,7 @@ class CArmNodes:
 
     def _refused(self, state: CArmState, reason: str) -> Command[Any]:
         refusals = [*state["refusals"], reason]
-        update = CArmState(refusals=refusals, directive=None)
+        update = Update(refusals=refusals, directive=None)
         if len(refusals) <= MAX_REFUSALS:
             return Command(goto="decide", update=update)
         if self._d.on_uncertain != "ask":
@@ -271,15 +270,15 @@ class CArmNodes:
         )
         words = next(h.words for h in reversed(heard) if _settles([h]))
         if words["kind"] == "approve":
-            return Command(goto="move", update=CArmState(approved_by="human"))
+            return Command(goto="move", update=Update(approved_by="human"))
         if words["kind"] == "reject":
             return self._refused(state, f"the clinician said no{': ' + words['reason'] if words['reason'] else ''}")
         return Command(goto="decide", update=heed(state, Localisation.model_validate(state["localisation"]), heard))
 
 
-def heed(state: CArmState, seen: Localisation, heard: Sequence[Heard]) -> CArmState:
+def heed(state: CArmState, seen: Localisation, heard: Sequence[Heard]) -> Update:
     """What the clinician's words change. Words never move a limit; they change what the loop believes and wants."""
-    update = CArmState(
+    update = Update(
         goals=list(state["goals"]), anchors=list(state["anchors"]), denied=list(state["denied"]),
         directive=state["directive"],
     )  # fmt: skip
@@ -306,7 +305,7 @@ def _settles(heard: Sequence[Heard]) -> bool:
     return any(h.words["kind"] not in ("note", "unclear") for h in heard)
 
 
-def _end(update: CArmState, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:
+def _end(update: Update, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:
     return Command(goto="finish", update={**update, "status": status, "reason": reason})
 
 

@@ -26,7 +26,7 @@ from loopwright.settings import CArmSettings, settings
 from loopwright.tools.actuate import STOP, Actuator
 from loopwright.tools.carm.case import Case, open_case
 from loopwright.tools.carm.feedback import parse_feedback
-from loopwright.tools.carm.geometry import Pose
+from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.guard import MotionLimits
 from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
@@ -110,9 +110,13 @@ def opened_case(volume: str, landmarks: Path | None) -> Case:
     return open_case(volume, landmarks)
 
 
+def _renderer(run: CArmRun, world: CArmSettings) -> Renderer:
+    return _kept_renderer(run.volume, run.landmarks, world.renderer, optics_of(world).model_dump_json())
+
+
 @lru_cache(maxsize=2)
-def _renderer(volume: str, landmarks: Path | None, world: CArmSettings) -> Renderer:
-    return make_renderer(world.renderer, opened_case(volume, landmarks).volume, optics_of(world))
+def _kept_renderer(volume: str, landmarks: Path | None, name: str, optics_json: str) -> Renderer:
+    return make_renderer(name, opened_case(volume, landmarks).volume, Optics.model_validate_json(optics_json))
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +129,7 @@ def _network() -> "CArmLocaliser":
 def redraw(kept: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:
     """A function from an observation's JSON to its picture, (N, N) uint8, drawn anew at the recorded pose."""
     run, world = CArmRun.model_validate(kept["run"]), CArmSettings.model_validate(kept["settings"])
-    renderer = _renderer(run.volume, run.landmarks, world)
+    renderer = _renderer(run, world)
 
     def draw(observation: dict[str, Any]) -> NDArray[np.uint8]:
         return to_uint8(renderer.render(Pose.model_validate(observation["pose"]), world.image_size_px))
@@ -146,7 +150,7 @@ class _Patient:
     def world(self) -> CArmWorld:
         device = self._opening.device_dir / f"{self._opening.session_id}.sqlite"
         case = opened_case(self.run.volume, self.run.landmarks)
-        renderer = _renderer(self.run.volume, self.run.landmarks, self.settings)
+        renderer = _renderer(self.run, self.settings)
         return CArmWorld(case, device=device, start=self._start, settings=self.settings, renderer=renderer)
 
     def localise(self, image: NDArray[np.uint8]) -> Localisation:
@@ -172,10 +176,12 @@ class _Camera:
         self._patient, self._actuator, self._memory, self._session_id = patient, actuator, memory, session_id
 
     def expose(self, key: str, step: int) -> dict[str, Any]:
-        for attempt in count():
-            outcome = self._actuator.act(f"{key}.{attempt}", Act(tool="take_exposure"), step=step, by="guard")
-            if outcome.reason != STOP:  # what a STOP kept back is asked for anew when a human resumes the session
-                break
+        attempts = (
+            self._actuator.act(f"{key}.{attempt}", Act(tool="take_exposure"), step=step, by="guard")
+            for attempt in count()
+        )
+        # What a STOP kept back is asked for anew when a human resumes the session.
+        outcome = next(outcome for outcome in attempts if outcome.reason != STOP)
         if outcome.status != "done":
             raise ToolRefused(f"`take_exposure` was refused: {outcome.reason}")
         world = self._patient.world
@@ -223,7 +229,7 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
             detail={
                 "pose": state["observation"]["pose"],
                 "image": state["observation"]["image"],
-                "decision": state.get("decision"),
+                "decision": state["decision"],
             },
         )
 

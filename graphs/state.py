@@ -18,8 +18,11 @@ from loopwright.agents.session import Runtime
 from loopwright.memory import Memory
 from loopwright.schema import CancelToken, Event, ImageRef
 
+Update = dict[str, Any]
+"""What a node changes of the state."""
 
-class LoopState(TypedDict, total=False):
+
+class LoopState(TypedDict):
     """Common to all loops. `status` is set once, by the node that ends the run; `reason` says why."""
 
     branch: int

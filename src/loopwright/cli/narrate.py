@@ -35,7 +35,7 @@ def _localised(p: dict[str, Any]) -> Iterator[str]:
 
 
 def _heard(p: dict[str, Any]) -> Iterator[str]:
-    words = {k: v for k, v in p["words"].items() if k != "kind" and v not in ("", None)}
+    words = {k: v for k, v in p["words"].items() if k not in ("kind", "text", "question") and v not in ("", None)}
     meaning = p["words"]["kind"] + (f" ({', '.join(f'{k} {v}' for k, v in words.items())})" if words else "")
     yield f'  [cyan]heard     {escape(p["author"])}: "{escape(p["text"])}" -> {escape(meaning)}[/cyan]'
 
@@ -78,7 +78,9 @@ def _finished(p: dict[str, Any]) -> Iterator[str]:
 
 
 def _stopped(p: dict[str, Any]) -> Iterator[str]:
-    sent = f"already sent: {p['last_act_sent']}" if p["last_act_sent"] else "nothing had been sent"
+    last = p["last_act_sent"]
+    done = last and ", ".join(f"{k} {v:g}" for k, v in last["arguments"].items() if v)
+    sent = f"already sent: {last['tool']}{f' ({done})' if done else ''}" if last else "nothing had been sent"
     yield f"[bold red]STOPPED[/bold red] by {escape(p['reason'])}; {escape(sent)}; nothing further is sent"
 
 

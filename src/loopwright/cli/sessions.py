@@ -124,12 +124,20 @@ def replay(
 @app.command()
 def verify(session: SessionId, as_json: Json = False) -> int:
     """Check a session's hash chain and every image that it refers to."""
+    from loopwright.agents.export import image_refs
+
     with opened_memory() as memory:
         found = memory.events.verify(session)
+        events = memory.events.read(session) if found.ok else []
+        images = {ref.sha256: ref for event in events for ref in image_refs(event.payload)}
+        for ref in images.values():
+            memory.blobs.read(ref)  # re-hashes; a damaged one is an error of its own
     if as_json:
         json_line(found.model_dump(mode="json"))
     elif found.ok:
-        stdout().print(f"[green]Whole[/green]: {found.n} events, every link holds.")
+        stdout().print(
+            f"[green]Whole[/green]: {found.n} events, every link holds; {len(images)} images as they were taken."
+        )
     else:
         stdout().print(f"[red]Broken[/red] at event {found.broken_seq}: {escape(found.reason)}")
     return 0 if found.ok else 1
