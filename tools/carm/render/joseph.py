@@ -76,7 +76,7 @@ def _clip(origin: float, direction: float, high: float, t_in: float, t_out: floa
 def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second: int, third: int) -> float:
     """The value at (b, c) on the plane that starts at `plane`. Unsigned indices spare a check for negative ones."""
     i, j = np.int32(b), np.int32(c)
-    wb, wc = np.float32(b) - np.float32(i), np.float32(c) - np.float32(j)
+    wb, wc = np.float32(b - i), np.float32(c - j)
     at, beside = np.uint64(plane + i * second + j * third), np.uint64(third)
     near = np.float32(packed[at])
     near += wc * (np.float32(packed[at + beside]) - near)
