@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from loopwright.settings import Settings, settings
@@ -47,6 +48,9 @@ def _block_network(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_block_network)
+
+hypothesis.settings.register_profile("patient", deadline=None)  # machines are busy; a slow example is no failure
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
