@@ -12,11 +12,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import psutil
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from loopwright.errors import MemoryUnavailable, SessionBusy
 from loopwright.memory.store import Store
@@ -106,17 +106,20 @@ def take_lease(store: Store, connection: Connection, session_id: str) -> str:
 def refuse_if_held(store: Store, connection: Connection, session_id: str) -> None:
     """Raise `SessionBusy` where a live process, this one included, holds the session."""
     lease = connection.execute(select(LeaseTable).where(LeaseTable.session_id == session_id)).one_or_none()
-    if lease is None:
+    if lease is None or not is_alive(lease, now := store.now(connection)):
         return
-    age = store.now(connection) - lease.heartbeat_at
-    here = lease.host == this_host()
-    if age > timedelta(seconds=STALE_S) or (here and _started_at(lease.pid) != lease.pid_started_at):
-        return
-    where = "on this machine" if here else f"on `{lease.host}`"
+    age = now - lease.heartbeat_at
+    where = "on this machine" if lease.host == this_host() else f"on `{lease.host}`"
     raise SessionBusy(
         f"Session `{session_id}` is run by process {lease.pid} {where} (last sign of life {age.total_seconds():.1f} s "
         "ago). End that process, or wait for it; to say something to the session use `loopwright feedback`."
     )
+
+
+def is_alive(lease: Row[Any], now: datetime) -> bool:
+    """Whether the process that wrote this row of the lease table still lives and beats."""
+    dead_here = lease.host == this_host() and _started_at(lease.pid) != lease.pid_started_at
+    return now - lease.heartbeat_at <= timedelta(seconds=STALE_S) and not dead_here
 
 
 def this_host() -> str:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, get_args
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from loopwright.errors import UnknownName
-from loopwright.memory.lease import Lease, take_lease
+from loopwright.memory.lease import Lease, is_alive, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.store import Store
-from loopwright.memory.tables import SessionTable
+from loopwright.memory.tables import LeaseTable, SessionTable
 from loopwright.memory.values import plain_json
 from loopwright.schema import GENESIS
 
@@ -67,6 +67,14 @@ class Sessions:
         with self._store.read() as connection:
             rows = connection.execute(select(*_COLUMNS).order_by(SessionTable.created_at.desc(), SessionTable.id))
             return [SessionRow(**row._mapping) for row in rows]
+
+    def interrupted(self) -> frozenset[str]:
+        """Ids of the sessions that say `running` though no live process holds them: killed, or the power went."""
+        with self._store.read() as connection:
+            running = connection.scalars(select(SessionTable.id).where(SessionTable.status == "running")).all()
+            leases = connection.execute(select(LeaseTable).where(LeaseTable.session_id.in_(running))).all()
+            now = self._store.now(connection)
+            return frozenset(running) - {lease.session_id for lease in leases if is_alive(lease, now)}
 
     def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
         """The session with its new status."""

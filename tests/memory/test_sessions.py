@@ -77,11 +77,15 @@ def test_a_live_process_keeps_its_session_and_a_killed_one_loses_it_at_once(
     holder = _holder(url, session_id)
     with pytest.raises(SessionBusy, match=f"run by process {holder.pid}"):
         memory.sessions.acquire(session_id)
+    memory.sessions.set_status(session_id, "running")
+    assert memory.sessions.interrupted() == frozenset()
     os.kill(holder.pid, signal.SIGKILL)
     while holder.poll() is None:
         time.sleep(0.01)
     started = time.monotonic()
+    assert memory.sessions.interrupted() == {session_id}
     with memory.sessions.acquire(session_id):
+        assert memory.sessions.interrupted() == frozenset()
         assert time.monotonic() - started < 1
 
 

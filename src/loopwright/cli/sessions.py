@@ -35,16 +35,18 @@ def _resume(memory: "Memory", session_id: str) -> "Session":
 
 @app.command("list")
 def list_sessions(as_json: Json = False) -> None:
-    """All sessions, newest first."""
+    """All sessions, newest first. `interrupted` ones were killed; `sessions resume` goes on with them."""
     with opened_memory() as memory:
+        interrupted = memory.sessions.interrupted()
         rows = memory.sessions.list()
+    status = {row.id: "interrupted" if row.id in interrupted else row.status for row in rows}
     if as_json:
         for row in rows:
-            json_line(row.model_dump(mode="json", exclude={"config"}))
+            json_line(row.model_dump(mode="json", exclude={"config"}) | {"status": status[row.id]})
         return
     shown = table("session", "loop", "status", "begun")
     for row in rows:
-        shown.add_row(row.id, row.loop, row.status, f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        shown.add_row(row.id, row.loop, status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
     stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run carm --help")
 
 
@@ -53,12 +55,13 @@ def show(session: SessionId, as_json: Json = False) -> None:
     """What happened in a session, event by event."""
     with opened_memory() as memory:
         row = memory.sessions.get(session)
+        status = "interrupted" if session in memory.sessions.interrupted() else row.status
         events = memory.events.read(session)
     if as_json:
         for event in events:
             json_line(event.model_dump(mode="json"))
         return
-    stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {row.status}, {len(events)} events")
+    stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
     for event in events:
         for line in narrate(event):
             stdout().print(line)
