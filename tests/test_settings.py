@@ -64,6 +64,22 @@ def test_the_memory_lives_in_the_data_folder_unless_a_url_is_given(monkeypatch: 
     assert settings().memory_url == "postgresql+psycopg://host/loops"
 
 
+def test_model_cards_lie_in_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().models_dir == settings().data_dir / "models"
+    settings.cache_clear()
+    monkeypatch.setenv("LOOPWRIGHT_MODELS_DIR", "~/cards")
+    assert settings().models_dir == Path.home() / "cards"
+    assert origin_of("models_dir") == "LOOPWRIGHT_MODELS_DIR"
+
+
+def test_a_wrong_folder_is_told_once(toml: WriteToml, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOOPWRIGHT_DATA_DIR")
+    toml("data_dir = 3\n")
+    with pytest.raises(BadInput, match=r"`data_dir` = 3") as raised:
+        settings()
+    assert "models_dir" not in str(raised.value)
+
+
 def test_folders_do_not_depend_on_where_a_command_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOPWRIGHT_DATA_DIR", "~/records")
     monkeypatch.setenv("LOOPWRIGHT_CACHE_DIR", "volumes")

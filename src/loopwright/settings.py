@@ -76,6 +76,9 @@ class Settings(BaseSettings):
 
     data_dir: Folder = Field(default_factory=lambda: user_data_path("loopwright"), description="sessions and devices")
     cache_dir: Folder = Field(default_factory=lambda: user_cache_path("loopwright"), description="fetched volumes")
+    models_dir: Folder = Field(
+        default_factory=lambda given: given["data_dir"] / "models", description="your own model cards"
+    )
     memory: MemorySettings = MemorySettings()
     log: LogSettings = LogSettings()
     carm: CArmSettings = CArmSettings()
@@ -125,6 +128,8 @@ def settings() -> Settings:
         where = {tuple(origin.name.split(".")): origin.origin for origin in _given()}
         lines = []
         for e in error.errors():
+            if e["type"] == "default_factory_not_called":  # it only follows from another one
+                continue
             path = tuple(str(part) for part in e["loc"])
             source = next((where[path[:n]] for n in range(len(path), 0, -1) if path[:n] in where), "default")
             lines.append(f"`{'.'.join(path)}` = {e.get('input')!r} (from {source}): {e['msg']}")
