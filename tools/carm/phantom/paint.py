@@ -121,14 +121,14 @@ class Canvas:
         _texture(self.field, self.voxel_mm / scale_mm, table, amplitudes)
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@njit(fastmath=True, nogil=True, inline="always")
 def _blend(old: float, hu: float, coverage: float, only_add: bool) -> float:
     if only_add and hu < old:
         return old
     return old + (hu - old) * coverage
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@njit(fastmath=True, nogil=True, inline="always")
 def _span(low_mm: float, high_mm: float, origin: float, h: float, n: int) -> tuple[int, int]:
     first = int(np.ceil((low_mm - origin) / h - 0.5))
     last = int(np.floor((high_mm - origin) / h + 0.5)) + 1
@@ -239,7 +239,7 @@ def _triangle(field: Field, origin: Array, h: float, corners: Array, half: float
                     field[i, j, k] = _blend(field[i, j, k], hu, min(1.0, coverage), only_add)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(fastmath=True, nogil=True)
 def inside_mm(x: float, y: float, section: Array) -> float:
     """Approximate depth in mm of (x, y) inside a superelliptic section (see `Canvas.stack`); negative outside."""
     dx, dy = x - section[0], y - section[1]

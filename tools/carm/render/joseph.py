@@ -3,6 +3,10 @@
 Joseph, "An improved algorithm for reprojecting rays through pixel images", IEEE Trans. Med. Imaging 1(3), 1982: a ray
 is sampled where it crosses the voxel planes of the axis along which it advances most, bilinearly within each plane.
 
+Only what Python calls is cached on disk. A kernel compiled over helpers that came from the cache is not the machine
+code of one compiled together with them: under `fastmath` their sums differed in the last bit, and so did the pictures
+of two processes. Without helpers in the cache a kernel is always compiled whole, hence alike on one machine.
+
 `_padded` indices are voxel indices + 1: one layer of zeros lies before the volume and two after it, so that no sample
 needs a bounds check.
 """
@@ -63,7 +67,7 @@ def occupancy(packed: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return grown
 
 
-@njit(fastmath=True, cache=True, inline="always")
+@njit(fastmath=True, inline="always")
 def _clip(origin: float, direction: float, high: float, t_in: float, t_out: float) -> tuple[float, float]:
     """The part of [t_in, t_out] where 0 <= origin + t * direction <= high."""
     if abs(direction) < _TINY:
@@ -72,7 +76,7 @@ def _clip(origin: float, direction: float, high: float, t_in: float, t_out: floa
     return max(t_in, min(t_0, t_1)), min(t_out, max(t_0, t_1))
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True)
 def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second: int, third: int) -> float:
     """The value at (b, c) on the plane that starts at `plane`. Unsigned indices spare a check for negative ones."""
     i, j = np.int32(b), np.int32(c)
@@ -86,7 +90,7 @@ def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second
     return float(near + wb * (far - near))
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True)
 def _march(
     packed: NDArray[np.uint16],
     occupied: NDArray[np.uint8],
@@ -125,7 +129,7 @@ def _march(
     return (on_planes + between) / 3.0 if halfway else on_planes
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True)
 def _integral(
     packed: NDArray[np.uint16],
     occupied: NDArray[np.uint8],
