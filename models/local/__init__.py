@@ -1,0 +1,1 @@
+"""Local models: transformers vision-language models, with adapters, as LangChain chat models."""

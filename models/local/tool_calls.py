@@ -1,0 +1,77 @@
+"""Tool calls as text, in the Hermes format that Qwen's models are trained on.
+
+A call is `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, an answer `<tool_response>...</tool_response>`.
+Chat templates that know tools write all of this themselves; for the others the functions here do, with the list of
+tools in the system message. Gemma 3 and LLaVA have no format of their own and are given this one.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.messages import ToolCall, ToolCallChunk
+from langchain_core.messages.tool import tool_call_chunk
+
+OPENING = "<tool_call>"
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+
+
+class Spoken(NamedTuple):
+    """A reply taken apart: what is said, and what is called."""
+
+    text: str
+    calls: list[ToolCallChunk]
+
+
+def knows_tools(chat_template: str) -> bool:
+    """Whether a template writes tools and their calls by itself."""
+    return re.search(r"\btools\b", chat_template) is not None
+
+
+def instructions(tools: Sequence[dict[str, Any]]) -> str:
+    """What the system message says of `tools`, given as OpenAI function schemas."""
+    listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    return (
+        "# Tools\n\nThese functions may be called, none, one or several in a reply:\n"
+        f"<tools>\n{listed}\n</tools>\n\nA call is one JSON object between tags:\n"
+        '<tool_call>\n{"name": <function name>, "arguments": <object>}\n</tool_call>'
+    )
+
+
+def call_text(call: ToolCall) -> str:
+    """One call as the model would have written it."""
+    body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
+    return f"<tool_call>\n{body}\n</tool_call>"
+
+
+def response_text(text: str) -> str:
+    """A tool's answer as the model expects it."""
+    return f"<tool_response>\n{text}\n</tool_response>"
+
+
+def parse(reply: str, turn: int) -> Spoken:
+    """Take `reply` apart. `turn` counts the messages before it: ids are unique in a conversation, and repeatable."""
+    calls = []
+    for index, found in enumerate(_CALL.finditer(reply)):
+        name, arguments = _name_and_arguments(found[1])
+        calls.append(tool_call_chunk(name=name, args=arguments, id=f"call_{turn}_{index}", index=index))
+    return Spoken(_CALL.sub("", reply).rstrip() if calls else reply, calls)
+
+
+def _name_and_arguments(body: str) -> tuple[str | None, str]:
+    """What LangChain makes a valid call of, or, with all that was said as one JSON string, an invalid one.
+
+    Not as it was said: LangChain completes torn JSON, and a call that was cut off must not be made.
+    """
+    try:
+        call = json.loads(body)
+    except json.JSONDecodeError:
+        return None, json.dumps(body)
+    match call:
+        case {"name": str(name), "arguments": dict(arguments)}:
+            return name, json.dumps(arguments, ensure_ascii=False)
+        case {"name": str(name)} if call.keys() == {"name"}:
+            return name, "{}"
+        case _:
+            return None, json.dumps(body)

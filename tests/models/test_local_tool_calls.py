@@ -1,0 +1,52 @@
+"""Tool calls in the model's own text: written, read back, and a malformed one kept for the model to see."""
+
+import json
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCall, message_chunk_to_message
+
+from loopwright.models.local.tool_calls import call_text, instructions, knows_tools, parse
+
+MOVE = ToolCall(name="move", args={"left_mm": 20, "why": 'the "head" <is> é'}, id="1")
+
+
+def test_a_call_is_read_back() -> None:
+    text = f"I move.\n{call_text(MOVE)}\n{call_text(ToolCall(name='move', args={}, id=None))}"
+    spoken = parse(text, turn=3)
+    message = message_chunk_to_message(AIMessageChunk(content=spoken.text, tool_call_chunks=spoken.calls))
+    assert isinstance(message, AIMessage)
+    assert message.text == "I move."
+    assert [(c["name"], c["args"], c["id"]) for c in message.tool_calls] == [
+        ("move", MOVE["args"], "call_3_0"),
+        ("move", {}, "call_3_1"),
+    ]
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    assert parse(" no call here \n", turn=0) == (" no call here \n", [])
+
+
+@pytest.mark.parametrize(
+    "body", ['{"name": "move", "arguments": {', '{"arguments": {}}', '["move"]', '{"name": "move", "arguments": 3}', ""]
+)
+def test_a_malformed_call_is_kept_as_invalid(body: str) -> None:
+    spoken = parse(f"<tool_call>{body}</tool_call>", turn=1)
+    message = message_chunk_to_message(AIMessageChunk(content=spoken.text, tool_call_chunks=spoken.calls))
+    assert isinstance(message, AIMessage)
+    assert message.tool_calls == []
+    assert [json.loads(call["args"] or "") for call in message.invalid_tool_calls] == [body]
+
+
+def test_a_call_that_was_cut_off_is_read_to_its_end() -> None:
+    (call,) = parse('<tool_call>\n{"name": "stop", "arguments": {}}', turn=1).calls
+    assert call["name"] == "stop"
+
+
+def test_the_tools_are_listed() -> None:
+    tool = {"type": "function", "function": {"name": "move", "parameters": {}}}
+    assert '"name": "move"' in instructions([tool]).split("<tools>")[1].split("</tools>")[0]
+
+
+@pytest.mark.parametrize(("template", "knows"), [("{% if tools %}x{% endif %}", True), ("{{ tooltips }}", False)])
+def test_templates_that_know_tools_are_told_apart(template: str, knows: bool) -> None:
+    assert knows_tools(template) is knows

@@ -1,0 +1,243 @@
+"""Tiny, randomly initialised models of the real architectures, saved as folders: what `from_pretrained` reads.
+
+Each folder is complete: safetensors, configuration, image processor, a byte-level BPE tokenizer trained here on a few
+lines, and a chat template of that family. Nothing is fetched.
+"""
+
+from functools import cache
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    CLIPVisionConfig,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3Processor,
+    GenerationConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from loopwright.errors import IntegrityError
+from loopwright.schema import ImageRef
+
+CORPUS = (
+    "You are the navigator of a C-arm. Which landmark is nearest to the centre of the view?",
+    "The right humeral head lies lateral of the scapula, above the carina and the left hemidiaphragm.",
+    '{"landmark": "Carina", "move_mm": 25, "reason": "the target is caudal of the view"}',
+    "<output><step1><context>T1</context></step1><step2><x>LEFT</x><extent_x>SMALL</extent_x></step2></output>",
+    '[1: Skull, 10: T1, 11: Carina] # Tools {"name": <function-name>, "arguments": <args-json-object>}',
+)
+QWEN_SPECIALS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+    "<|video_pad|>",
+)  # fmt: skip
+GEMMA_SPECIALS = (
+    "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
+    "<image_soft_token>",
+)  # fmt: skip
+LLAVA_SPECIALS = ("<pad>", "<s>", "</s>", "<image>")
+
+_CONTENT = (
+    "{%- macro show(content) -%}{%- if content is string -%}{{ content }}{%- else -%}{%- for part in content -%}"
+    "{{ IMAGE if part.type == 'image' else part.text }}{%- endfor -%}{%- endif -%}{%- endmacro -%}"
+)
+QWEN_TEMPLATE = (
+    _CONTENT.replace("IMAGE", "'<|vision_start|><|image_pad|><|vision_end|>'")
+    + "{%- for m in messages -%}<|im_start|>{{ m.role }}\n{{ show(m.content) }}<|im_end|>\n{% endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
+)
+"""As Qwen2.5-VL's: it knows images and turns, and nothing of tools."""
+GEMMA_TEMPLATE = (
+    _CONTENT.replace("IMAGE", "'<start_of_image>'")
+    + "{{ bos_token }}{%- for m in messages -%}{%- if loop.previtem and loop.previtem.role == m.role -%}"
+    "{{ raise_exception('Conversation roles must alternate') }}{%- endif -%}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ show(m.content) | trim }}<end_of_turn>\n{% endfor -%}"
+    "{%- if add_generation_prompt -%}<start_of_turn>model\n{% endif -%}"
+)
+"""As Gemma's: turns have to alternate."""
+LLAVA_TEMPLATE = (
+    _CONTENT.replace("IMAGE", "'<image>\n'") + "{%- for m in messages -%}{{ m.role | upper }}: {{ show(m.content) }} "
+    "{% endfor -%}{%- if add_generation_prompt -%}ASSISTANT:{%- endif -%}"
+)
+
+
+class Pictures:
+    """A `BlobReader` over a dictionary."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def add(self, data: bytes) -> ImageRef:
+        """Keep encoded bytes; the size comes from the image itself."""
+        width_px, height_px = Image.open(BytesIO(data)).size
+        ref = ImageRef(sha256=sha256(data).hexdigest(), width_px=width_px, height_px=height_px)
+        self.blobs[ref.sha256] = data
+        return ref
+
+    def read(self, ref: ImageRef) -> bytes:
+        """As the memory does it."""
+        if ref.sha256 not in self.blobs:
+            raise IntegrityError(f"Image `{ref.sha256}` is not there.")
+        return self.blobs[ref.sha256]
+
+
+def png(seed: int, width_px: int = 56, height_px: int = 56) -> bytes:
+    """A random RGB picture, encoded."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG")
+    return out.getvalue()
+
+
+def tokenizer(specials: tuple[str, ...], vocab_size: int = 400, **names: Any) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with the full alphabet, digits one by one, and `specials` first. `names` as in transformers."""
+    bpe = Tokenizer(models.BPE())
+    pieces = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\n"), "isolated"), *pieces])
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(specials), initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, padding_side="left", clean_up_tokenization_spaces=False, **names
+    )
+
+
+def id_of(words: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one token."""
+    return int(words.encode(token, add_special_tokens=False)[0])
+
+
+def make_qwen25vl(
+    folder: Path,
+    *,
+    hidden: int = 32,
+    head: int = 8,
+    layers: int = 2,
+    vision_hidden: int = 16,
+    longest_px: int = 112,
+    seed: int = 0,
+) -> Path:
+    """Qwen2.5-VL. A 56 x 56 picture makes 4 visual tokens."""
+    from loopwright.models.local.processor import ImageOnlyQwen25VLProcessor
+
+    words = tokenizer(QWEN_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    sections = [head // 4, head // 8, head // 8]
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(words), "hidden_size": hidden, "intermediate_size": 2 * hidden,
+            "num_hidden_layers": layers, "num_attention_heads": hidden // head,
+            "num_key_value_heads": hidden // (2 * head), "max_position_embeddings": 2048, "initializer_range": 0.2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections},
+            "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": None,
+        },
+        vision_config={
+            "depth": 2, "hidden_size": vision_hidden, "intermediate_size": 2 * vision_hidden, "num_heads": 2,
+            "out_hidden_size": hidden, "fullatt_block_indexes": [1], "window_size": 56,
+        },
+        image_token_id=id_of(words, "<|image_pad|>"), video_token_id=id_of(words, "<|video_pad|>"),
+        vision_start_token_id=id_of(words, "<|vision_start|>"),
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": longest_px**2})
+    processor = ImageOnlyQwen25VLProcessor(images, words, chat_template=QWEN_TEMPLATE)
+    torch.manual_seed(seed)
+    return _save(folder, Qwen2_5_VLForConditionalGeneration(config), processor, words)
+
+
+def make_gemma3(folder: Path, *, seed: int = 0) -> Path:
+    """Gemma 3 with sliding and full attention. A picture makes 4 visual tokens."""
+    extra = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+    words = tokenizer(
+        GEMMA_SPECIALS, pad_token="<pad>", eos_token="<end_of_turn>", bos_token="<bos>", unk_token="<unk>",
+        extra_special_tokens=extra,
+    )  # fmt: skip
+    config = Gemma3Config(
+        text_config={
+            "vocab_size": len(words), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 2048,
+            "sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"],
+            "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": words.bos_token_id,
+        },
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 56, "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+        boi_token_index=id_of(words, "<start_of_image>"),
+        eoi_token_index=id_of(words, "<end_of_image>"),
+        image_token_index=id_of(words, "<image_soft_token>"),
+    )  # fmt: skip
+    images = Gemma3ImageProcessorPil(size={"height": 56, "width": 56})
+    processor = Gemma3Processor(images, words, chat_template=GEMMA_TEMPLATE, image_seq_length=4)
+    torch.manual_seed(seed)
+    return _save(folder, Gemma3ForConditionalGeneration(config), processor, words)
+
+
+def make_llava(folder: Path, *, seed: int = 0) -> Path:
+    """LLaVA: CLIP and Llama. A picture makes 16 visual tokens."""
+    words = tokenizer(
+        LLAVA_SPECIALS, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        extra_special_tokens={"image_token": "<image>"},
+    )  # fmt: skip
+    config = LlavaConfig(
+        text_config={
+            "model_type": "llama", "vocab_size": len(words), "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
+            "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": words.bos_token_id,
+        },
+        vision_config=CLIPVisionConfig(
+            hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56,
+            patch_size=14, projection_dim=16,
+        ),
+        image_token_index=id_of(words, "<image>"), image_seq_length=16,
+        vision_feature_select_strategy="default", vision_feature_layer=-1,
+    )  # fmt: skip
+    images = CLIPImageProcessorPil(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})
+    processor = LlavaProcessor(
+        images, words, patch_size=14, vision_feature_select_strategy="default", chat_template=LLAVA_TEMPLATE,
+        num_additional_image_tokens=1,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    return _save(folder, LlavaForConditionalGeneration(config), processor, words)
+
+
+def _save(folder: Path, model: PreTrainedModel, processor: Any, words: PreTrainedTokenizerFast) -> Path:
+    model.generation_config = GenerationConfig(
+        eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, repetition_penalty=1.5, do_sample=True
+    )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+_HOME = TemporaryDirectory(prefix="tiny-models-")
+
+
+@cache
+def folder_of(family: str) -> Path:
+    """The folder of one of `FAMILIES`, made on first use and gone with the process. Read only."""
+    return FAMILIES[family](Path(_HOME.name) / family)
+
+
+FAMILIES = {"qwen2.5-vl": make_qwen25vl, "gemma3": make_gemma3, "llava": make_llava}
+"""One maker for each architecture that the project names."""
