@@ -109,6 +109,10 @@ class ModelCard(Frozen):
         """The folder that `base` names, None where it is a hub id."""
         return Path(self.base).expanduser() if self.base.startswith((".", "/", "~")) else None
 
+    def in_force(self) -> dict[str, Any]:
+        """The card as JSON, defaults included, keys of other kinds of model left out."""
+        return self.model_dump(mode="json", include=set(_COMMON | _KEYS[self.kind]))
+
 
 def list_cards() -> list[ModelCard]:
     """Every bundled card and every card of the user's, by name.

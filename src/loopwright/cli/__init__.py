@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, evaluate, run, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, evaluate, models, run, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
@@ -36,6 +36,7 @@ app.add_typer(run.app, name="run")
 app.command("feedback")(sessions.feedback)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(tools.app, name="tools")
+app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(data.app, name="data")
