@@ -1,0 +1,121 @@
+"""A fine-tuning run as one value, the same in YAML. The defaults are the seed's, where it names any (facts: C-arm)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from loopwright.errors import BadInput, UnknownName
+from loopwright.schema import Frozen
+
+
+class BaseModelConfig(Frozen):
+    """Which base, and how it is held. A folder is written `./...`, `../...`, `~/...` or absolute, as in model cards."""
+
+    base: str = Field(min_length=1, description="folder or hub id")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: float32 on a CPU")
+    quantisation: Literal["nf4"] | None = Field(default=None, description="of the frozen base; nf4 makes it QLoRA")
+    image_size_px: int | None = Field(default=None, ge=1, description="edge that pictures are resized to; None: as is")
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that `base` names, None where it is a hub id."""
+        return Path(self.base).expanduser() if self.base.startswith((".", "/", "~")) else None
+
+
+class DataConfig(Frozen):
+    """Messages JSONL; images by paths relative to the file. Relative paths here start at the working directory."""
+
+    train: Path
+    validation: Path | None = None
+    workers: int = Field(default=0, ge=0, description="processes that read and prepare pictures; 0: the trainer's own")
+
+
+class LoraSettings(Frozen):
+    """Low-rank adapters (Hu et al. 2021) on the linear layers of the chosen towers and parts."""
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1, description="the update is scaled by alpha / r")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    vision: bool = True
+    language: bool = True
+    attention: bool = True
+    mlp: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if not (self.vision or self.language) or not (self.attention or self.mlp):
+            raise ValueError("nothing would be trained; set `vision` or `language`, and `attention` or `mlp`")
+        return self
+
+
+class OptimiserConfig(Frozen):
+    """AdamW under a linear warm-up and half a cosine down to zero."""
+
+    name: Literal["adamw", "adamw_8bit"] = Field(default="adamw", description="adamw_8bit: bitsandbytes, CUDA alone")
+    epochs: float = Field(default=3.0, gt=0)
+    max_steps: int | None = Field(default=None, ge=1, description="overrules `epochs`")
+    batch: int = Field(default=8, ge=1, description="rows that go through the model at once")
+    accumulate: int = Field(default=1, ge=1, description="such batches for each step")
+    lr: float = Field(default=1e-4, gt=0, description="at the end of the warm-up")
+    warm_up: float = Field(default=0.03, ge=0, lt=1, description="share of the steps in which the rate rises")
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=0.3, gt=0)
+    gradient_checkpointing: bool = Field(default=False, description="less memory, about a third more time")
+
+
+class SftConfig(Frozen):
+    """All that a fine-tuning run depends on, beside the code. `*_every` count steps of the optimiser."""
+
+    seed: int = Field(default=0, ge=0)
+    model: BaseModelConfig
+    data: DataConfig
+    lora: LoraSettings = LoraSettings()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    log_every: int = Field(default=10, ge=1)
+    validate_every: int = Field(default=200, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1, description="what a kill can cost")
+    keep_checkpoints: int = Field(default=2, ge=1)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read YAML.
+
+        Raises:
+            UnknownName: a key that is no setting; the nearest ones are suggested.
+            BadInput: naming the key, its value and what was expected.
+        """
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls.model_validate(values)
+        except FileNotFoundError as error:
+            raise BadInput(f"`{path}` is not there; expected a YAML file with the settings of a run.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise BadInput(f"`{path}` is no YAML: {error}.") from error
+        except ValidationError as error:
+            raise _explained(error, path, cls) from error
+
+    def as_yaml(self) -> str:
+        """Every field, written out; `load` reads it back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _explained(error: ValidationError, path: Path, config: type[Frozen]) -> BadInput:
+    """What is wrong with the file, for whoever wrote it."""
+    found = error.errors()
+    for e in found:
+        if e["type"] == "extra_forbidden":
+            return UnknownName(f"key in `{path}`", ".".join(map(str, e["loc"])), _keys(config))
+    lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in found]
+    return BadInput(f"`{path}` is wrong: {'; '.join(lines)}.")
+
+
+def _keys(config: type[Frozen], prefix: str = "") -> Iterator[str]:
+    """Dotted names of every setting, sections included."""
+    for name, field in config.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
