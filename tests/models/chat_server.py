@@ -43,8 +43,7 @@ class ChatServer:
         self.key, self.models = key, models
         self.requests: list[dict[str, Any]] = []
         self.left, self.go_on = threading.Event(), threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Http(self)
 
     @property
     def url(self) -> str:
@@ -62,83 +61,94 @@ class ChatServer:
         self._http.server_close()
 
 
-def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
+    def __init__(self, chat: ChatServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.chat = chat
 
-        def do_GET(self) -> None:
-            if self.path == "/v1/models":
-                self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in server.models]})
-            else:
-                self._json(404, {"detail": "Not Found"})
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            if self.path != "/v1/chat/completions":
-                self._json(404, {"detail": "Not Found"})
-            elif server.key is not None and self.headers["authorization"] != f"Bearer {server.key}":
-                self._json(401, {"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}})
-            elif body["model"] not in server.models:
-                self._json(404, {"error": {"message": f"The model `{body['model']}` does not exist.", "code": 404}})
-            else:
-                server.requests.append(body)
-                self._answer(server.turns.popleft() if server.turns else Turn())
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        def _answer(self, turn: Turn) -> None:
-            if turn.silent:
-                self._wait(forever=True)
-            elif turn.status != 200:
-                self._json(turn.status, {"error": turn.error}, turn.headers)
-            elif turn.raw is not None:
-                self._headers(200, {"content-type": "text/event-stream", "content-length": str(len(turn.raw))})
-                self.wfile.write(turn.raw)
-            else:
-                self._stream(turn)
+    @property
+    def chat(self) -> ChatServer:
+        assert isinstance(self.server, _Http)
+        return self.server.chat
 
-        def _stream(self, turn: Turn) -> None:
-            self._headers(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
-            try:
-                for number, event in enumerate(_events(turn)):
-                    if number == turn.held_after and self._wait():
-                        return
-                    if number == turn.cut_after:
-                        self.close_connection = True
-                        return
-                    self._chunk(f"data: {json.dumps(event)}\n\n".encode())
-                self._chunk(b"data: [DONE]\n\n")
-                self._chunk(b"")
-            except OSError:
-                server.left.set()
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
-        def _wait(self, forever: bool = False) -> bool:
-            """Until `go_on`, or until the client leaves: then True."""
-            while forever or not server.go_on.is_set():
-                if select.select([self.connection], [], [], 0.01)[0]:
-                    server.left.set()
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.chat.models]})
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path != "/v1/chat/completions":
+            self._json(404, {"detail": "Not Found"})
+        elif self.chat.key is not None and self.headers["authorization"] != f"Bearer {self.chat.key}":
+            self._json(401, {"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}})
+        elif body["model"] not in self.chat.models:
+            self._json(404, {"error": {"message": f"The model `{body['model']}` does not exist.", "code": 404}})
+        else:
+            self.chat.requests.append(body)
+            self._answer(self.chat.turns.popleft() if self.chat.turns else Turn())
+
+    def _answer(self, turn: Turn) -> None:
+        if turn.silent:
+            self._wait(forever=True)
+        elif turn.status != 200:
+            self._json(turn.status, {"error": turn.error}, turn.headers)
+        elif turn.raw is not None:
+            self._headers(200, {"content-type": "text/event-stream", "content-length": str(len(turn.raw))})
+            self.wfile.write(turn.raw)
+        else:
+            self._stream(turn)
+
+    def _stream(self, turn: Turn) -> None:
+        self._headers(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        try:
+            for number, event in enumerate(_events(turn)):
+                if number == turn.held_after and self._wait():
+                    return
+                if number == turn.cut_after:
                     self.close_connection = True
-                    return True
-            return False
+                    return
+                self._chunk(f"data: {json.dumps(event)}\n\n".encode())
+            self._chunk(b"data: [DONE]\n\n")
+            self._chunk(b"")
+        except OSError:
+            self.chat.left.set()
 
-        def _chunk(self, data: bytes) -> None:
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            self.wfile.flush()
+    def _wait(self, forever: bool = False) -> bool:
+        """Until `go_on`, or until the client leaves: then True."""
+        while forever or not self.chat.go_on.is_set():
+            if select.select([self.connection], [], [], 0.01)[0]:
+                self.chat.left.set()
+                self.close_connection = True
+                return True
+        return False
 
-        def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-            data = json.dumps(body).encode()
-            named = {"content-type": "application/json", "content-length": str(len(data)), **(headers or {})}
-            self._headers(status, named)
-            self.wfile.write(data)
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
-        def _headers(self, status: int, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+    def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        named = {"content-type": "application/json", "content-length": str(len(data)), **(headers or {})}
+        self._headers(status, named)
+        self.wfile.write(data)
 
-    return Handler
+    def _headers(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
 
 
 def _events(turn: Turn) -> Iterator[dict[str, Any]]:
