@@ -1,0 +1,77 @@
+"""Prompts of the C-arm's roles: they say what the answer's form is, and carry the picture by reference."""
+
+import re
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from loopwright.agents.carm_forms import CENTRED, CORRECTION, Centred, Command, Correction, Ladder, correction_form
+from loopwright.agents.prompts.carm import (
+    Doubted,
+    Previous,
+    centred_messages,
+    correction_messages,
+    navigation_messages,
+    rejected,
+    retrieval_messages,
+)
+from loopwright.errors import BadInput, UnknownName
+from loopwright.models.images import image_refs
+from loopwright.schema import ImageRef
+from loopwright.tools.carm.landmarks import LANDMARKS
+
+IMAGE = ImageRef(sha256="a" * 64, width_px=128, height_px=128)
+FIRST = Centred(landmarks=("T1", "Carina"))
+SECOND = Correction(landmarks=("Carina", "T12"), visual_reasoning="The trachea divides here.")
+
+
+def words_of(message: BaseMessage) -> str:
+    return message.text
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        retrieval_messages(IMAGE),
+        centred_messages(IMAGE),
+        navigation_messages(IMAGE, "Skull"),
+        correction_messages(IMAGE, [Doubted(answer=FIRST, objection="incorrect")]),
+    ],
+)
+def test_each_shows_the_picture_once_and_lists_the_landmarks(messages: list[BaseMessage]) -> None:
+    assert image_refs(messages) == [IMAGE]
+    assert isinstance(messages[0], SystemMessage) and isinstance(messages[-1], HumanMessage)
+    assert all(f"{i} {name}" in words_of(messages[0]) for i, name in enumerate(LANDMARKS, start=1))
+
+
+def test_a_correction_tells_every_answer_and_what_was_said_of_it() -> None:
+    doubted = [
+        Doubted(answer=FIRST, objection="re-evaluate"),
+        Doubted(answer=SECOND, objection="incorrect", words="that is\nthe T12"),
+    ]
+    messages = correction_messages(IMAGE, doubted)
+    assert [type(m) for m in messages[1:]] == [HumanMessage, AIMessage, HumanMessage, AIMessage, HumanMessage]
+    assert CENTRED.parse(words_of(messages[2])) == FIRST
+    assert CORRECTION.parse(words_of(messages[4])) == SECOND
+    assert "re-evaluate" in words_of(messages[3]) and "incorrect" not in words_of(messages[3])
+    assert words_of(messages[5]).startswith('The clinician says: "that is the T12" That is incorrect.')
+    assert rejected(doubted) == [SECOND]
+    with pytest.raises(BadInput, match="a different pair"):
+        correction_form(rejected(doubted)).parse(CORRECTION.render(SECOND))
+
+
+def test_navigation_tells_the_ladder_the_target_and_what_went_before() -> None:
+    (_, asked) = navigation_messages(IMAGE, "cranium", ladder=Ladder(small_mm=12.5))
+    assert "SMALL is 12.5 mm, MODERATE 50 mm, LARGE 150 mm" in words_of(asked)
+    assert words_of(asked).endswith("Target: Skull.")
+    command = Command(x="LEFT", extent_x="SMALL", y="CENTER", extent_y="NONE")
+    previous = Previous(landmark="T1", command=command)
+    (_, asked) = navigation_messages(IMAGE, "Skull", previous=previous, words="that is the carina")
+    assert "Previous: T1, x LEFT SMALL, y CENTER NONE." in words_of(asked)
+    assert words_of(asked).endswith('The clinician says: "that is the carina"')
+    assert not re.search("  ", words_of(asked))
+
+
+def test_a_target_is_a_landmark() -> None:
+    with pytest.raises(UnknownName, match="Did you mean `Skull`"):
+        navigation_messages(IMAGE, "Skul")
