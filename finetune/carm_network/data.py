@@ -24,6 +24,7 @@ from loopwright.models.carm_network import INPUT_PX
 from loopwright.schema import sha256_of
 from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.phantom import make_phantom
+from loopwright.tools.carm.render import to_uint8
 
 Part = Literal["train", "validation", "calibration", "test"]
 FIRST_SEED: dict[Part, int] = {"train": 0, "validation": 10_000, "calibration": 20_000, "test": 30_000}
@@ -45,9 +46,10 @@ def seeds_of(part: Part, count: int) -> range:
 
 
 def cache_folder(cache_dir: Path, config: DataConfig) -> Path:
-    """Where the views rendered under `config` lie; another sampling, or changed phantoms, get another."""
+    """Where the views rendered under `config` lie; another sampling, or changed phantoms or greys, get another."""
     sampling = {"views": config.views.model_dump(mode="json"), "n": config.views_per_phantom, "px": INPUT_PX}
-    return cache_dir / "carm_network" / sha256_of(sampling | {"phantoms": _fingerprint_of_phantoms()})[:16]
+    made_by = {"phantoms": _fingerprint_of_phantoms(), "greys": _fingerprint_of_greys()}
+    return cache_dir / "carm_network" / sha256_of(sampling | made_by)[:16]
 
 
 @cache
@@ -56,6 +58,14 @@ def _fingerprint_of_phantoms() -> str:
     case = make_phantom(0, truncated=False, voxel_mm=8.0)
     places = np.array([case.landmarks[name] for name in sorted(case.landmarks)])
     return hashlib.sha256(case.volume.hounsfield.tobytes() + places.tobytes()).hexdigest()
+
+
+@cache
+def _fingerprint_of_greys() -> str:
+    """SHA-256 of how line integrals become grey, with three shares of air."""
+    ramp = np.linspace(0.06, 5.0, 64 * 64, dtype=np.float32)
+    pictures = [to_uint8(np.where(np.arange(ramp.size) < air * ramp.size, 0, ramp)) for air in (0.0, 0.3, 0.6)]
+    return hashlib.sha256(b"".join(picture.tobytes() for picture in pictures)).hexdigest()
 
 
 def render_phantom(seed: int, n: int, sampling: ViewSampling) -> Views:

@@ -100,7 +100,7 @@ def sample_anatomy(rng: np.random.Generator, arms: Arms) -> Anatomy:
     factors: dict[str, float] = dict(zip(_FACTORS, _normal(rng, len(_FACTORS)), strict=True))
     plane = _plane_positions(rng, factors, arms)
     is_female = bool(rng.random() < 0.5 - 0.2 * np.tanh(factors["stature"]))
-    knots = _spine_knots(rng, plane["T12"], -plane["Skull"][1])
+    knots = _spine_knots(rng, plane["T12"], plane["Skull"])
     anatomy = Anatomy(
         arms=arms,
         landmarks={},
@@ -170,18 +170,19 @@ def _ordered(plane: dict[str, tuple[float, float]]) -> dict[str, tuple[float, fl
     return plane
 
 
-def _spine_knots(rng: np.random.Generator, t12: tuple[float, float], skull_z: float) -> Array:
-    """Kyphosis, lordosis and a slight scoliosis through T1 (the origin) and T12."""
+def _spine_knots(rng: np.random.Generator, t12: tuple[float, float], skull: tuple[float, float]) -> Array:
+    """Kyphosis, lordosis and a slight scoliosis through T1 (the origin) and T12; the neck leads to the skull."""
     x12, z12 = -t12[0], -t12[1]
+    head_x, skull_z = -skull[0], -skull[1]
     depth, bottom = -max(10.0, rng.normal(31, 8)), -rng.normal(24, 8)
     bend = rng.normal(0, 5)
     neck = rng.normal(8, 8)
     base_z = skull_z - 48
     return np.array(
         [
-            [0.0, neck + 6, base_z],
-            [0.0, neck, 0.6 * base_z],
-            [0.0, 0.4 * neck + 2, 0.25 * base_z],
+            [0.7 * head_x, neck + 6, base_z],
+            [0.4 * head_x, neck, 0.6 * base_z],
+            [0.1 * head_x, 0.4 * neck + 2, 0.25 * base_z],
             [0.0, 0.0, 0.0],
             [x12 * 0.25 + 0.7 * bend, 0.72 * depth, 0.22 * z12],
             [x12 * 0.5 + bend, depth, 0.5 * z12],

@@ -22,6 +22,10 @@ class Bone(NamedTuple):
         """(HU, mm) of a cortical wall."""
         return self.cortex, thickness_mm
 
+    def compact(self, thickness_mm: float) -> tuple[float, float]:
+        """(HU, mm) of a shaft's or a border's wall: compact bone, denser than the thin shell of spongy bone."""
+        return 1.55 * self.cortex, thickness_mm
+
 
 def paint_shoulder(
     canvas: Canvas, anatomy: Anatomy, trunk: Trunk, bone: Bone, side: str, rng: np.random.Generator
@@ -43,9 +47,12 @@ def paint_shoulder(
     neck = glenoid + medial * 14 * s
     lateral = 0.5 * (neck + tip) + medial * 4
     blade = [[neck, upper, root], [neck, root, lateral], [lateral, root, tip]]
-    canvas.plate(blade, 0.9, 0.75 * bone.cortex)
-    canvas.bone_tube([neck, lateral, tip], np.array([6.0, 4.6, 4.0]) * s, bone.wall(1.5), bone.core)
-    canvas.bone_tube([tip, root, upper], np.array([3.2, 2.0, 2.2]) * s, bone.wall(1.5), bone.core)
+    canvas.plate(blade, 1.0, bone.cortex)
+    canvas.bone_tube([neck, lateral, tip], np.array([6.5, 5.6, 5.4]) * s, bone.compact(2.4), bone.core)
+    canvas.bone_tube(
+        [tip, 0.5 * (tip + root), root, upper], np.array([5.0, 3.4, 2.6, 2.2]) * s, bone.compact(1.8), bone.core
+    )
+    _angle(canvas, tip, lateral, root, bone, s)
     canvas.bone_tube([upper, neck], np.array([2.2, 3.0]) * s, bone.wall(1.5), bone.core)
     canvas.bone_solid(glenoid, np.array([6.0, 13.0, 18.0]) * s, bone.wall(1.5), bone.core)
     canvas.bone_tube(
@@ -62,6 +69,14 @@ def paint_shoulder(
     canvas.bone_tube(
         fine, np.interp(np.linspace(0, 1, 14), [0, 0.2, 0.6, 1], [8.5, 6.2, 5.6, 7]) * s, bone.wall(1.9), bone.core
     )
+
+
+def _angle(canvas: Canvas, tip: Array, lateral: Array, root: Array, bone: Bone, s: float) -> None:
+    """The inferior angle: where both borders meet the bone is as thick as a finger, and compact."""
+    up = _unit(_unit(lateral - tip) + _unit(root - tip))
+    across = _unit(np.cross(np.cross(up, root - lateral), up))
+    axes = np.stack([across, np.cross(up, across), up])
+    canvas.bone_solid(tip + 7 * s * up, np.array([9.5, 5.0, 13.0]) * s, bone.compact(2.6), 2 * bone.core, axes=axes)
 
 
 def _spline(points: Array, n: int) -> Array:
@@ -90,7 +105,9 @@ def paint_arm(canvas: Canvas, anatomy: Anatomy, bone: Bone, side: str, rng: np.r
     tubercle = head + np.array([x * 15, 6, 4]) * s + 8 * shaft
     canvas.bone_solid(tubercle, np.array([11, 11, 14]) * s, bone.wall(1.4), bone.core)
     low = elbow - 22 * s * shaft
-    canvas.bone_tube([neck + 12 * shaft, 0.5 * (neck + low), low], np.array([13.2, 11, 10.5]) * s, bone.wall(4.0), 20.0)
+    canvas.bone_tube(
+        [neck + 12 * shaft, 0.5 * (neck + low), low], np.array([13.2, 11, 10.5]) * s, bone.compact(4.0), 20.0
+    )
     for end in (-1.0, 1.0):
         condyle = elbow + across * end * 19 * s - 6 * s * shaft
         canvas.bone_tube([low, condyle], np.array([9, 10]) * s, bone.wall(1.8), bone.core)
@@ -101,10 +118,12 @@ def paint_arm(canvas: Canvas, anatomy: Anatomy, bone: Bone, side: str, rng: np.r
     gap = across * 9 * s
     twist = _unit(np.cross(forearm, across)) * 6 + across * rng.uniform(4, 10)
     canvas.bone_tube([olecranon, elbow + 12 * forearm - gap], np.array([11, 10]) * s, bone.wall(2), bone.core)
-    ulna = [elbow + 10 * forearm - gap, 0.5 * (elbow + wrist) - 1.2 * gap, wrist - 10 * forearm - twist]
-    radius = [elbow + 12 * forearm + gap, 0.5 * (elbow + wrist) + 1.3 * gap, wrist - 8 * forearm + twist]
-    canvas.bone_tube(ulna, np.array([9.5, 6.8, 6.0]) * s, bone.wall(2.4), 40.0)
-    canvas.bone_tube(radius, np.array([9.5, 7.4, 11.0]) * s, bone.wall(2.2), 40.0)
+    ulna = [elbow + 10 * forearm - gap, 0.5 * (elbow + wrist) - 1.2 * gap, wrist - 14 * forearm - 1.3 * twist]
+    radius = [elbow + 12 * forearm + gap, 0.5 * (elbow + wrist) + 1.3 * gap, wrist - 30 * forearm + twist]
+    canvas.bone_tube(ulna, np.array([9.5, 6.8, 6.0]) * s, bone.compact(2.8), 40.0)
+    canvas.bone_tube(radius, np.array([9.5, 7.6, 8.0]) * s, bone.compact(2.8), 40.0)
+    flare = [radius[-1], wrist - 20 * forearm + twist, wrist - 10 * forearm + 0.8 * twist]
+    canvas.bone_tube(flare, np.array([8.0, 11.0, 14.0]) * s, bone.compact(1.8), 1.5 * bone.core)
     _hand(canvas, wrist, anatomy.hand_way(side), _unit(twist), bone, s, rng)
 
 
@@ -116,7 +135,7 @@ def _hand(
     for row in (-0.5, 0.7):
         for column in np.linspace(-1.5, 1.5, 4):
             centre = wrist + along * row * 13 * s + across * column * 10.5 * s + normal * rng.normal(0, 1.5)
-            canvas.bone_solid(centre, np.array([7.0, 6.5, 7.0]) * s, bone.wall(1.2), 1.6 * bone.core)
+            canvas.bone_solid(centre, np.array([7.0, 6.5, 7.0]) * s, bone.compact(1.4), 2.2 * bone.core)
     curl = rng.uniform(0.1, 0.8)
     lengths = (62.0, 40.0, 25.0, 18.0)
     for finger, spread in enumerate(np.linspace(-1, 1, 5)):
@@ -126,5 +145,5 @@ def _hand(
             way = _unit(way - normal * curl * 0.5 * (joint > 0))
             end = at + way * length * s * (0.85 if finger in (0, 4) else 1.0)
             size = np.array([5.0, 4.0, 5.2]) * s * (1 - 0.16 * joint)
-            canvas.bone_tube([at, 0.5 * (at + end), end], size, bone.wall(1.5), bone.core)
+            canvas.bone_tube([at, 0.5 * (at + end), end], size, bone.compact(1.6), bone.core)
             at = end + way * 1.5

@@ -28,8 +28,9 @@ class Vertebra(NamedTuple):
 def paint_skeleton(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.Generator) -> None:
     """Every bone of one person."""
     bone = Bone(cortex=950 * anatomy.bone, core=180 * anatomy.bone**1.5)
+    wear = float(rng.uniform(0, 1))
     for vertebra in vertebrae(anatomy):
-        _vertebra(canvas, vertebra, bone, anatomy.scale, rng)
+        _vertebra(canvas, vertebra, bone, anatomy.scale, wear, rng)
     _ribs(canvas, anatomy, trunk, bone, rng)
     _sternum(canvas, anatomy, trunk, bone)
     for side in SIDES:
@@ -70,22 +71,24 @@ def _placed(anatomy: Anatomy, name: str, z_mm: float, pitch_mm: float) -> Verteb
     return Vertebra(name, centroid, body, axes, 0.78 * pitch_mm, width * anatomy.scale, depth * anatomy.scale)
 
 
-def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, rng: np.random.Generator) -> None:
-    right, front, up = v.axes
+def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, wear: float, rng: np.random.Generator) -> None:
+    """`wear`: 0 with crisp parallel end plates, 1 as in the old, whose tilted and thinned ones hardly show."""
+    right, front, up = axes = _tilted(v.axes, np.deg2rad(rng.normal(0, 1 + 6 * wear)))
     shade = rng.uniform(0.9, 1.1)
-    cortex, core = (0.75 * bone.cortex * shade, 1.3), bone.core * 1.1 * shade
+    cortex, core = (0.75 * bone.cortex * shade * (1 - 0.35 * wear), 1.3), bone.core * 1.1 * shade * (1 + 0.5 * wear)
 
     def at(x: float, y: float, z: float) -> Array:
         return np.asarray(v.body + x * right + y * front + z * up)
 
     region, w, d, h = v.name[0], v.half_width_mm, v.half_depth_mm, v.height_mm
     if v.name != "C1":
-        canvas.bone_solid(v.body, [w, d, 0.5 * h], cortex, core, axes=v.axes, power=(2.3, 7.0))
+        canvas.bone_solid(v.body, [w, d, 0.5 * h], cortex, core, axes=axes, power=(2.3, 7.0))
         for end in (-1.0, 1.0):
             rim = at(0, 0, end * 0.46 * h)
-            canvas.solid(rim, [w * 1.06, d * 1.06, 0.9], cortex[0], axes=v.axes, power=(2.3, 6.0), only_add=True)
+            rim_hu = cortex[0] + wear * (core - cortex[0])
+            canvas.solid(rim, [w * 1.06, d * 1.06, 0.9], rim_hu, axes=axes, power=(2.3, 6.0), only_add=True)
         disc = at(0, 0, -0.5 * h - 0.14 * h)
-        canvas.solid(disc, [w, d, 0.13 * h], 85.0, axes=v.axes, power=(2.2, 5.0), only_add=True)
+        canvas.solid(disc, [w, d, 0.13 * h], 85.0 + 60 * wear, axes=axes, power=(2.2, 5.0), only_add=True)
     back = -d - {"C": 16, "T": 17, "L": 19}[region] * scale
     spinous = {"C": (-14, -8), "T": (-20, -24), "L": (-24, -6)}[region]
     wall = bone.wall(1.4)
@@ -107,6 +110,12 @@ def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, rng: np.ran
         )
         facet = [at(side * 0.8 * w, -d - 11 * scale, 0.5 * h), at(side * 0.8 * w, -d - 12 * scale, -0.6 * h)]
         canvas.bone_tube(facet, [3.8 * scale, 3.8 * scale], (0.9 * bone.cortex, 1.2), bone.core)
+
+
+def _tilted(axes: Array, angle: float) -> Array:
+    """`axes` turned about the first: a vertebra that looks up or down."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.asarray(np.array([[1, 0, 0], [0, c, s], [0, -s, c]]) @ axes)
 
 
 _RIB_END_DEG = (150, 146, 142, 139, 136, 132, 127, 119, 110, 98, 72, 44)

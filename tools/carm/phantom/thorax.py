@@ -153,7 +153,10 @@ def _mediastinum(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
         return np.asarray(carina + np.array([x, y, z]) * s)
 
     inlet = anatomy.spine(20.0) + np.array([0, 30, 0])
-    canvas.tube([inlet, at(2, 12, 30), at(0, 14, -10)], np.array([24, 26, 26]) * s, 10.0, squash=(1.0, 0.75, 1.0))
+    slim = rng.uniform(0.6, 1.05)
+    canvas.tube(
+        [inlet, at(2, 12, 30), at(0, 14, -10)], np.array([24, 26, 26]) * s * slim, 10.0, squash=(1.0, 0.75 * slim, 1.0)
+    )
     _heart(canvas, anatomy, rng, right, left)
     knob = rng.uniform(11, 15.5)
     arch = [at(8, 42, -40), at(16, 40, 0), at(8, 32, 22), at(-14, 10, 30), at(-30, -14, 20), at(-30, -24, -10)]
