@@ -1,8 +1,8 @@
-"""`loopwright data`: fetch real volumes, render data sets."""
+"""`loopwright data`: fetch real volumes, render data sets, build and check conversations to learn from."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,10 +14,13 @@ from loopwright.settings import settings
 if TYPE_CHECKING:
     from loopwright.tools.carm.case import Case
 
-app = typer.Typer(help="Fetch real volumes and render data sets.", no_args_is_help=True)
+app = typer.Typer(help="Fetch real volumes, render data sets, build conversations.", no_args_is_help=True)
 render_app = typer.Typer(help="Render a data set for training or evaluation.", no_args_is_help=True)
+build_app = typer.Typer(help="Build conversations about pictures, to fine-tune on.", no_args_is_help=True)
 app.add_typer(render_app, name="render")
+app.add_typer(build_app, name="build")
 
+Part = Literal["train", "validation", "calibration", "test"]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -71,10 +74,96 @@ def render_carm(
         stdout().print(f"{n * len(volume)} pictures, described in {table}", markup=False)
 
 
-def _cases(specs: list[str], landmarks: list[Path]) -> "Iterator[Case]":
-    """The cases one after the other, opened when they are needed: a hundred volumes do not fit into memory at once."""
-    from loopwright.tools.carm.case import open_case
+@build_app.callback()
+def _build() -> None:
+    pass
 
+
+@build_app.command("carm")
+def build_carm(
+    out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is completed.")],
+    train: Annotated[int, typer.Option(min=0, max=10_000, help="Phantoms to train on.")] = 0,
+    validation: Annotated[int, typer.Option(min=0, max=10_000, help="Phantoms to choose by.")] = 0,
+    test: Annotated[int, typer.Option(min=0, max=10_000, help="Phantoms to test on.")] = 0,
+    volume: Annotated[
+        list[str] | None, typer.Option(help="A NIfTI file, a DICOM folder, `phantom:SEED` or `chest`; may be repeated.")
+    ] = None,
+    landmarks: Annotated[
+        list[Path] | None, typer.Option(help="JSON or CSV landmarks, one for each --volume that is a file, in order.")
+    ] = None,
+    table: Annotated[
+        list[Path] | None, typer.Option(help="The seed's own data set: a CSV beside its pictures, or its folder.")
+    ] = None,
+    part: Annotated[Part, typer.Option(help="What --volume and --table are for.")] = "train",
+    views: Annotated[int, typer.Option(min=1, help="Pictures a volume.")] = 64,
+    size_px: Annotated[int, typer.Option(min=32, max=2048, help="Edge of a picture.")] = 128,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this: `retrieval`, `centred`, `correction` or `navigation`; may be repeated."),
+    ] = None,
+    ladder: Annotated[tuple[float, float, float], typer.Option(help="SMALL, MODERATE and LARGE in mm.")] = (
+        15.0,
+        50.0,
+        150.0,
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of poses, names and phrasings.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
+    form: Annotated[
+        Literal["messages", "sharegpt", "both"], typer.Option("--format", help="For TRL, for LLaMA-Factory, or both.")
+    ] = "both",
+    as_json: Json = False,
+) -> None:
+    """Write conversations about DRRs: nearest landmarks, centred view, correction, navigation."""
+    from loopwright.agents.carm_forms import Ladder
+    from loopwright.finetune.chat_data.carm import CArmData, Volume, build, phantoms, table_cases
+    from loopwright.finetune.chat_data.carm_tasks import TASKS, TaskSettings
+    from loopwright.finetune.chat_data.rows import FORMATS
+
+    for name in task or ():
+        if name not in TASKS:
+            raise UnknownName("task", name, TASKS)
+    sources = [*phantoms("train", train), *phantoms("validation", validation), *phantoms("test", test)]
+    given = _with_landmarks(volume or [], landmarks or [])
+    sources += [Volume(part=part, spec=spec, landmarks=file) for spec, file in given]
+    sources += [case for path in table or [] for case in table_cases(path, part)]
+    asked = TaskSettings.model_validate({"tasks": task or TASKS, "ladder": Ladder.of(ladder)})
+    data = CArmData(seed=seed, views_per_volume=views, size_px=size_px, asked=asked)
+    formats = tuple(FORMATS) if form == "both" else (form,)
+    written = build(out, sources, data, formats=formats, workers=workers, progress=stderr().print)
+    for path, n_rows in written.items():
+        if as_json:
+            json_line({"file": str(path), "rows": n_rows})
+        else:
+            stdout().print(f"{n_rows} conversations in {path}", markup=False)
+
+
+@app.command()
+def check(
+    file: Annotated[list[Path], typer.Argument(help="Conversations as JSONL, ShareGPT or messages.")],
+    as_json: Json = False,
+) -> None:
+    """Read conversations, open their pictures, and say what is wrong with which row. Exit code 1 where something is."""
+    from loopwright.finetune.chat_data.files import check_file
+
+    all_good = True
+    for path in file:
+        checked = check_file(path)
+        all_good = all_good and not checked.problems
+        for problem in checked.problems:
+            if as_json:
+                json_line({"file": str(path), "row": problem.row, "problem": problem.message})
+            else:
+                stdout().print(str(problem), markup=False)
+        if as_json:
+            json_line({"file": str(path), "rows": len(checked.examples), "problems": len(checked.problems)})
+        else:
+            stdout().print(f"{path}: {len(checked.examples)} good, {len(checked.problems)} problems", markup=False)
+    if not all_good:
+        raise typer.Exit(1)
+
+
+def _with_landmarks(specs: list[str], landmarks: list[Path]) -> list[tuple[str, Path | None]]:
+    """Each volume with its file of landmarks; phantoms and the chest bring their own."""
     files = [spec for spec in specs if spec != "chest" and not spec.startswith("phantom:")]
     if len(landmarks) != len(files):
         raise BadInput(
@@ -82,4 +171,12 @@ def _cases(specs: list[str], landmarks: list[Path]) -> "Iterator[Case]":
             "for each, in the same order."
         )
     given = dict(zip(files, landmarks, strict=True))
-    return (open_case(spec, given.get(spec)) for spec in specs)
+    return [(spec, given.get(spec)) for spec in specs]
+
+
+def _cases(specs: list[str], landmarks: list[Path]) -> "Iterator[Case]":
+    """The cases one after the other, opened when they are needed: a hundred volumes do not fit into memory at once."""
+    from loopwright.tools.carm.case import open_case
+
+    pairs = _with_landmarks(specs, landmarks)
+    return (open_case(spec, file) for spec, file in pairs)
