@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
+from loopwright.cli import sft
 from loopwright.cli.output import json_line, stderr, stdout
 
 app = typer.Typer(help="Train the models behind the loops.", no_args_is_help=True)
+app.command("sft")(sft.sft)
+app.command("merge")(sft.merge)
+app.command("export")(sft.export)
 
 
 @app.callback()

@@ -1,0 +1,133 @@
+"""What a run and its adapter say about themselves: which weights, which data, which settings, what came of it.
+
+The run's record pins what must be the same when it goes on; the adapter's lies beside peft's own files, which do not
+name the base's weights, only its path.
+"""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import ValidationError
+from transformers import AutoConfig
+
+from loopwright.errors import BadInput
+from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
+from loopwright.schema import Frozen
+from loopwright.tools.carm.files import write_whole
+
+CONFIG, RUN, RECORD = "config.yaml", "run.json", "loopwright.json"
+ADAPTER_FOLDER = "adapter"
+"""Where in its run's folder a finished adapter lies."""
+PACKAGES = ("loopwright", "torch", "transformers", "peft", "trl")
+
+
+class BaseIdentity(Frozen):
+    """Which weights a base has: a folder's are hashed, a hub's are named by their commit."""
+
+    name: str
+    sha256: str | None = None
+    revision: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether weights are named, beside the base's name."""
+        return bool(self.sha256 or self.revision)
+
+    def same_weights(self, other: "BaseIdentity") -> bool:
+        """Whether both have the same weights, wherever they lie."""
+        return (self.sha256, self.revision) == (other.sha256, other.revision)
+
+
+class RunRecord(Frozen):
+    """What a run was begun with, beside its config."""
+
+    base: BaseIdentity
+    train_rows: int
+    train_sha256: str
+    validation_rows: int = 0
+    validation_sha256: str | None = None
+
+
+class AdapterRecord(Frozen):
+    """Where an adapter comes from. `figures` are the last that were logged: `loss`, `eval_loss` and so on."""
+
+    run: RunRecord
+    config: SftConfig
+    steps: int
+    figures: dict[str, float]
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path) -> "AdapterRecord | None":
+        """The record in an adapter's folder, None where other software wrote the adapter.
+
+        Raises:
+            BadInput: a record that cannot be read.
+        """
+        path = folder / RECORD
+        if not path.is_file():
+            return None
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise BadInput(f"`{path}` is no record of an adapter: {error.errors()[0]['msg']}. Train again.") from error
+
+    def save(self, folder: Path) -> None:
+        """Write it beside the adapter."""
+        write_whole(folder / RECORD, self.model_dump_json(indent=1).encode())
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on."""
+    return {package: version(package) for package in PACKAGES}
+
+
+def identify(base: BaseModelConfig) -> BaseIdentity:
+    """Which weights `base` has."""
+    if base.folder is None:
+        return BaseIdentity(
+            name=base.base, revision=getattr(AutoConfig.from_pretrained(base.base), "_commit_hash", None)
+        )
+    digest = hashlib.sha256()
+    for path in sorted(base.folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return BaseIdentity(name=base.base, sha256=digest.hexdigest())
+
+
+def claim(out_dir: Path, config: SftConfig) -> None:
+    """Make the run folder this config's.
+
+    Raises:
+        BadInput: it is another config's.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / CONFIG
+    if not path.is_file():
+        write_whole(path, config.as_yaml().encode())
+    elif (earlier := SftConfig.load(path)) != config:
+        changed = [f"`{key}`" for key in SftConfig.model_fields if getattr(earlier, key) != getattr(config, key)]
+        raise BadInput(
+            f"`{out_dir}` holds a run of another config: it differs in {', '.join(changed)}. Name another folder, or "
+            "delete this one."
+        )
+
+
+def claim_inputs(out_dir: Path, record: RunRecord) -> None:
+    """Pin the run's weights and data.
+
+    Raises:
+        BadInput: the run was begun with others.
+    """
+    path = out_dir / RUN
+    if not path.is_file():
+        write_whole(path, record.model_dump_json(indent=1).encode())
+        return
+    earlier = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    changed = [key for key in RunRecord.model_fields if getattr(earlier, key) != getattr(record, key)]
+    if changed:
+        raise BadInput(
+            f"`{out_dir}` was begun with another `{changed[0]}`: {getattr(earlier, changed[0])!r}, and now it is "
+            f"{getattr(record, changed[0])!r}. Bring the old one back, or name another folder."
+        )

@@ -1,0 +1,257 @@
+"""Fine-tune a base through TRL's SFTTrainer: LoRA by config, loss on the answers alone, resumable after a kill.
+
+The run folder holds `config.yaml`, `run.json` (weights and data it was begun with), `tensorboard/`, `checkpoint-N/`,
+`trainer_state.json` with every logged figure, and at last `adapter/`. Each checkpoint is itself an adapter.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from torch.utils.tensorboard import SummaryWriter
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from loopwright.errors import MissingDependency, OperatorError
+from loopwright.finetune.sft.config import SftConfig as Config
+from loopwright.finetune.sft.data import Rows, load_rows
+from loopwright.finetune.sft.lora import lora_config
+from loopwright.finetune.sft.record import (
+    ADAPTER_FOLDER,
+    AdapterRecord,
+    RunRecord,
+    claim,
+    claim_inputs,
+    identify,
+    versions,
+)
+from loopwright.models.local.loading import Base, load_base, out_of_memory
+from loopwright.schema import Frozen
+
+Progress = Callable[[str], None]
+TENSORBOARD, STATE = "tensorboard", "trainer_state.json"
+
+
+class SftResult(Frozen):
+    """What a finished run leaves. `loss` is over the last steps that were logged together.
+
+    Losses are means over answer tokens, nats; the validation's is a mean over batches of such means. `samples_per_s`
+    is this process's, validation and checkpoints included, and None where nothing was left to do.
+    """
+
+    adapter: Path
+    steps: int
+    loss: float
+    validation_loss: float | None
+    samples_per_s: float | None
+    peak_gpu_gib: float | None
+
+
+def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) -> SftResult:
+    """Train in `out_dir`, going on where an earlier run of the same config stopped.
+
+    Args:
+        config: everything that the run depends on.
+        out_dir: the run folder, made if need be.
+        progress: told a line now and then.
+
+    Raises:
+        BadInput: data, base or run folder are missing, wrong, or another run's.
+        MissingDependency: the config asks for CUDA or bitsandbytes, and they are not there.
+        OperatorError: out of memory, or the loss is no longer a number.
+    """
+    rows = load_rows(config.data.train, config.model.image_size_px)
+    validation = load_rows(config.data.validation, config.model.image_size_px) if config.data.validation else None
+    _check_optimiser(config)
+    claim(out_dir, config)
+    base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
+    record = RunRecord(
+        base=identify(config.model),
+        train_rows=len(rows.dataset),
+        train_sha256=rows.sha256,
+        validation_rows=len(validation.dataset) if validation else 0,
+        validation_sha256=validation.sha256 if validation else None,
+    )
+    claim_inputs(out_dir, record)
+    checkpoint = last_checkpoint(out_dir)
+    trainer = build_trainer(config, base, rows, validation, out_dir)
+    watch = _Watch(config, record, progress)
+    trainer.add_callback(watch)
+    trainer.add_callback(_tensorboard(out_dir, checkpoint))
+    if checkpoint:
+        progress(f"resumed from {checkpoint.name}")
+    with out_of_memory("Training", "Lower `batch` and raise `accumulate`, or set `gradient_checkpointing: true`."):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_state()
+    cast(PeftModel, trainer.model).save_pretrained(str(out_dir / ADAPTER_FOLDER))
+    watch.record(trainer.state).save(out_dir / ADAPTER_FOLDER)
+    return watch.result(trainer.state, out_dir / ADAPTER_FOLDER)
+
+
+def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | None, out_dir: Path) -> SFTTrainer:
+    """The trainer of a run: TRL's own, with everything that it would otherwise guess written out.
+
+    Raises:
+        BadInput: the base has no layers where `config.lora` wants adapters.
+    """
+    trainer = _Trainer(
+        model=base.model,
+        args=_arguments(config, base, out_dir, validate=validation is not None),
+        train_dataset=rows.dataset,
+        eval_dataset=validation.dataset if validation else None,
+        processing_class=base.processor,
+        peft_config=lora_config(config.lora, base.model),
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
+    # Qwen2.5-VL and Gemma 3 deny that their loss takes a token count. TRL computes the loss itself; were it not told
+    # the count, an accumulated step would average over batches instead of over answer tokens.
+    trainer.model_accepts_loss_kwargs = True
+    return trainer
+
+
+def last_checkpoint(out_dir: Path) -> Path | None:
+    """The newest whole checkpoint. The trainer writes its state last, so one that a kill cut short has none."""
+    found = {int(path.name.rpartition("-")[2]): path for path in out_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")}
+    return next((found[step] for step in sorted(found, reverse=True) if _is_json(found[step] / STATE)), None)
+
+
+def _arguments(config: Config, base: Base, out_dir: Path, *, validate: bool) -> SFTConfig:
+    on_gpu = base.model.device.type == "cuda"
+    optimiser = config.optimiser
+    return SFTConfig(
+        output_dir=str(out_dir),
+        seed=config.seed,
+        data_seed=config.seed,
+        per_device_train_batch_size=optimiser.batch,
+        per_device_eval_batch_size=optimiser.batch,
+        gradient_accumulation_steps=optimiser.accumulate,
+        num_train_epochs=optimiser.epochs,
+        max_steps=optimiser.max_steps or -1,
+        optim="adamw_8bit" if optimiser.name == "adamw_8bit" else "adamw_torch",
+        learning_rate=optimiser.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=optimiser.warm_up,  # below 1 it is a share
+        weight_decay=optimiser.weight_decay,
+        max_grad_norm=optimiser.clip_norm,
+        activation_checkpointing=optimiser.gradient_checkpointing,
+        use_cpu=not on_gpu,
+        bf16=on_gpu and base.model.dtype == torch.bfloat16,
+        completion_only_loss=True,
+        max_length=None,  # a cut prompt would lose part of its image
+        remove_unused_columns=False,  # the columns are made row by row
+        dataloader_num_workers=config.data.workers,
+        dataloader_pin_memory=on_gpu,
+        eval_strategy="steps" if validate else "no",
+        eval_steps=config.validate_every,
+        save_strategy="steps",
+        save_steps=config.checkpoint_every,
+        save_total_limit=config.keep_checkpoints,
+        logging_steps=config.log_every,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer, without the card that it drafts at every checkpoint: ours is written by `export`."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write nothing."""
+
+
+class _Watch(TrainerCallback):
+    """Tells progress, stops a run that has gone wrong, and writes the record beside every checkpoint."""
+
+    def __init__(self, config: Config, run: RunRecord, progress: Progress) -> None:
+        self.config, self.run, self.progress = config, run, progress
+        self.begun_at = time.perf_counter()
+        self.first_step = 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock, at whichever step the run goes on from."""
+        self.begun_at, self.first_step = time.perf_counter(), state.global_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tell the losses; refuse to go on from one that is no number."""
+        told = {key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss", "learning_rate")}
+        if any(not math.isfinite(value) for value in told.values()):
+            raise OperatorError(
+                f"The loss at step {state.global_step} is {told!r}, so the run was stopped. Lower `optimiser.lr` or "
+                "`optimiser.clip_norm`, and begin in a new folder."
+            )
+        if told:
+            figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
+            self.progress(f"step {state.global_step} of {state.max_steps}: {figures}")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A checkpoint was written whole."""
+        self.record(state).save(Path(args.output_dir or "") / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+
+    def record(self, state: TrainerState) -> AdapterRecord:
+        """What the adapter of this moment comes from."""
+        figures: dict[str, float] = {}
+        for entry in state.log_history:
+            figures |= {key: float(entry[key]) for key in ("loss", "eval_loss", "mean_token_accuracy") if key in entry}
+        return AdapterRecord(
+            run=self.run, config=self.config, steps=state.global_step, figures=figures, versions=versions()
+        )
+
+    def result(self, state: TrainerState, adapter: Path) -> SftResult:
+        """What the finished run leaves."""
+        figures, optimiser = self.record(state).figures, self.config.optimiser
+        samples = (state.global_step - self.first_step) * optimiser.batch * optimiser.accumulate
+        took_s = time.perf_counter() - self.begun_at
+        return SftResult(
+            adapter=adapter,
+            steps=state.global_step,
+            loss=figures["loss"],
+            validation_loss=figures.get("eval_loss"),
+            samples_per_s=samples / took_s if samples else None,
+            peak_gpu_gib=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
+        )
+
+
+def _placement(config: Config) -> dict[str, Any]:
+    return config.model.model_dump(include={"device", "dtype", "quantisation"})
+
+
+def _check_optimiser(config: Config) -> None:
+    if config.optimiser.name != "adamw_8bit":
+        return
+    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+        raise MissingDependency(
+            "`optimiser.name: adamw_8bit` needs an NVIDIA GPU, of which torch sees "
+            f"{torch.cuda.device_count()}, and bitsandbytes: `pip install 'loopwright[gpu]'`. "
+            "Set `optimiser.name: adamw` to do without."
+        )
+
+
+def _tensorboard(out_dir: Path, checkpoint: Path | None) -> TensorBoardCallback:
+    """A writer that drops what a killed run drew after its last checkpoint."""
+    step = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else None
+    return TensorBoardCallback(SummaryWriter(log_dir=str(out_dir / TENSORBOARD), purge_step=step))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
