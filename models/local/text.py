@@ -18,6 +18,7 @@ class TextStream:
         self, decode: Callable[[list[int]], str], stops: Sequence[str] = (), hold_from: str | None = None
     ) -> None:
         self._decode = decode
+        self.has_stops = bool(stops)
         self._stops = stops
         self._marks = (*stops, *([hold_from] if hold_from else []))
         self._ids: list[int] = []
@@ -25,9 +26,9 @@ class TextStream:
         self.text = ""
         self.stopped = False
 
-    def push(self, token_id: int) -> str:
-        """What may be shown now, after one more token."""
-        self._ids.append(token_id)
+    def push(self, *token_ids: int) -> str:
+        """What may be shown now, after further tokens."""
+        self._ids.extend(token_ids)
         self.text = self._decode(self._ids).rstrip(_TORN)
         cut = _first(self._stops, self.text)
         self.stopped = cut < len(self.text)

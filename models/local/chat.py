@@ -1,0 +1,287 @@
+"""Any transformers vision-language model as a LangChain chat model.
+
+Messages in, one message out, whole or as it is drawn. Pictures come by reference through the session's `BlobReader`.
+The model's own chat template writes the prompt; control tokens in what people and tools wrote are encoded as plain
+text, so that nobody closes a turn from within. Drawing is the engine's.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from jinja2 import TemplateError
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from PIL import Image, ImageOps
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+
+from loopwright.errors import BadInput, DeveloperError, OperatorError, UnknownName
+from loopwright.models.cards import Decoding, ModelCard
+from loopwright.models.grammar import Grammar, Matcher, json_grammar
+from loopwright.models.images import open_image
+from loopwright.models.local import tool_calls
+from loopwright.models.local.batch import Inputs
+from loopwright.models.local.conversation import turns
+from loopwright.models.local.engine import Engine, Generation, Request, load_engine
+from loopwright.models.local.text import TextStream
+from loopwright.schema import BlobReader, CancelToken, ImageRef
+
+if TYPE_CHECKING:
+    from loopwright.models.forms import Form
+
+T = TypeVar("T")
+
+_OPTIONS = ("cancel", "grammar", "tools", *Decoding.model_fields)
+
+_tokenizing = threading.Lock()
+"""A fast tokenizer panics when one thread changes how it splits while another uses it."""
+
+
+class LocalChatModel(BaseChatModel):
+    """A local model in one role.
+
+    `invoke` and `stream` take, beside LangChain's own arguments: `cancel` (a `CancelToken`; the call raises its
+    `Stopped` or `Paused`), `grammar` (a `Grammar` that the reply then keeps to) and each field of `Decoding`. Models
+    of the same base share its weights, and their concurrent calls are drawn together.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    card: ModelCard
+    engine: Engine = Field(default_factory=lambda given: load_engine(given["card"]), exclude=True, repr=False)
+    adapter: str | None = Field(default=None, description="a role of the card's adapters; None: the base itself")
+    decoding: Decoding = Field(default_factory=lambda given: given["card"].decoding)
+    images: SkipValidation[BlobReader | None] = Field(default=None, exclude=True, repr=False)
+
+    def with_adapter(self, role: str | None) -> Self:
+        """The same base in another role, its adapter loaded. None: without one.
+
+        Raises:
+            UnknownName: the card has no adapter for `role`.
+            BadInput: what lies there is no adapter for this base.
+        """
+        if role is not None and role not in self.card.adapters:
+            raise UnknownName(f"adapter of `{self.card.name}`", role, self.card.adapters)
+        if role is not None:
+            self.engine.load_adapter(self.card.adapters[role])
+        return self.model_copy(update={"adapter": role})
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Replies that are instances of the pydantic model `schema`, drawn under its grammar.
+
+        With `include_raw` a reply is `{"raw": message, "parsed": instance or None, "parsing_error": error or None}`.
+
+        Raises:
+            DeveloperError: `schema` is no pydantic model class, or one without a longest answer.
+            OperatorError: from a call, when a validator refuses what the grammar cannot know.
+        """
+        if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+            raise DeveloperError(f"`schema` is {schema!r}; expected a pydantic model class.")
+        drawn = self.bind(grammar=json_grammar(schema), **kwargs)
+
+        def parsed(message: AIMessage) -> BaseModel:
+            try:
+                return schema.model_validate_json(message.text)
+            except ValidationError as error:
+                raise OperatorError(
+                    f"The reply {message.text!r:.200} keeps to the grammar of `{schema.__name__}`, and its validators "
+                    f"refuse it: {error}. Express what they ask for in the schema."
+                ) from error
+
+        return drawn | RunnableLambda(_with_raw(parsed) if include_raw else parsed)
+
+    def with_form(self, form: "Form[T]") -> Runnable[LanguageModelInput, T]:
+        """Replies that are values of a text form, drawn under its grammar.
+
+        Raises:
+            DeveloperError: the form's pattern is none that can be drawn under.
+        """
+
+        def parsed(message: AIMessage) -> T:
+            return form.parse(message.text)
+
+        return self.bind(grammar=form.grammar()) | RunnableLambda(parsed)
+
+    def bind_tools(
+        self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Replies that may call `tools`, in the model's own format. A malformed call becomes an invalid one."""
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    @property
+    def _llm_type(self) -> str:
+        return "loopwright-local"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"card": self.card.model_dump(mode="json"), "adapter": self.adapter, **self.decoding.model_dump()}
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply = self._reply(messages, stop, kwargs)
+        message = message_chunk_to_message(reply.last_chunk(reply.whole()))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        reply = self._reply(messages, stop, kwargs)
+        for text in reply:
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
+            if run_manager is not None:
+                run_manager.on_llm_new_token(text, chunk=chunk)
+            yield chunk
+        yield ChatGenerationChunk(message=reply.last_chunk(""))
+
+    def _reply(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> "_Reply":
+        for name in options:
+            if name not in _OPTIONS:
+                raise UnknownName("option of a local model", name, _OPTIONS)
+        cancel: CancelToken | None = options.get("cancel")
+        if cancel is not None:
+            cancel.raise_if_set()
+        tools, grammar = options.get("tools") or [], options.get("grammar")
+        decoding = self._decoding(options, grammar)
+        with self.engine.expecting():
+            request = Request(
+                inputs=self.prepare(messages, tools),
+                decoding=decoding,
+                adapter=self.card.adapters[self.adapter] if self.adapter is not None else None,
+                matcher=self._matcher(grammar) if grammar is not None else None,
+                cancel=cancel,
+            )
+            generation = self.engine.generate(request)
+        stream = TextStream(self._decode, stop or (), hold_from=tool_calls.OPENING if tools else None)
+        facts = {"model_name": self.card.name, "adapter": self.adapter, "seed": decoding.seed}
+        return _Reply(generation, stream, facts, turn=len(messages) if tools else None)
+
+    def prepare(self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]] = ()) -> Inputs:
+        """The prompt as tensors with a leading 1, as the model's forward takes them, up to where its reply begins.
+
+        Raises:
+            BadInput: a picture or message that cannot be shown, or turns in an order that the template refuses.
+            IntegrityError: the reader does not hold a picture.
+        """
+        processor = self.engine.processor
+        template = str(processor.chat_template)
+        knows_tools = tool_calls.knows_tools(template)
+        conversation = turns(messages, self._open, tools, template_knows_tools=knows_tools)
+        try:
+            with _tokenizing:
+                encoded: Any = processor.apply_chat_template(
+                    conversation,
+                    tools=list(tools) if tools and knows_tools else None,
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    return_dict=True,
+                    return_tensors="pt",
+                    sanitize_control_tokens=True,
+                )
+        except (TemplateError, ValueError) as error:
+            roles = ", ".join(turn["role"] for turn in conversation)
+            raise BadInput(f"The processor of `{self.card.base}` refuses the turns {roles}: {error}") from error
+        return dict(encoded)
+
+    def _open(self, ref: ImageRef) -> Image.Image:
+        image = open_image(ref, self.images)
+        edge = self.card.image_size_px
+        return image if edge is None else ImageOps.contain(image, (edge, edge), Image.Resampling.BICUBIC)
+
+    def _decoding(self, options: dict[str, Any], grammar: Grammar | None) -> Decoding:
+        """The model's, changed by a call's own. Under a grammar the budget is that of its longest answer."""
+        changed = {name: options[name] for name in Decoding.model_fields if name in options}
+        if grammar is not None:
+            changed["max_tokens"] = grammar.max_tokens
+        try:
+            return Decoding.model_validate(self.decoding.model_dump() | changed)
+        except ValidationError as error:
+            raise BadInput(f"Decoding cannot be {changed!r}: {error}.") from error
+
+    def _matcher(self, grammar: Grammar) -> Matcher:
+        with _tokenizing:
+            return Matcher(grammar, self.engine.processor.tokenizer, sorted(self.engine.eos_token_ids))
+
+    def _decode(self, token_ids: list[int]) -> str:
+        with _tokenizing:
+            return str(
+                self.engine.processor.tokenizer.decode(
+                    token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+            )
+
+
+class _Reply:
+    """One reply as it comes: iterate its text, then ask for its last chunk."""
+
+    def __init__(self, generation: Generation, stream: TextStream, facts: dict[str, Any], turn: int | None) -> None:
+        self._generation = generation
+        self._stream = stream
+        self._facts = facts
+        self._turn = turn
+
+    def __iter__(self) -> Iterator[str]:
+        for token_id in self._generation:
+            if new := self._stream.push(token_id):
+                yield new
+            if self._stream.stopped:
+                break
+        if new := self._stream.close():
+            yield new
+
+    def whole(self) -> str:
+        """All of its text. Only a stop string makes it worth looking at every token."""
+        if self._stream.has_stops:
+            return "".join(self)
+        return self._stream.push(*self._generation.wait()) + self._stream.close()
+
+    def last_chunk(self, text: str) -> AIMessageChunk:
+        """`text`, what the reply calls, what it cost and how it ended. Times in seconds from the call."""
+        done = self._generation
+        spoken = tool_calls.parse(self._stream.text, self._turn) if self._turn is not None else None
+        n_prompt = done.request.inputs["input_ids"].shape[1]
+        return AIMessageChunk(
+            content=text,
+            tool_call_chunks=spoken.calls if spoken is not None else [],
+            chunk_position="last",
+            usage_metadata={
+                "input_tokens": n_prompt,
+                "output_tokens": len(done.tokens),
+                "total_tokens": n_prompt + len(done.tokens),
+            },
+            response_metadata=self._facts
+            | {
+                "finish_reason": "length" if done.finish == "length" else "stop",
+                "waited_s": done.begun - done.handed_in,
+                "first_token_s": done.first_token - done.handed_in,
+                "latency_s": done.ended - done.handed_in,
+                "batch_size": done.batch_size,
+            },
+        )
+
+
+def _with_raw(parse: Callable[[AIMessage], BaseModel]) -> Callable[[AIMessage], dict[str, Any]]:
+    """`parse` with its message beside the result, and its error in place of being raised."""
+
+    def kept(message: AIMessage) -> dict[str, Any]:
+        try:
+            return {"raw": message, "parsed": parse(message), "parsing_error": None}
+        except OperatorError as error:
+            return {"raw": message, "parsed": None, "parsing_error": error}
+
+    return kept

@@ -1,0 +1,109 @@
+"""Random weights, legal answers: whatever the model would rather say, a reply keeps to its schema or form."""
+
+from typing import Literal
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import BaseModel, Field, model_validator
+from tests.models import tiny
+
+from loopwright.errors import BadInput, DeveloperError, OperatorError, Stopped
+from loopwright.models.cards import Decoding, ModelCard
+from loopwright.models.forms import Form
+from loopwright.models.local.chat import LocalChatModel
+from loopwright.schema import CancelToken
+
+
+class Step(BaseModel):
+    landmark: Literal["Skull", "T1", "Carina"]
+    left_mm: int = Field(ge=-150, le=150)
+    reason: str = Field(max_length=12)
+
+
+class Picky(BaseModel):
+    left_mm: int = Field(ge=0, le=9)
+
+    @model_validator(mode="after")
+    def _refuse(self) -> "Picky":
+        raise ValueError("never good enough")
+
+
+class Unbounded(BaseModel):
+    reason: str
+
+
+ASK = [HumanMessage("Where to?")]
+
+
+@pytest.fixture(params=tiny.FAMILIES)
+def model(request: pytest.FixtureRequest) -> LocalChatModel:
+    base = str(tiny.folder_of(request.param))
+    return LocalChatModel(card=ModelCard(name="tiny", kind="local", base=base, decoding=Decoding(max_tokens=4)))
+
+
+@pytest.fixture
+def qwen() -> LocalChatModel:
+    return LocalChatModel(card=ModelCard(name="tiny", kind="local", base=str(tiny.folder_of("qwen2.5-vl"))))
+
+
+def test_every_reply_is_an_instance(model: LocalChatModel) -> None:
+    """At any temperature, in a batch, and though the card allows four tokens: the grammar knows its longest answer."""
+    structured = model.with_structured_output(Step)
+    steps = [structured.invoke(ASK)]
+    steps += [structured.invoke(ASK, seed=seed, temperature=2.0) for seed in range(3)]
+    steps += structured.batch([ASK] * 4, temperature=1.0)
+    assert all(isinstance(step, Step) for step in steps)
+    assert len({str(step) for step in steps}) > 2
+
+
+def test_the_message_comes_along_where_it_is_asked_for(qwen: LocalChatModel) -> None:
+    reply = qwen.with_structured_output(Step, include_raw=True).invoke(ASK)
+    assert isinstance(reply, dict)
+    assert isinstance(reply["raw"], AIMessage)
+    assert reply["parsed"] == Step.model_validate_json(reply["raw"].text)
+    assert reply["parsing_error"] is None
+    assert reply["raw"].response_metadata["finish_reason"] == "stop"
+
+
+def test_what_only_a_validator_knows_is_an_error(qwen: LocalChatModel) -> None:
+    with pytest.raises(OperatorError, match="never good enough"):
+        qwen.with_structured_output(Picky).invoke(ASK)
+    reply = qwen.with_structured_output(Picky, include_raw=True).invoke(ASK)
+    assert isinstance(reply, dict)
+    assert reply["parsed"] is None
+    assert "never good enough" in str(reply["parsing_error"])
+
+
+def test_a_cancelled_structured_reply_is_no_reply(qwen: LocalChatModel) -> None:
+    cancel = CancelToken()
+    cancel.stop()
+    with pytest.raises(Stopped):
+        qwen.with_structured_output(Step).invoke(ASK, cancel=cancel)
+
+
+def test_every_reply_is_in_the_form(model: LocalChatModel) -> None:
+    form = Form(
+        name="pair",
+        pattern=r"\[[1-9],[1-9]\]",
+        longest_chars=5,
+        example="[1,2]",
+        render=lambda pair: f"[{pair[0]},{pair[1]}]",
+        read=lambda text: (int(text[1]), int(text[3])),
+        tidy=str.strip,
+    )
+    pairs = [model.with_form(form).invoke(ASK, seed=seed, temperature=1.0) for seed in range(4)]
+    assert all(form.parse(form.render(pair)) == pair for pair in pairs)
+
+
+@pytest.mark.parametrize(("schema", "says"), [(Unbounded, "Unbounded.reason"), ({"type": "object"}, "pydantic")])
+def test_schemas_without_a_longest_answer_are_refused(qwen: LocalChatModel, schema: type, says: str) -> None:
+    with pytest.raises(DeveloperError, match=says):
+        qwen.with_structured_output(schema)
+
+
+def test_a_grammar_that_the_context_cannot_hold_is_refused(qwen: LocalChatModel) -> None:
+    class Long(BaseModel):
+        text: str = Field(max_length=1000)
+
+    with pytest.raises(BadInput, match="context"):
+        qwen.with_structured_output(Long).invoke(ASK)
