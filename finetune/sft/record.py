@@ -96,38 +96,42 @@ def identify(base: BaseModelConfig) -> BaseIdentity:
     return BaseIdentity(name=base.base, sha256=digest.hexdigest())
 
 
-def claim(out_dir: Path, config: SftConfig) -> None:
-    """Make the run folder this config's.
+def refuse_other_config(out_dir: Path, config: SftConfig) -> None:
+    """Refuse a folder in which a run of another config has begun.
 
     Raises:
-        BadInput: it is another config's.
+        BadInput: naming the sections that differ.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
-    path = out_dir / CONFIG
-    if not path.is_file():
-        write_whole(path, config.as_yaml().encode())
-    elif (earlier := SftConfig.load(path)) != config:
-        changed = [f"`{key}`" for key in SftConfig.model_fields if getattr(earlier, key) != getattr(config, key)]
+    if not (out_dir / CONFIG).is_file():
+        return
+    earlier = SftConfig.load(out_dir / CONFIG)
+    changed = [f"`{key}`" for key in SftConfig.model_fields if getattr(earlier, key) != getattr(config, key)]
+    if changed:
         raise BadInput(
             f"`{out_dir}` holds a run of another config: it differs in {', '.join(changed)}. Name another folder, or "
             "delete this one."
         )
 
 
-def claim_inputs(out_dir: Path, record: RunRecord) -> None:
-    """Pin the run's weights and data.
+def refuse_other_inputs(out_dir: Path, record: RunRecord) -> None:
+    """Refuse a folder in which a run has begun with other weights or data.
 
     Raises:
-        BadInput: the run was begun with others.
+        BadInput: naming what differs.
     """
-    path = out_dir / RUN
-    if not path.is_file():
-        write_whole(path, record.model_dump_json(indent=1).encode())
+    if not (out_dir / RUN).is_file():
         return
-    earlier = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    earlier = RunRecord.model_validate_json((out_dir / RUN).read_text(encoding="utf-8"))
     changed = [key for key in RunRecord.model_fields if getattr(earlier, key) != getattr(record, key)]
     if changed:
         raise BadInput(
             f"`{out_dir}` was begun with another `{changed[0]}`: {getattr(earlier, changed[0])!r}, and now it is "
             f"{getattr(record, changed[0])!r}. Bring the old one back, or name another folder."
         )
+
+
+def claim(out_dir: Path, config: SftConfig, record: RunRecord) -> None:
+    """Make the run folder this run's."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(out_dir / CONFIG, config.as_yaml().encode())
+    write_whole(out_dir / RUN, record.model_dump_json(indent=1).encode())

@@ -30,8 +30,9 @@ from loopwright.finetune.sft.record import (
     AdapterRecord,
     RunRecord,
     claim,
-    claim_inputs,
     identify,
+    refuse_other_config,
+    refuse_other_inputs,
     versions,
 )
 from loopwright.models.local.loading import Base, load_base, out_of_memory
@@ -72,7 +73,10 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     rows = load_rows(config.data.train, config.model.image_size_px)
     validation = load_rows(config.data.validation, config.model.image_size_px) if config.data.validation else None
     _check_optimiser(config)
-    claim(out_dir, config)
+    checkpoint = last_checkpoint(out_dir)
+    begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()  # else nothing is there to be spoilt
+    if begun:
+        refuse_other_config(out_dir, config)
     base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
     record = RunRecord(
         base=identify(config.model),
@@ -81,8 +85,9 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
         validation_rows=len(validation.dataset) if validation else 0,
         validation_sha256=validation.sha256 if validation else None,
     )
-    claim_inputs(out_dir, record)
-    checkpoint = last_checkpoint(out_dir)
+    if begun:
+        refuse_other_inputs(out_dir, record)
+    claim(out_dir, config, record)
     trainer = build_trainer(config, base, rows, validation, out_dir)
     watch = _Watch(config, record, progress)
     trainer.add_callback(watch)
@@ -244,8 +249,8 @@ def _check_optimiser(config: Config) -> None:
 
 
 def _tensorboard(out_dir: Path, checkpoint: Path | None) -> TensorBoardCallback:
-    """A writer that drops what a killed run drew after its last checkpoint."""
-    step = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else None
+    """A writer that drops what earlier attempts drew after the checkpoint, or all of it where there is none."""
+    step = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else 0
     return TensorBoardCallback(SummaryWriter(log_dir=str(out_dir / TENSORBOARD), purge_step=step))
 
 

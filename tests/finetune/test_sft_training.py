@@ -173,10 +173,18 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         train(config(lr=1e30, warm_up=0), tmp_path)
 
 
-def test_a_run_folder_of_another_config_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(config().as_yaml(), encoding="utf-8")
+def test_a_run_folder_of_another_config_is_refused(resumed: Path) -> None:
     with pytest.raises(BadInput, match="another config: it differs in `optimiser`"):
-        train(config(lr=1e-3), tmp_path)
+        train(config(lr=1e-3), resumed)
+
+
+def test_a_run_that_died_before_its_first_checkpoint_may_be_corrected(tmp_path: Path) -> None:
+    dies_at(1, tmp_path)
+    train(config(max_steps=1, batch=2), tmp_path)
+    assert SftConfig.load(tmp_path / "config.yaml") == config(max_steps=1, batch=2)
+    assert [point.step for point in EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("train/loss")] == [
+        1
+    ]
 
 
 def test_a_run_goes_on_with_its_own_data_and_base_alone(tmp_path: Path) -> None:
@@ -220,7 +228,8 @@ def test_what_is_not_there_is_named_before_anything_is_written(tmp_path: Path) -
     here = config()
     nowhere = here.model_copy(update={"model": here.model.model_copy(update={"base": str(tmp_path / "no-base")})})
     with pytest.raises(BadInput, match="no-base"):
-        train(nowhere, tmp_path / "a")
+        train(nowhere, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what is said where there is no GPU")
