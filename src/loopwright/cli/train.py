@@ -50,3 +50,35 @@ def carm_network(
     else:
         stdout().print(f"Best of {result.steps} steps at {result.best_step}: {weights}")
         stdout().print(result.validation)
+
+
+@app.command()
+def base(
+    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/base.yaml.")],
+    out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")] = Path(
+        "runs/base"
+    ),
+    release: Annotated[
+        Path | None,
+        typer.Option(help="Also measure on test cases and write the model to this folder, its card beside it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Train the small base, a vision-language model, on what our worlds render; views are kept in the cache."""
+    from loopwright.finetune.base.config import BaseConfig
+    from loopwright.finetune.base.release import release as release_model
+    from loopwright.finetune.base.train import train
+
+    def tell(line: str) -> None:
+        stderr().print(line)
+
+    result = train(BaseConfig.load(config), out, tell)
+    folder = result.model
+    if release:
+        release_model(out, release, f"loopwright train base --config {config}", tell)
+        folder = release
+    if as_json:
+        json_line(result.model_dump(mode="json") | {"model": str(folder)})
+    else:
+        stdout().print(f"{result.steps} steps: {folder}")
+        stdout().print(result.validation)

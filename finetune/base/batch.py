@@ -1,0 +1,74 @@
+"""Lessons as tensors: chat text through the template, and a loss on what the assistant says alone."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerFast
+
+from loopwright.finetune.base.config import ModelConfig
+from loopwright.finetune.base.corpus import Turn
+from loopwright.finetune.base.tokenizer import PAD, token_id
+
+IGNORED = -100
+
+
+class Text(NamedTuple):
+    """B lessons as tokens, padded on the right: (B, T) each.
+
+    `labels` are the tokens that bear a loss, `IGNORED` elsewhere; `kinds` is 1 at visual tokens, as the model wants it.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    kinds: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> "Text":
+        """The same on another device."""
+        return Text(*(tensor.to(device) for tensor in self))
+
+
+def ask(question: str) -> list[dict[str, Any]]:
+    """The first message about a picture, in the form that chat templates take."""
+    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+
+
+def chat(turns: Sequence[Turn], system: str) -> list[dict[str, Any]]:
+    """All turns about one picture, which comes with the first; `system` opens it, "" for nothing."""
+    first, *others = turns
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages += [*ask(first.question), {"role": "assistant", "content": first.answer}]
+    for turn in others:
+        messages += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+    return messages
+
+
+def encode(
+    lessons: Sequence[Sequence[Turn]], systems: Sequence[str], tokenizer: PreTrainedTokenizerFast, config: ModelConfig
+) -> Text:
+    """Tokens of B lessons, given as their turns and their system prompts; each has one picture."""
+    image = token_id(tokenizer, "<|image_pad|>")
+    many: Any = tokenizer.apply_chat_template(
+        [chat(turns, system) for turns, system in zip(lessons, systems, strict=True)],
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    ids, labels = [], []
+    for row, said in zip(many["input_ids"], many["assistant_masks"], strict=True):
+        at = row.index(image)
+        visual = [image] * config.tokens_across**2
+        ids.append(torch.tensor([*row[:at], *visual, *row[at + 1 :]]))
+        spoken = [token if says else IGNORED for token, says in zip(row, said, strict=True)]
+        labels.append(torch.tensor([*spoken[:at], *[IGNORED] * len(visual), *spoken[at + 1 :]]))
+    padded = pad_sequence(ids, batch_first=True, padding_value=token_id(tokenizer, PAD))
+    lengths = torch.tensor([len(row) for row in ids])
+    return Text(
+        input_ids=padded,
+        attention_mask=(torch.arange(padded.shape[1]) < lengths[:, None]).long(),
+        kinds=padded.eq(image).int(),
+        labels=pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+    )

@@ -1,0 +1,90 @@
+"""The loss: what the assistant says, digits weighted, and what can be read off the model about the picture.
+
+Plain cross-entropy teaches a small model the format in a hundred steps and no sight at all. The
+regression makes the picture matter from the first step, and digits carry most of what an answer says about it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, smooth_l1_loss
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from loopwright.finetune.base.batch import IGNORED, Text
+from loopwright.finetune.base.config import LossConfig, ModelConfig
+from loopwright.finetune.base.model import Readings, patches
+from loopwright.finetune.base.tokenizer import token_id
+
+
+class Losses(NamedTuple):
+    """Scalars. `answer` and `known` are zero in the stage that trains the eye alone."""
+
+    total: Tensor
+    answer: Tensor
+    seen: Tensor
+    known: Tensor
+
+
+class Pictures(NamedTuple):
+    """B pictures (B, 3, N, N) in [0, 1]; for each world the rows that are its own, and their targets (rows, K)."""
+
+    images: Tensor
+    rows: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+
+
+def digit_weights(tokenizer: PreTrainedTokenizerFast, vocab_size: int, weight: float) -> Tensor:
+    """(vocab_size,) `weight` for the ten digits' tokens, 1 for all others."""
+    weights = torch.ones(vocab_size)
+    weights[[token_id(tokenizer, digit) for digit in "0123456789"]] = weight
+    return weights
+
+
+def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of `labels` (n,) under `logits` (n, V), averaged with each label's weight (V,)."""
+    return cross_entropy(logits.float(), labels, weight=weights)
+
+
+def regression_loss(read: Tensor, targets: Tensor) -> Tensor:
+    """Huber loss over the targets (B, K) that are not NaN; zero where all are."""
+    there = ~targets.isnan()
+    return smooth_l1_loss(read[there].float(), targets[there], beta=0.1, reduction="sum") / there.sum().clamp(min=1)
+
+
+def losses(
+    model: Qwen2_5_VLForConditionalGeneration,
+    heads: nn.ModuleDict,
+    pictures: Pictures,
+    text: Text | None,
+    weights: Tensor,
+    sizes: ModelConfig,
+    config: LossConfig,
+) -> Losses:
+    """All parts for one batch; `text` None trains the eye alone."""
+    grid = torch.tensor([[1, *2 * [sizes.image_px // sizes.patch_px]]], device=pictures.images.device)
+    grid = grid.repeat(len(pictures.images), 1)
+    core: Any = model.model  # its tensors are typed as `LongTensor`, which no tensor is
+    eye = core.get_image_features(patches(pictures.images, sizes), grid)
+    visual = torch.stack(eye.pooler_output)
+    answer = known = visual.new_zeros(())
+    end = torch.zeros_like(visual[:, 0])
+    if text is not None:
+        out = core(
+            input_ids=text.input_ids,
+            attention_mask=text.attention_mask,
+            mm_token_type_ids=text.kinds,
+            image_grid_thw=grid,
+            mm_encoder_outputs={"image": eye},
+            use_cache=False,
+        )
+        states = out.last_hidden_state
+        bears = text.labels[:, 1:] != IGNORED
+        answer = answer_loss(model.lm_head(states[:, :-1][bears]), text.labels[:, 1:][bears], weights)
+        end = states[text.input_ids == model.config.vision_end_token_id]
+    read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
+    seen = torch.stack([regression_loss(r.seen, pictures.targets[world]) for world, r in read.items()]).mean()
+    if text is not None:
+        known = torch.stack([regression_loss(r.known, pictures.targets[world]) for world, r in read.items()]).mean()
+    return Losses(answer + config.seen * seen + config.known * known, answer, seen, known)

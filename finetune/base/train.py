@@ -1,0 +1,282 @@
+"""Train the base: first the eye by regression, then everything on questions and answers; resumable after a kill.
+
+Which pictures, questions and augmentations a step sees is a function of (seed, step), so a checkpoint holds no
+generator, and on one machine a run that was killed and resumed ends with the weights of one that was not. The run
+folder holds `config.yaml`, `tokenizer/`, `metrics.jsonl`, `loss.png`, `checkpoint.pt` (read with `weights_only`) and,
+at the end, `model/`: a folder that `from_pretrained` reads, in bfloat16.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+from loopwright.errors import BadInput, MissingDependency
+from loopwright.finetune.base.batch import encode
+from loopwright.finetune.base.config import BaseConfig
+from loopwright.finetune.base.corpus import Corpus, Lesson, sample_turns, stack
+from loopwright.finetune.base.evaluate import answer, figures, score
+from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losses
+from loopwright.finetune.base.model import RegressionHeads, make_model, make_processor
+from loopwright.finetune.base.plot import plot
+from loopwright.finetune.base.tokenizer import train_tokenizer
+from loopwright.finetune.carm_network.config import OptimiserConfig
+from loopwright.finetune.carm_network.train import one_cycle
+from loopwright.schema import Frozen
+from loopwright.settings import settings
+
+Progress = Callable[[str], None]
+CHECKPOINT, METRICS, MODEL, CONFIG, TOKENIZER = "checkpoint.pt", "metrics.jsonl", "model", "config.yaml", "tokenizer"
+TELL_EVERY = 50
+"""Steps between two records of the loss."""
+TEXT_LESSONS = 4000
+"""Lessons that the tokenizer is trained on."""
+
+
+class TrainResult(Frozen):
+    """What a finished run leaves. `validation` are the figures of the last step, on held-out cases."""
+
+    model: Path
+    steps: int
+    validation: dict[str, float]
+
+
+class Moment(NamedTuple):
+    """Where a step lies: the stage's schedule, the step within it, and whether text is trained."""
+
+    schedule: OptimiserConfig
+    step: int
+    talks: bool
+
+
+def train(
+    config: BaseConfig, out_dir: Path, progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+) -> TrainResult:
+    """Train in `out_dir`, going on where an earlier run of the same config stopped.
+
+    Args:
+        config: everything that the run depends on.
+        out_dir: the run folder, made if need be.
+        progress: told a line now and then.
+        cache_dir: where rendered views are kept; by default the user's cache.
+
+    Raises:
+        BadInput: `out_dir` holds a run of another config, no world takes part, or pictures are too few.
+        MissingDependency: matplotlib, which draws the loss, or the GPU that the config asks for.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingDependency("The loss is drawn with matplotlib: `pip install 'loopwright[train]'`.")
+    device = _device(config)
+    _claim(config, out_dir)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
+    return _Run(config, out_dir, corpora, device, progress).to_end()
+
+
+class _Run:
+    """The state of one training run: model, heads, optimiser and step."""
+
+    def __init__(
+        self, config: BaseConfig, out_dir: Path, corpora: dict[str, Corpus], device: torch.device, progress: Progress
+    ) -> None:
+        self.config, self.out_dir, self.corpora, self.progress = config, out_dir, corpora, progress
+        self.pictures = [(world, index) for world, corpus in corpora.items() for index in range(len(corpus))]
+        largest = max(config.look.batch, config.talk.batch)
+        if len(self.pictures) < largest:
+            raise BadInput(f"`batch` is {largest!r}, but the worlds have only {len(self.pictures)} pictures.")
+        self.tokenizer = _tokenizer(config, out_dir, corpora)
+        self.processor = make_processor(config.model, self.tokenizer)
+        torch.manual_seed(config.seed)
+        self.model = make_model(config.model, self.tokenizer)
+        self.heads = nn.ModuleDict(
+            {
+                world: RegressionHeads(config.model.hidden, len(corpus.targets), config.model.tokens_across)
+                for world, corpus in corpora.items()
+            }
+        )
+        self.trained = nn.ModuleDict({"model": self.model, "heads": self.heads}).to(device)
+        self.weights = digit_weights(self.tokenizer, len(self.tokenizer), config.loss.digit).to(device)
+        self.optimiser = torch.optim.AdamW(_groups(self.trained))
+        self.probes = {world: corpus.probes(config.probes_per_kind) for world, corpus in corpora.items()}
+        self.step, self.validation = 0, dict[str, float]()
+        if (out_dir / CHECKPOINT).is_file():
+            self._restore()
+
+    def to_end(self) -> TrainResult:
+        began, first = time.monotonic(), self.step
+        for picks in self._picks():
+            loss = self._train_on(picks)
+            self.step += 1
+            if self.step % TELL_EVERY == 0 or self.step == self.config.steps:
+                self._tell(loss, (time.monotonic() - began) / (self.step - first))
+            talks = self.step > self.config.look.steps
+            if (talks and self.step % self.config.validate_every == 0) or self.step == self.config.steps:
+                self._validate()
+            if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                self._checkpoint()
+        folder = self.out_dir / MODEL
+        self._save_model(folder)
+        plot(self.out_dir / METRICS, self.out_dir / "loss.png")
+        return TrainResult(model=folder, steps=self.step, validation=self.validation)
+
+    def _moment(self) -> Moment:
+        look = self.config.look.steps
+        if self.step < look:
+            return Moment(self.config.look, self.step, talks=False)
+        return Moment(self.config.talk, self.step - look, talks=True)
+
+    def _picks(self) -> Iterator[list[tuple[str, int]]]:
+        """The pictures of the batches from the current step on; each epoch of a stage shuffled anew."""
+        while self.step < self.config.steps:
+            schedule, step, talks = self._moment()
+            epoch, k = divmod(step, len(self.pictures) // schedule.batch)
+            order = np.random.default_rng([self.config.seed, 1, talks, epoch]).permutation(len(self.pictures))
+            yield [self.pictures[i] for i in order[k * schedule.batch : (k + 1) * schedule.batch]]
+
+    def _train_on(self, picks: list[tuple[str, int]]) -> Losses:
+        schedule, step, talks = self._moment()
+        self.model.train()
+        rng = np.random.default_rng([self.config.seed, 2, self.step])
+        lessons = [self.corpora[world].lesson(index, rng) for world, index in picks]
+        with_system = rng.random() < self.config.system_share
+        systems = [self.corpora[world].system if with_system else "" for world, _ in picks]
+        turns = [lesson.turns for lesson in lessons]
+        device = self.weights.device
+        text = encode(turns, systems, self.tokenizer, self.config.model).to(device) if talks else None
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = losses(
+                self.model,
+                self.heads,
+                self._pictures([world for world, _ in picks], lessons),
+                text,
+                self.weights,
+                self.config.model,
+                self.config.loss,
+            )
+        rate = one_cycle(step, schedule)
+        for group, decay in zip(self.optimiser.param_groups, (schedule.weight_decay, 0.0), strict=True):
+            group["lr"], group["weight_decay"] = rate, decay
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
+        self.optimiser.step()
+        return loss
+
+    def _pictures(self, worlds: list[str], lessons: list[Lesson]) -> Pictures:
+        """The lessons' pictures, bent as each world's cameras do it, on the device."""
+        edge, device = self.config.model.image_px, self.weights.device
+        images = torch.empty(len(lessons), 3, edge, edge)
+        rows: dict[str, Tensor] = {}
+        targets: dict[str, Tensor] = {}
+        for world in dict.fromkeys(worlds):
+            own = [k for k, name in enumerate(worlds) if name == world]
+            seed = np.random.SeedSequence([self.config.seed, 3, self.step, len(rows)])
+            generator = Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0]) >> 1)
+            images[own] = self.corpora[world].augment(stack(lessons[k].image for k in own), generator)
+            rows[world] = torch.tensor(own, device=device)
+            targets[world] = torch.stack([lessons[k].targets for k in own]).to(device)
+        return Pictures(images.to(device), rows, targets)
+
+    def _tell(self, loss: Losses, seconds_per_step: float) -> None:
+        parts = {name: part.item() for name, part in loss._asdict().items()}
+        self._record({"step": self.step, **parts})
+        left_min = (self.config.steps - self.step) * seconds_per_step / 60
+        said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
+        self.progress(f"step {self.step} of {self.config.steps}: {said}; {left_min:.0f} min left")
+
+    def _validate(self) -> None:
+        self.validation = {}
+        for world, corpus in self.corpora.items():
+            probes = self.probes[world]
+            found = figures(score(answer(self.model, self.processor, probes), probes, corpus), probes, corpus)
+            self.validation |= {f"{world}/{name}": value for name, value in found.items()}
+        self._record({"step": self.step, **self.validation})
+        plot(self.out_dir / METRICS, self.out_dir / "loss.png")
+        self.progress(f"step {self.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in self.validation.items()))
+
+    def _record(self, record: dict[str, float]) -> None:
+        with (self.out_dir / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _checkpoint(self) -> None:
+        partial = self.out_dir / (CHECKPOINT + ".partial")
+        torch.save(
+            {
+                "trained": self.trained.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "validation": self.validation,
+            },
+            partial,
+        )
+        partial.replace(self.out_dir / CHECKPOINT)
+
+    def _restore(self) -> None:
+        state = torch.load(self.out_dir / CHECKPOINT, weights_only=True, map_location=self.weights.device)
+        self.trained.load_state_dict(state["trained"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.validation = state["step"], state["validation"]
+        metrics = self.out_dir / METRICS
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.is_file() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        metrics.write_text("".join(kept), encoding="utf-8")
+        self.progress(f"resumed at step {self.step} of {self.config.steps}")
+
+    def _save_model(self, folder: Path) -> None:
+        rounded = copy.deepcopy(self.model).bfloat16()
+        rounded.generation_config = GenerationConfig(
+            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id, do_sample=False
+        )
+        rounded.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+
+def _tokenizer(config: BaseConfig, out_dir: Path, corpora: dict[str, Corpus]) -> PreTrainedTokenizerFast:
+    """The run's own: trained once, so that a later change of the texts cannot change a run on its way."""
+    folder = out_dir / TOKENIZER
+    if not (folder / "tokenizer_config.json").is_file():
+        texts = [
+            *(text for corpus in corpora.values() for text in corpus.texts()),
+            *(
+                text
+                for corpus in corpora.values()
+                for turn in sample_turns(corpus, TEXT_LESSONS, config.seed)
+                for text in (turn.question, turn.answer)
+            ),
+        ]
+        train_tokenizer(texts, config.model.vocab_size).save_pretrained(folder)
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
+
+
+def _groups(modules: nn.Module) -> list[dict[str, list[Tensor]]]:
+    """Matrices decay, the first group; biases and norms do not."""
+    parameters = list(modules.parameters())
+    return [{"params": [p for p in parameters if p.ndim > 1]}, {"params": [p for p in parameters if p.ndim <= 1]}]
+
+
+def _device(config: BaseConfig) -> torch.device:
+    there = torch.cuda.is_available()
+    if config.device == "cuda" and not there:
+        raise MissingDependency("`device: cuda` needs an NVIDIA GPU and a CUDA build of torch. Set `device: auto`.")
+    return torch.device("cuda" if there and config.device != "cpu" else "cpu")
+
+
+def _claim(config: BaseConfig, out_dir: Path) -> None:
+    """Make the run folder this config's, or refuse."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / CONFIG
+    if not path.is_file():
+        config.save(path)
+    elif BaseConfig.load(path) != config:
+        raise BadInput(f"`{out_dir}` holds a run of another config. Name another folder, or delete this one.")
