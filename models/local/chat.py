@@ -7,6 +7,7 @@ text, so that nobody closes a turn from within. Drawing is the engine's.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jinja2 import TemplateError
@@ -19,6 +20,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput, DeveloperError, OperatorError, UnknownName
 from loopwright.models.cards import Decoding, ModelCard
@@ -29,6 +31,7 @@ from loopwright.models.local.batch import Inputs
 from loopwright.models.local.conversation import turns
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
 from loopwright.models.local.text import TextStream
+from loopwright.models.scoring import ChoiceScores, score_choices
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
 if TYPE_CHECKING:
@@ -115,6 +118,33 @@ class LocalChatModel(BaseChatModel):
         """Replies that may call `tools`, in the model's own format. A malformed call becomes an invalid one."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
+    def score_choices(
+        self, messages: Sequence[BaseMessage], choices: Sequence[str], *, cancel: CancelToken | None = None
+    ) -> ChoiceScores:
+        """How probable each of `choices` is as the whole reply, calibrated with the card's temperature for this role.
+
+        Raises:
+            BadInput: no choices, or two that are the same reply.
+            Halted: the cancel token was set before the model had time for it.
+        """
+        inputs = self.prepare(messages)
+        temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
+
+        def job(model: PreTrainedModel) -> ChoiceScores:
+            if cancel is not None:
+                cancel.raise_if_set()
+            here = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+            with _tokenizing:
+                return score_choices(
+                    model, self.engine.processor, here, choices, temperature, sorted(self.engine.eos_token_ids)
+                )
+
+        return self.engine.run(job, self._adapter_folder)
+
+    @property
+    def _adapter_folder(self) -> Path | None:
+        return self.card.adapters[self.adapter] if self.adapter is not None else None
+
     @property
     def _llm_type(self) -> str:
         return "loopwright-local"
@@ -162,7 +192,7 @@ class LocalChatModel(BaseChatModel):
             request = Request(
                 inputs=self.prepare(messages, tools),
                 decoding=decoding,
-                adapter=self.card.adapters[self.adapter] if self.adapter is not None else None,
+                adapter=self._adapter_folder,
                 matcher=self._matcher(grammar) if grammar is not None else None,
                 cancel=cancel,
             )

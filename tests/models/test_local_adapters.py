@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from langchain_core.messages import HumanMessage
@@ -13,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from tests.models import tiny
 from transformers import AutoModelForImageTextToText
 
-from loopwright.errors import BadInput, UnknownName
+from loopwright.errors import BadInput, Stopped, UnknownName
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.local.chat import LocalChatModel
+from loopwright.schema import CancelToken
 
 ASK = [HumanMessage("Where is the left wrist?")]
 
@@ -75,6 +77,24 @@ def test_concurrent_roles_share_the_base_and_do_not_disturb_each_other(base: Pat
         together = list(pool.map(lambda model: model.invoke(ASK), roles * 3))
     assert [reply.text for reply in together] == alone * 3
     assert [r.response_metadata["adapter"] for r in together[:3]] == [None, "localiser", "navigator"]
+
+
+def test_choices_are_scored_by_the_role_and_its_temperature(base: Path, adapters: dict[str, Path]) -> None:
+    plain = model_of(base, adapters)
+    card = plain.card.model_copy(update={"choice_temperature": {"localiser": 4.0}})
+    localiser = LocalChatModel(card=card, adapter="localiser")
+    choices = ["Skull", "T1", "Left wrist"]
+    alone, ours = plain.score_choices(ASK, choices), localiser.score_choices(ASK, choices)
+    assert not np.allclose(alone.log_probs, ours.log_probs)
+    assert np.allclose(alone.probabilities, np.exp(alone.log_probs) / np.exp(alone.log_probs).sum())
+    flat = np.exp(ours.log_probs / 4 - np.max(ours.log_probs / 4))
+    assert np.allclose(ours.probabilities, flat / flat.sum())
+    again = plain.score_choices(ASK, choices)
+    assert np.allclose(again.log_probs, alone.log_probs)
+    cancel = CancelToken()
+    cancel.stop()
+    with pytest.raises(Stopped):
+        plain.score_choices(ASK, choices, cancel=cancel)
 
 
 def test_an_adapter_can_be_trained_further_and_loaded_again(base: Path, tmp_path: Path) -> None:
