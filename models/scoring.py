@@ -1,7 +1,9 @@
 """Closed sets: the exact log probability of every choice as the whole reply, in one pass over all of them.
 
-The prompt is read once and its cache is shared; the choices then run as one batch on top of it. Nothing is generated,
-so nothing is sampled. Knows transformers models and processors, and neither messages nor adapters.
+The prompt is read once. All choices then run on top of its cache as one sequence: a tree of tokens in which each token
+sees the prompt and its own choice (tree attention; Miao et al., "SpecInfer", ASPLOS 2024), so what choices
+begin with in common is computed once and nothing is padded. Knows transformers models and processors, and neither
+messages nor adapters.
 """
 
 from collections import Counter
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
+from torch import Tensor
 
 from loopwright.errors import BadInput
 
@@ -84,6 +87,35 @@ def _end_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> 
     return [ends] if isinstance(ends, int) else list(ends)
 
 
+class _Trie(NamedTuple):
+    """The choices' tokens, those that begin several choices once. N nodes, each after its parent."""
+
+    ids: Tensor
+    """(N,) token of each node."""
+    parents: Tensor
+    """(N,) index of the token before it, -1 for the prompt's last."""
+    ancestors: Tensor
+    """(N, N) whether the second is the first or on the way to it."""
+    last: Tensor
+    """(C,) node of each choice's last token."""
+
+
+def _trie(tokens: Sequence[Sequence[int]], device: torch.device) -> _Trie:
+    nodes: dict[tuple[int, int], int] = {}
+    last = []
+    for choice in tokens:
+        at = -1
+        for token in choice:
+            at = nodes.setdefault((at, token), len(nodes))
+        last.append(at)
+    ancestors = torch.eye(len(nodes), dtype=torch.bool)
+    for (parent, _), node in nodes.items():
+        if parent >= 0:
+            ancestors[node] |= ancestors[parent]
+    parents, ids = torch.tensor(list(nodes)).T
+    return _Trie(ids.to(device), parents.to(device), ancestors.to(device), torch.tensor(last, device=device))
+
+
 @torch.no_grad()
 def _log_probs(
     model: "PreTrainedModel", inputs: Mapping[str, Any], tokens: list[list[int]], ends: list[int]
@@ -93,27 +125,40 @@ def _log_probs(
     for module in shifting:  # Qwen's: it would keep the last prompt's delta for one that has no image
         module.rope_deltas = None
     prompt = model(**inputs, use_cache=True, logits_to_keep=1)
-    cache = prompt.past_key_values
-    cache.batch_repeat_interleave(len(tokens))
-
-    lengths = torch.tensor([len(ids) for ids in tokens])
-    padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in tokens], batch_first=True).to(model.device)
-    real = (torch.arange(padded.shape[1]) < lengths[:, None]).to(model.device)
-    prompt_mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).to(model.device)
     # An image of Qwen's takes fewer positions than tokens: the delta is how much earlier the text goes on.
-    deltas = [module.rope_deltas.squeeze() for module in shifting if module.rope_deltas is not None]
-    start = prompt_mask.sum() + sum(deltas)
+    delta = sum(module.rope_deltas.squeeze() for module in shifting if module.rope_deltas is not None)
+
+    trie = _trie(tokens, model.device)
+    prompt_mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).to(model.device).bool()
+    depth = trie.ancestors.sum(dim=1) - 1
     replies = model(
-        input_ids=padded,
-        attention_mask=torch.cat([prompt_mask.expand(len(tokens), -1), real.to(prompt_mask.dtype)], dim=1),
-        position_ids=start + torch.arange(padded.shape[1], device=model.device).expand(len(tokens), -1),
-        past_key_values=cache,
+        input_ids=trie.ids[None],
+        attention_mask=_masks(model, prompt.past_key_values, prompt_mask[0], trie.ancestors, depth),
+        position_ids=(prompt_mask.sum() + delta + depth)[None],
+        past_key_values=prompt.past_key_values,
         use_cache=True,
     )
-    # Row c: what the prompt says of the first token, token t of the one after it, and the last token of the end.
-    logits = torch.cat([prompt.logits[:, -1:].expand(len(tokens), -1, -1), replies.logits], dim=1).float()
-    log_all = logits.log_softmax(dim=-1)
-    of_tokens = log_all[:, :-1].gather(-1, padded[..., None]).squeeze(-1).where(real, 0.0).double().sum(dim=1)
-    last = log_all[torch.arange(len(tokens)), lengths]
-    of_end = last[:, ends].double().logsumexp(dim=-1)
-    return np.asarray((of_tokens + of_end).cpu().numpy(), dtype=np.float64)
+    after = torch.cat([prompt.logits[0, -1:], replies.logits[0]]).float().log_softmax(dim=-1)  # row 0: the prompt
+    of_nodes = after[trie.parents + 1, trie.ids].double()
+    of_end = after[trie.last + 1][:, ends].double().logsumexp(dim=-1)
+    return np.asarray(((trie.ancestors[trie.last].double() @ of_nodes) + of_end).cpu().numpy(), dtype=np.float64)
+
+
+def _masks(model: "PreTrainedModel", cache: Any, prompt_mask: Tensor, ancestors: Tensor, depth: Tensor) -> Any:
+    """What each node attends to, (1, 1, N, P + N) to be added: the prompt, and the tokens on the way to it.
+
+    Layers with a sliding window see no further back than that, and their cache holds no more: where a model has layers
+    of both kinds, the result is a mask for each.
+    """
+    n_prompt, n_nodes = len(prompt_mask), len(depth)
+    seen = torch.cat([prompt_mask.expand(n_nodes, -1), ancestors], dim=1)
+    order = torch.cat([torch.arange(n_prompt, device=depth.device), n_prompt + depth])
+    distance = order[n_prompt:, None] - order
+    masks = {}
+    for sliding in sorted(set(cache.is_sliding)):
+        layer = cache.is_sliding.index(sliding)
+        near = seen & (distance < cache.layers[layer].sliding_window) if sliding else seen
+        kept = near[None, None, :, -cache.get_mask_sizes(n_nodes, layer)[0] :]
+        lowest = torch.finfo(model.dtype).min
+        masks["sliding_attention" if sliding else "full_attention"] = torch.where(kept, 0.0, lowest).to(model.dtype)
+    return masks if len(masks) > 1 else next(iter(masks.values()))
