@@ -1,11 +1,12 @@
 """What real detectors and patients do to a clean DRR, on batches of tensors. Never a flip: left is not right.
 
-All functions take (B, 1, N, N) float32 in [0, 1] and a generator, and return the same shape.
+All functions take (B, 1, N, N) float32 in [0, 1] and a generator, and return the same shape; `deform` takes and returns
+the truth as well.
 """
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
 
 from loopwright.finetune.carm_network.config import AugmentConfig
 
@@ -18,6 +19,40 @@ def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tens
     images = add_noise(images, config.noise_sd, generator)
     images = window(images, config.window, config.gamma, generator)
     return shutter(images, config.shutter_p, generator)
+
+
+def deform(
+    images: Tensor, offsets_mm: Tensor, distance_mm: Tensor, config: AugmentConfig, generator: Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn, stretch and shear the person in the coronal plane: pictures and truth of another anatomy in another pose.
+
+    Exact for the AP view: a linear map of that plane about the central ray maps the perspective picture of every depth
+    alike. What comes in from beyond the picture's edge is its mirror image.
+
+    Args:
+        images: (B, 1, N, N).
+        offsets_mm: (B, L, 2) image right and image down, NaN for an absent landmark.
+        distance_mm: (B, L) in three dimensions, NaN likewise.
+        config: how far.
+        generator: of the draw.
+
+    Returns:
+        The same three, deformed.
+    """
+    count = len(images)
+    angle = torch.deg2rad(config.rotation_sd_deg * torch.randn(count, generator=generator))
+    stretch = torch.diag_embed((config.scale_sd * torch.randn(count, 2, generator=generator)).exp())
+    shear = torch.eye(2).repeat(count, 1, 1)
+    shear[:, 0, 1] = config.shear_sd * torch.randn(count, generator=generator)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=1)
+    forth = turn @ shear @ stretch
+    back = torch.cat([torch.linalg.inv(forth), torch.zeros(count, 2, 1)], dim=2)
+    grid = affine_grid(back, list(images.shape), align_corners=False)
+    seen = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    moved_mm = offsets_mm @ forth.transpose(1, 2)
+    depth_mm2 = (distance_mm.square() - offsets_mm.square().sum(-1)).clamp(min=0)
+    return seen, moved_mm, (moved_mm.square().sum(-1) + depth_mm2).sqrt()
 
 
 def shade(images: Tensor, amplitude: float, generator: Generator) -> Tensor:

@@ -44,6 +44,9 @@ class AugmentConfig(Frozen):
     blur_sd_px: float = Field(default=0.8, ge=0, description="largest")
     shutter_p: float = Field(default=0.2, ge=0, le=1, description="circular or rectangular collimation")
     line_p: float = Field(default=0.2, ge=0, le=1, description="a cable or needle across the picture")
+    rotation_sd_deg: float = Field(default=0.0, ge=0, description="in the picture's plane: patients lie askew")
+    scale_sd: float = Field(default=0.0, ge=0, le=0.3, description="of the log size, along each axis of its own")
+    shear_sd: float = Field(default=0.0, ge=0, le=0.3, description="patients lean")
 
 
 class OptimiserConfig(Frozen):

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from loopwright.errors import BadInput
-from loopwright.finetune.carm_network.augment import augment
+from loopwright.finetune.carm_network.augment import augment, deform
 from loopwright.finetune.carm_network.config import OptimiserConfig, TrainConfig
 from loopwright.finetune.carm_network.data import Split, cache_folder, ensure_views, load_split, seeds_of
 from loopwright.finetune.carm_network.loss import losses
@@ -118,11 +118,17 @@ class _Run:
         rate = one_cycle(self.step, self.config.optimiser)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        images = augment(
-            prepare(self.data.images[batch]), self.config.augment, _generator(self.config.seed, 2, self.step)
+        seed, how = self.config.seed, self.config.augment
+        images, offsets_mm, distance_mm = deform(
+            prepare(self.data.images[batch]),
+            self.data.offsets_mm[batch],
+            self.data.distance_mm[batch],
+            how,
+            _generator(seed, 3, self.step),
         )
+        images = augment(images, how, _generator(seed, 2, self.step))
         prediction = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = losses(prediction, self.data.offsets_mm[batch], self.data.distance_mm[batch], self.config.loss)
+        loss = losses(prediction, offsets_mm, distance_mm, self.config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.clip_norm)

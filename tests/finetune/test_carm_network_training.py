@@ -14,15 +14,19 @@ import torch
 from torch import Generator
 
 from loopwright.errors import BadInput
-from loopwright.finetune.carm_network.augment import augment, shutter
+from loopwright.finetune.carm_network.augment import augment, deform, shutter
 from loopwright.finetune.carm_network.config import AugmentConfig, LossConfig, OptimiserConfig, TrainConfig
 from loopwright.finetune.carm_network.loss import heat_map, in_view_error, losses, offset_nll, plackett_luce
 from loopwright.finetune.carm_network.release import bundle, write_card
 from loopwright.finetune.carm_network.train import BEST, CHECKPOINT, METRICS, one_cycle, train
-from loopwright.models.carm_network import Prediction, cell_centres, load_carm_network
+from loopwright.models.carm_network import FIELD_OF_VIEW_MM, Prediction, cell_centres, load_carm_network
 from loopwright.models.conformal import Calibration
 
-OFF = AugmentConfig(gamma=0, window=0, shading=0, noise_sd=0, blur_sd_px=0, shutter_p=0, line_p=0)
+OFF = AugmentConfig(
+    gamma=0, window=0, shading=0, noise_sd=0, blur_sd_px=0, shutter_p=0, line_p=0,
+)  # fmt: skip
+
+ASKEW = AugmentConfig(rotation_sd_deg=4, scale_sd=0.06, shear_sd=0.04)
 
 
 def test_the_first_place_is_plain_cross_entropy() -> None:
@@ -101,6 +105,32 @@ def test_augmentation_never_mirrors() -> None:
     ramp = torch.linspace(0.2, 0.8, 128).expand(64, 1, 128, 128).clone()
     bent = augment(ramp, AugmentConfig(shutter_p=0, shading=0.1), Generator().manual_seed(0))
     assert (bent[..., 80:110].mean((1, 2, 3)) > bent[..., 18:48].mean((1, 2, 3))).all()
+
+
+def test_a_deformed_picture_shows_its_landmarks_where_the_truth_says() -> None:
+    """A bright spot stands for a landmark at the isocentre's depth; absent ones stay absent, depths stay."""
+    count, mm_per_px = 40, FIELD_OF_VIEW_MM / 128
+    place_mm = 50 * torch.rand(count, 1, 2, generator=Generator().manual_seed(0)) - 25
+    centres = (torch.arange(128) + 0.5) * mm_per_px - FIELD_OF_VIEW_MM / 2
+    across, down = (place_mm[..., axis, None] - centres for axis in (0, 1))
+    spots = torch.exp(-0.5 * (across[:, :, None, :] ** 2 + down[:, :, :, None] ** 2) / 3**2)
+    offsets_mm = torch.cat([place_mm, torch.full_like(place_mm, float("nan"))], dim=1)
+    distance_mm = (offsets_mm.square().sum(-1) + 30.0**2).sqrt()
+    seen, moved_mm, moved_distance_mm = deform(spots, offsets_mm, distance_mm, ASKEW, Generator().manual_seed(1))
+    weight = seen / seen.sum((2, 3), keepdim=True)
+    found_mm = torch.stack([(weight * centres).sum((2, 3)), (weight * centres[:, None]).sum((2, 3))], dim=-1)
+    torch.testing.assert_close(found_mm, moved_mm[:, :1], atol=0.5, rtol=0)
+    assert (moved_mm[:, :1] - place_mm).norm(dim=-1).max() > 3
+    assert moved_mm[:, 1].isnan().all() and moved_distance_mm[:, 1].isnan().all()
+    torch.testing.assert_close(
+        moved_distance_mm[:, :1].square() - moved_mm[:, :1].square().sum(-1),
+        torch.full((count, 1), 900.0),
+        atol=1,
+        rtol=0,
+    )
+    same = deform(spots, offsets_mm, distance_mm, OFF, Generator().manual_seed(1))
+    for before, after in zip((spots, offsets_mm, distance_mm), same, strict=True):
+        torch.testing.assert_close(after, before, equal_nan=True, atol=1e-3, rtol=1e-3)
 
 
 def test_shutters_keep_the_middle() -> None:
