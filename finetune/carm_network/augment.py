@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
 
-from loopwright.finetune.carm_network.config import AugmentConfig
+from loopwright.finetune.carm_network.config import AugmentConfig, DeformConfig
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
@@ -22,7 +22,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: Generator) -> Tens
 
 
 def deform(
-    images: Tensor, offsets_mm: Tensor, distance_mm: Tensor, config: AugmentConfig, generator: Generator
+    images: Tensor, offsets_mm: Tensor, distance_mm: Tensor, config: DeformConfig, generator: Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn, stretch and shear the person in the coronal plane: pictures and truth of another anatomy in another pose.
 

@@ -44,6 +44,11 @@ class AugmentConfig(Frozen):
     blur_sd_px: float = Field(default=0.8, ge=0, description="largest")
     shutter_p: float = Field(default=0.2, ge=0, le=1, description="circular or rectangular collimation")
     line_p: float = Field(default=0.2, ge=0, le=1, description="a cable or needle across the picture")
+
+
+class DeformConfig(Frozen):
+    """How far the person of a view is turned, stretched and sheared in the coronal plane, picture and truth."""
+
     rotation_sd_deg: float = Field(default=0.0, ge=0, description="in the picture's plane: patients lie askew")
     scale_sd: float = Field(default=0.0, ge=0, le=0.3, description="of the log size, along each axis of its own")
     shear_sd: float = Field(default=0.0, ge=0, le=0.3, description="patients lean")
@@ -76,6 +81,7 @@ class TrainConfig(Frozen):
     initial_weights: Path | None = Field(default=None, description="start from these instead of from noise")
     network: NetworkConfig = NetworkConfig()
     data: DataConfig
+    deform: DeformConfig = DeformConfig()
     augment: AugmentConfig = AugmentConfig()
     optimiser: OptimiserConfig
     loss: LossConfig = LossConfig()

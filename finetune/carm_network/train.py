@@ -118,15 +118,15 @@ class _Run:
         rate = one_cycle(self.step, self.config.optimiser)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        seed, how = self.config.seed, self.config.augment
+        seed = self.config.seed
         images, offsets_mm, distance_mm = deform(
             prepare(self.data.images[batch]),
             self.data.offsets_mm[batch],
             self.data.distance_mm[batch],
-            how,
+            self.config.deform,
             _generator(seed, 3, self.step),
         )
-        images = augment(images, how, _generator(seed, 2, self.step))
+        images = augment(images, self.config.augment, _generator(seed, 2, self.step))
         prediction = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = losses(prediction, offsets_mm, distance_mm, self.config.loss)
         self.optimiser.zero_grad(set_to_none=True)

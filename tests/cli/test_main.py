@@ -134,8 +134,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_ctrl_c_is_130() -> None:
-    code = (
-        "import sys, time, loopwright.cli as cli; "
+    code = (  # a runner in the background of a shell has SIGINT ignored, and its children inherit that
+        "import signal, sys, time, loopwright.cli as cli; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "cli.config.config_file = lambda: (print('ready', flush=True), time.sleep(60)); "
         "sys.exit(cli.main(['config', 'path']))"
     )

@@ -15,7 +15,13 @@ from torch import Generator
 
 from loopwright.errors import BadInput
 from loopwright.finetune.carm_network.augment import augment, deform, shutter
-from loopwright.finetune.carm_network.config import AugmentConfig, LossConfig, OptimiserConfig, TrainConfig
+from loopwright.finetune.carm_network.config import (
+    AugmentConfig,
+    DeformConfig,
+    LossConfig,
+    OptimiserConfig,
+    TrainConfig,
+)
 from loopwright.finetune.carm_network.loss import heat_map, in_view_error, losses, offset_nll, plackett_luce
 from loopwright.finetune.carm_network.release import bundle, write_card
 from loopwright.finetune.carm_network.train import BEST, CHECKPOINT, METRICS, one_cycle, train
@@ -26,7 +32,7 @@ OFF = AugmentConfig(
     gamma=0, window=0, shading=0, noise_sd=0, blur_sd_px=0, shutter_p=0, line_p=0,
 )  # fmt: skip
 
-ASKEW = AugmentConfig(rotation_sd_deg=4, scale_sd=0.06, shear_sd=0.04)
+ASKEW = DeformConfig(rotation_sd_deg=4, scale_sd=0.06, shear_sd=0.04)
 
 
 def test_the_first_place_is_plain_cross_entropy() -> None:
@@ -128,7 +134,7 @@ def test_a_deformed_picture_shows_its_landmarks_where_the_truth_says() -> None:
         atol=1,
         rtol=0,
     )
-    same = deform(spots, offsets_mm, distance_mm, OFF, Generator().manual_seed(1))
+    same = deform(spots, offsets_mm, distance_mm, DeformConfig(), Generator().manual_seed(1))
     for before, after in zip((spots, offsets_mm, distance_mm), same, strict=True):
         torch.testing.assert_close(after, before, equal_nan=True, atol=1e-3, rtol=1e-3)
 

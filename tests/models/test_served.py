@@ -378,8 +378,7 @@ def test_a_budget_of_tokens_refuses_the_next_call(server: ChatServer, served: Se
 
 
 def test_a_budget_of_money(server: ChatServer, served: Served) -> None:
-    budget = Budget(max_cost_usd=0.001, prompt_usd_per_million=50, reply_usd_per_million=200)
-    model = served(budget=budget)
+    model = served(budget=Budget(max_cost_usd=0.001, prompt_usd_per_million=50, reply_usd_per_million=200))
     model.invoke("Where to?")
     assert model.spent.cost_usd == pytest.approx((11 * 50 + 4 * 200) / 1e6)
     with pytest.raises(OperatorError, match=r"0\.00135 of 0\.001 USD"):
@@ -393,8 +392,7 @@ def test_what_is_not_reported_is_estimated(server: ChatServer, served: Served) -
     pieces = model.stream("Where to?")
     assert [next(pieces).text, next(pieces).text] == ["Go ", "20 mm "]
     pieces.close()  # type: ignore[attr-defined]  # it is a generator
-    spent = model.spent
-    assert (spent.calls, spent.estimated_calls) == (2, 2)
-    assert spent.prompt_tokens > 0 and spent.reply_tokens == 4 + 3  # 14 and 9 characters
+    assert (model.spent.calls, model.spent.estimated_calls) == (2, 2)
+    assert model.spent.prompt_tokens > 0 and model.spent.reply_tokens == 4 + 3  # 14 and 9 characters
     with pytest.raises(OperatorError):
         served(base_url="http://127.0.0.1:9/v1", max_retries=0).invoke("Where to?")
