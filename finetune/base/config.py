@@ -1,14 +1,12 @@
 """The base's training run as one value, the same in YAML: every field written out, none unknown."""
 
-from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from loopwright.errors import BadInput
 from loopwright.finetune.base.worlds import Worlds
 from loopwright.finetune.carm_network.config import OptimiserConfig
+from loopwright.finetune.runs import RunSettings
 from loopwright.schema import Frozen
 
 
@@ -54,7 +52,7 @@ class LossConfig(Frozen):
     known: float = Field(default=1.0, ge=0, description="regression from the language model at the picture's end")
 
 
-class BaseConfig(Frozen):
+class BaseConfig(RunSettings):
     """All that a training run depends on, beside the code.
 
     It has two stages, each under a one-cycle schedule of its own: `look` trains the eye alone, by regression, at some
@@ -78,24 +76,3 @@ class BaseConfig(Frozen):
     def steps(self) -> int:
         """Of both stages."""
         return self.look.steps + self.talk.steps
-
-    @classmethod
-    def load(cls, path: Path) -> "BaseConfig":
-        """Read YAML.
-
-        Raises:
-            BadInput: naming the key, its value and what was expected.
-        """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise BadInput(f"`{path}` is not there; expected a YAML file with the training settings.") from error
-        except yaml.YAMLError as error:
-            raise BadInput(f"`{path}` is no YAML: {error}.") from error
-        except ValidationError as error:
-            lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in error.errors()]
-            raise BadInput(f"`{path}` is wrong: {'; '.join(lines)}.") from error
-
-    def save(self, path: Path) -> None:
-        """Write every field as YAML."""
-        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

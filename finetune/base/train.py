@@ -34,7 +34,7 @@ from loopwright.schema import Frozen
 from loopwright.settings import settings
 
 Progress = Callable[[str], None]
-CHECKPOINT, METRICS, MODEL, CONFIG, TOKENIZER = "checkpoint.pt", "metrics.jsonl", "model", "config.yaml", "tokenizer"
+CHECKPOINT, METRICS, MODEL, TOKENIZER = "checkpoint.pt", "metrics.jsonl", "model", "tokenizer"
 TELL_EVERY = 50
 """Steps between two records of the loss."""
 TEXT_LESSONS = 4000
@@ -75,7 +75,7 @@ def train(
     if find_spec("matplotlib") is None:
         raise MissingDependency("The loss is drawn with matplotlib: `pip install 'loopwright[train]'`.")
     device = _device(config)
-    _claim(config, out_dir)
+    config.claim(out_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
     corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
@@ -270,13 +270,3 @@ def _device(config: BaseConfig) -> torch.device:
     if config.device == "cuda" and not there:
         raise MissingDependency("`device: cuda` needs an NVIDIA GPU and a CUDA build of torch. Set `device: auto`.")
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")
-
-
-def _claim(config: BaseConfig, out_dir: Path) -> None:
-    """Make the run folder this config's, or refuse."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    path = out_dir / CONFIG
-    if not path.is_file():
-        config.save(path)
-    elif BaseConfig.load(path) != config:
-        raise BadInput(f"`{out_dir}` holds a run of another config. Name another folder, or delete this one.")

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from loopwright.errors import BadInput
+from loopwright.finetune.runs import RunSettings
 from loopwright.models.carm_network import NetworkConfig
 from loopwright.schema import Frozen
 
@@ -74,7 +73,7 @@ class LossConfig(Frozen):
     in_view: float = Field(default=2.0, ge=0, description="weight of a landmark in view, 1 elsewhere")
 
 
-class TrainConfig(Frozen):
+class TrainConfig(RunSettings):
     """All that a training run depends on, beside the code."""
 
     seed: int = 0
@@ -88,24 +87,3 @@ class TrainConfig(Frozen):
     validate_every: int = Field(default=500, ge=1, description="steps")
     checkpoint_every: int = Field(default=250, ge=1, description="steps; what a kill can cost")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: torch's own choice")
-
-    @classmethod
-    def load(cls, path: Path) -> "TrainConfig":
-        """Read YAML.
-
-        Raises:
-            BadInput: naming the key, its value and what was expected.
-        """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise BadInput(f"`{path}` is not there; expected a YAML file with the training settings.") from error
-        except yaml.YAMLError as error:
-            raise BadInput(f"`{path}` is no YAML: {error}.") from error
-        except ValidationError as error:
-            lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in error.errors()]
-            raise BadInput(f"`{path}` is wrong: {'; '.join(lines)}.") from error
-
-    def save(self, path: Path) -> None:
-        """Write every field as YAML."""
-        path.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -12,10 +12,11 @@ import yaml
 
 from loopwright.finetune.carm_network.config import TrainConfig
 from loopwright.finetune.carm_network.data import cache_folder, ensure_views, load_split, seeds_of
-from loopwright.finetune.carm_network.train import BEST, CONFIG
+from loopwright.finetune.carm_network.train import BEST
 from loopwright.finetune.evaluate import metrics
 from loopwright.finetune.evaluate.localisation import evaluate_localisation
 from loopwright.finetune.evaluate.rows import Row
+from loopwright.finetune.runs import CONFIG
 from loopwright.models.carm_network import calibration_path, load_carm_network, weights_sha256
 from loopwright.models.conformal import Calibration, calibrate
 from loopwright.settings import settings

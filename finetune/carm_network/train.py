@@ -34,7 +34,7 @@ from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 Progress = Callable[[str], None]
-CHECKPOINT, METRICS, BEST, CONFIG = "checkpoint.pt", "metrics.jsonl", "best.safetensors", "config.yaml"
+CHECKPOINT, METRICS, BEST = "checkpoint.pt", "metrics.jsonl", "best.safetensors"
 
 
 class TrainResult(Frozen):
@@ -60,7 +60,7 @@ def train(
     Raises:
         BadInput: `out_dir` holds a run of another config.
     """
-    _claim(config, out_dir)
+    config.claim(out_dir)
     folder = cache_folder(cache_dir or settings().cache_dir, config.data)
     train_seeds = seeds_of("train", config.data.train_phantoms)
     validation_seeds = seeds_of("validation", config.data.validation_phantoms)
@@ -242,16 +242,6 @@ def _generator(seed: int, purpose: int, index: int) -> Generator:
     """A generator of its own for each (seed, purpose, index)."""
     state = int(np.random.SeedSequence([seed, purpose, index]).generate_state(1, np.uint64)[0])
     return Generator().manual_seed(state >> 1)
-
-
-def _claim(config: TrainConfig, out_dir: Path) -> None:
-    """Make the run folder this config's, or refuse."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    path = out_dir / CONFIG
-    if not path.is_file():
-        config.save(path)
-    elif TrainConfig.load(path) != config:
-        raise BadInput(f"`{out_dir}` holds a run of another config. Name another folder, or delete this one.")
 
 
 def _records(path: Path) -> list[dict[str, float]]:
