@@ -10,6 +10,7 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, Centred, Command, Correction, Ladder
+from loopwright.agents.carm_places import NEAR_STEP_MM, say_place
 from loopwright.models.images import image_block
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
@@ -20,6 +21,7 @@ SYSTEM = (
 )
 RETRIEVE = "Name the three landmarks nearest to the centre, closest first: [i: name, j: name, k: name]."
 CENTRE = "Which two landmarks are nearest to the centre of the picture? Give their numbers, nearest first: [i,j]."
+NEAREST = "Which landmark is nearest to the centre?"
 RE_EVALUATE = "Look at the picture again and re-evaluate your answer."
 INCORRECT = "That is incorrect. Look again and give a different pair."
 CORRECT = (
@@ -58,6 +60,33 @@ def centred_messages(image: ImageRef) -> list[BaseMessage]:
     return [SystemMessage(SYSTEM), _shown(image, CENTRE)]
 
 
+def nearest_messages(image: ImageRef, words: str = "") -> list[BaseMessage]:
+    """Ask for the one nearest landmark; the answer is in the form `NEAREST` of `carm_places`.
+
+    `words` is what the clinician said of this very picture, if anything.
+    """
+    return [SystemMessage(SYSTEM), _shown(image, f"{_heard(words)}{NEAREST}")]
+
+
+def place_messages(image: ImageRef, landmark: str) -> list[BaseMessage]:
+    """Ask where `landmark` lies, by any of its names; the answer is in the form `PLACE` of `carm_places`.
+
+    Raises:
+        UnknownName: it is no landmark.
+    """
+    return [SystemMessage(SYSTEM), _shown(image, where(in_sentence(canonical_name(landmark))))]
+
+
+def where(name: str) -> str:
+    """The question where a landmark lies, its name as in the middle of a sentence."""
+    return f"Where is the {name}?"
+
+
+def in_sentence(name: str) -> str:
+    """A landmark's name in the middle of a sentence."""
+    return name if name.startswith("T1") else name[0].lower() + name[1:]
+
+
 def correction_messages(image: ImageRef, doubted: Sequence[Doubted]) -> list[BaseMessage]:
     """Ask again after each doubted answer, oldest first; the answer is in `correction_form` of `rejected(doubted)`.
 
@@ -83,6 +112,7 @@ def navigation_messages(
     ladder: Ladder | None = None,
     previous: Previous | None = None,
     words: str = "",
+    report: str = "",
 ) -> list[BaseMessage]:
     """Ask for one step towards `target`; the answer is in the form `NAVIGATION`.
 
@@ -92,6 +122,7 @@ def navigation_messages(
         ladder: what the extents mean, None for the default.
         previous: what the step before saw and did, None before the first step.
         words: what the clinician said since, if anything.
+        report: what the estimating tool says of the target (`estimate_report`), "" where there is none.
 
     Raises:
         UnknownName: `target` is no landmark.
@@ -101,10 +132,24 @@ def navigation_messages(
         f"{NAVIGATE} SMALL is {mm.small_mm:g} mm, MODERATE {mm.moderate_mm:g} mm, LARGE {mm.large_mm:g} mm.",
         f"Target: {canonical_name(target)}.",
     ]
+    if report:
+        lines.append(report)
     if previous:
         did = previous.command
         lines.append(f"Previous: {previous.landmark}, x {did.x} {did.extent_x}, y {did.y} {did.extent_y}.")
     return [SystemMessage(SYSTEM), _shown(image, " ".join([*lines, _heard(words)]).rstrip())]
+
+
+def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str) -> str:
+    """What is estimated of the target, as navigation is told it.
+
+    Args:
+        left_mm: how far it lies to the patient's left of the view's centre.
+        caudal_mm: how far towards the feet.
+        sd_mm: standard deviation along an axis.
+        basis: where that comes from, such as "in view" or "expected from Carina, T1".
+    """
+    return f"Estimate: {say_place((left_mm, caudal_mm), NEAR_STEP_MM)}, sd {max(1, round(sd_mm))} mm, {basis}."
 
 
 def _shown(image: ImageRef, text: str) -> HumanMessage:

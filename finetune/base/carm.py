@@ -5,7 +5,6 @@ ones: the seed's answer formats are for fine-tuning, not for the base. Direction
 picture is the patient's left, so "left 35 mm, down 110 mm" says how far the view has to move to centre a landmark.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -18,7 +17,19 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL
-from loopwright.agents.prompts.carm import CENTRE, CORRECT, INCORRECT, NAVIGATE, RE_EVALUATE, RETRIEVE, SYSTEM
+from loopwright.agents.carm_places import FAR_STEP_MM, NEAR_STEP_MM, parse_place, say_place
+from loopwright.agents.prompts.carm import (
+    CENTRE,
+    CORRECT,
+    INCORRECT,
+    NAVIGATE,
+    NEAREST,
+    RE_EVALUATE,
+    RETRIEVE,
+    SYSTEM,
+    in_sentence,
+    where,
+)
 from loopwright.finetune.base.corpus import Corpus, Lesson, Probe, Turn
 from loopwright.finetune.carm_network.augment import augment
 from loopwright.finetune.carm_network.config import AugmentConfig, DataConfig
@@ -28,14 +39,10 @@ from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
 HALF_VIEW_MM = Optics().field_of_view_mm / 2
-NEAR_STEP_MM, FAR_STEP_MM = 5, 25
-"""Answers are rounded: finer in the view than out of it, where nothing can be seen."""
 TARGET_SCALE_MM = 50.0
 """Targets are asinh(offset / scale): fine in the view, coarse far away."""
 SAME_PLACE_MM = 15.0
 """A question about a place is asked where one landmark is nearer to it than any other by this much."""
-
-_PLACE = re.compile(r"(?:(left|right) (\d+) mm)?(?:(?:^|(?<=mm), )(up|down) (\d+) mm)?")
 
 
 class CArmLessons(Frozen):
@@ -146,7 +153,7 @@ class _Wording(NamedTuple):
         """A name for the middle of a sentence."""
         names = (LANDMARKS[landmark], *SYNONYMS[LANDMARKS[landmark]])
         name = names[0] if self.plain or self.rng.random() < 0.5 else self.pick(names)
-        return name if name.startswith("T1") else name[0].lower() + name[1:]
+        return in_sentence(name)
 
     def pick(self, options: Sequence[str]) -> str:
         """One of several wordings."""
@@ -181,36 +188,12 @@ def draw_turns(view: _View, rng: np.random.Generator) -> Iterator[Turn]:
             yield turn
 
 
-def say_place(offset_mm: NDArray[np.float32], step_mm: int) -> str:
-    """(left, down) mm in words, rounded: "left 35 mm, down 110 mm".
-
-    What rounds to nothing is left out; "centred" if both do.
-    """
-    left, down = (round(float(v) / step_mm) * step_mm for v in offset_mm)
-    parts = [f"{'left' if left > 0 else 'right'} {abs(left)} mm"] if left else []
-    parts += [f"{'down' if down > 0 else 'up'} {abs(down)} mm"] if down else []
-    return ", ".join(parts) or "centred"
-
-
-def parse_place(text: str) -> tuple[float, float] | None:
-    """What `say_place` wrote, as (left, down) mm; None where `text` is something else."""
-    if text == "centred":
-        return 0.0, 0.0
-    found = _PLACE.fullmatch(text)
-    if not text or not found:
-        return None
-    across, across_mm, along, along_mm = found.groups()
-    left = float(across_mm or 0) * (1 if across == "left" else -1)
-    down = float(along_mm or 0) * (1 if along == "down" else -1)
-    return left, down
-
-
 def _where(view: _View, among: Sequence[int], rng: np.random.Generator, wording: _Wording) -> _Content | None:
     if not among:
         return None
     landmark = among[int(rng.integers(len(among)))]
     name = wording.name(landmark)
-    question = wording.pick((f"Where is the {name}?", f"How far must the view move to centre the {name}?"))
+    question = wording.pick((where(name), f"How far must the view move to centre the {name}?"))
     step = NEAR_STEP_MM if landmark in view.shown else FAR_STEP_MM
     return (LANDMARKS[landmark],), question, say_place(view.offsets_mm[landmark], step)
 
@@ -226,7 +209,7 @@ def _where_beyond(view: _View, rng: np.random.Generator, wording: _Wording) -> _
 def _nearest(view: _View, rng: np.random.Generator, wording: _Wording) -> _Content | None:
     if not view.order:
         return None
-    question = wording.pick(("Which landmark is nearest to the centre?", "What is this a picture of?"))
+    question = wording.pick((NEAREST, "What is this a picture of?"))
     return (), question, LANDMARKS[view.order[0]]
 
 

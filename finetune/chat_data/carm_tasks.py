@@ -1,7 +1,7 @@
 """What a C-arm picture teaches: the role's own question, and the answer that its truth gives.
 
 Questions are built by `loopwright.agents.prompts.carm`, as at inference; answers are in the forms of
-`loopwright.agents.carm_forms`. Names and phrasings are drawn for each example. Knows no file.
+`loopwright.agents.carm_forms` and `carm_places`. Names and phrasings are drawn for each example. Knows no file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,21 +15,30 @@ from pydantic import Field
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL, Centred, Correction, Ladder
 from loopwright.agents.carm_forms import Navigation as NavigationAnswer
 from loopwright.agents.carm_forms import Retrieval as RetrievalAnswer
+from loopwright.agents.carm_places import FAR_STEP_MM, FARTHEST_MM, NEAR_STEP_MM, NEAREST, say_place
 from loopwright.agents.prompts.carm import (
     Doubted,
     Previous,
     centred_messages,
     correction_messages,
+    estimate_report,
     navigation_messages,
+    nearest_messages,
+    place_messages,
     retrieval_messages,
 )
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
-Task = Literal["retrieval", "centred", "correction", "navigation"]
+Task = Literal["retrieval", "centred", "nearest", "place", "correction", "navigation"]
 TASKS: tuple[Task, ...] = get_args(Task)
 HALF_VIEW_MM = Optics().field_of_view_mm / 2
+
+SEEN_SD_MM, UNSEEN_SD_MM = 6.0, 40.0
+"""How much an estimate of a target errs along an axis, in the view and beyond it."""
+ASTRAY_SD_MM = 60.0
+"""How much one errs now and then that takes itself to be as good as any."""
 
 Question = tuple[list[BaseMessage], str]
 """A prompt and the right answer to it."""
@@ -41,7 +50,10 @@ class TaskSettings(Frozen):
     tasks: tuple[Task, ...] = TASKS
     ladder: Ladder = Ladder()
     targets_per_view: int = Field(default=2, ge=1, le=14, description="navigation questions a picture")
+    places_per_view: int = Field(default=2, ge=1, le=14, description="questions where a landmark lies a picture")
     told_share: float = Field(default=0.2, ge=0, le=1, description="how often the clinician names what is to be seen")
+    report_share: float = Field(default=0.75, ge=0, le=1, description="how often navigation is told an estimate")
+    astray_share: float = Field(default=0.05, ge=0, le=1, description="how many of those estimates are badly wrong")
 
 
 class Truth(NamedTuple):
@@ -120,10 +132,27 @@ def _pair(truth: Truth) -> Centred:
     return Centred(landmarks=(truth.centred[0], truth.centred[1]))
 
 
+def _nearest(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
+    landmark = truth.nearest[0]
+    yield nearest_messages(truth.image, _told(landmark, settings, draw)), NEAREST.render(landmark)
+
+
+def _place(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
+    for landmark in _targets(truth, settings.places_per_view, draw):
+        step_mm = NEAR_STEP_MM if landmark in truth.in_view else FAR_STEP_MM
+        sayable_mm = truth.offset(landmark).clip(-FARTHEST_MM, FARTHEST_MM)
+        yield place_messages(truth.image, landmark), say_place(sayable_mm, step_mm)
+
+
+def _told(landmark: str, settings: TaskSettings, draw: Draw) -> str:
+    """The clinician names what is to be seen, or mostly says nothing."""
+    return f"that is the {draw.name(landmark)}" if draw.chance(settings.told_share) else ""
+
+
 def _correction(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
     """Either a second look at an answer that may have been right, or an answer after a wrong one was rejected."""
     right = _pair(truth)
-    told = f"that is the {draw.name(right.landmarks[0])}" if draw.chance(settings.told_share) else ""
+    told = _told(right.landmarks[0], settings, draw)
     if draw.chance(1 / 3):
         first = right if draw.chance(0.5) else _wrong_pair(truth, draw)
         doubted = [Doubted(answer=first, objection="re-evaluate", words=told)]
@@ -171,11 +200,34 @@ def _reasoning(truth: Truth, pair: Centred, draw: Draw) -> str:
 
 def _navigation(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
     for target in _targets(truth, settings.targets_per_view, draw):
-        context = truth.nearest[0]
-        told = f"that is the {draw.name(context)}" if draw.chance(settings.told_share) else ""
-        previous = _previous(truth, target, settings.ladder, draw) if draw.chance(0.5) else None
-        prompt = navigation_messages(truth.image, target, ladder=settings.ladder, previous=previous, words=told)
+        prompt = navigation_messages(
+            truth.image,
+            target,
+            ladder=settings.ladder,
+            previous=_previous(truth, target, settings.ladder, draw) if draw.chance(0.5) else None,
+            words=_told(truth.nearest[0], settings, draw),
+            report=_report(truth, target, settings, draw) if draw.chance(settings.report_share) else "",
+        )
         yield prompt, NAVIGATION.render(best_step(truth, target, settings.ladder, draw))
+
+
+def _report(truth: Truth, target: str, settings: TaskSettings, draw: Draw) -> str:
+    """An estimate that errs as a localiser and its atlas do. It never tells how much it errs, only how much it may."""
+    usual_mm = SEEN_SD_MM if target in truth.in_view else UNSEEN_SD_MM
+    sd_mm = usual_mm * float(np.exp(draw.rng.normal(0, 0.4)))
+    error_sd_mm = ASTRAY_SD_MM if draw.chance(settings.astray_share) else sd_mm
+    estimate_mm = truth.offset(target) + draw.rng.normal(0, error_sd_mm, size=2)
+    seen = bool(np.abs(estimate_mm).max() <= HALF_VIEW_MM)
+    basis = "in view" if seen else f"expected from {_sources(truth, target, draw)}"
+    return estimate_report(float(estimate_mm[0]), float(estimate_mm[1]), sd_mm, basis)
+
+
+def _sources(truth: Truth, target: str, draw: Draw) -> str:
+    """What an estimate of something out of view may go by: up to three, landmarks on the picture for the most part."""
+    others = [name for name in truth.in_view or truth.nearest[:1] if name != target]
+    options = [*others, "the whole picture", "earlier pictures"]
+    n = int(draw.rng.integers(1, min(3, len(options)) + 1))
+    return ", ".join(options[i] for i in draw.rng.permutation(len(options))[:n])
 
 
 def _targets(truth: Truth, n: int, draw: Draw) -> list[str]:
@@ -240,6 +292,8 @@ def _ranked(distance_mm: NDArray[np.float64]) -> list[str]:
 _MAKERS: Mapping[Task, Callable[[Truth, TaskSettings, Draw], Iterator[Question]]] = {
     "retrieval": _retrieval,
     "centred": _centred,
+    "nearest": _nearest,
+    "place": _place,
     "correction": _correction,
     "navigation": _navigation,
 }

@@ -11,7 +11,10 @@ from loopwright.agents.prompts.carm import (
     Previous,
     centred_messages,
     correction_messages,
+    estimate_report,
     navigation_messages,
+    nearest_messages,
+    place_messages,
     rejected,
     retrieval_messages,
 )
@@ -34,6 +37,8 @@ def words_of(message: BaseMessage) -> str:
     [
         retrieval_messages(IMAGE),
         centred_messages(IMAGE),
+        nearest_messages(IMAGE),
+        place_messages(IMAGE, "carina"),
         navigation_messages(IMAGE, "Skull"),
         correction_messages(IMAGE, [Doubted(answer=FIRST, objection="incorrect")]),
     ],
@@ -72,6 +77,24 @@ def test_navigation_tells_the_ladder_the_target_and_what_went_before() -> None:
     assert not re.search("  ", words_of(asked))
 
 
+def test_navigation_is_told_what_is_estimated_right_after_the_target() -> None:
+    report = estimate_report(33.0, 111.0, 7.6, "in view")
+    assert report == "Estimate: left 35 mm, down 110 mm, sd 8 mm, in view."
+    assert estimate_report(-2.0, 1.0, 0.2, "expected from T1") == "Estimate: centred, sd 1 mm, expected from T1."
+    (_, asked) = navigation_messages(IMAGE, "Skull", report=report, words="go on")
+    assert f"Target: Skull. {report} The clinician" in words_of(asked)
+
+
+def test_the_nearest_and_a_place_are_asked_for_in_plain_words() -> None:
+    assert words_of(nearest_messages(IMAGE)[1]) == "Which landmark is nearest to the centre?"
+    told = words_of(nearest_messages(IMAGE, "that is the T12")[1])
+    assert told == 'The clinician says: "that is the T12" Which landmark is nearest to the centre?'
+    for name, asked in (("L humerus", "left humeral head"), ("t12", "T12"), ("Carina", "carina")):
+        assert words_of(place_messages(IMAGE, name)[1]) == f"Where is the {asked}?"
+
+
 def test_a_target_is_a_landmark() -> None:
     with pytest.raises(UnknownName, match="Did you mean `Skull`"):
         navigation_messages(IMAGE, "Skul")
+    with pytest.raises(UnknownName, match="Did you mean `Skull`"):
+        place_messages(IMAGE, "Skul")

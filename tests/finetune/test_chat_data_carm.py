@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.loadsave import save
 from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
 from PIL import Image
 
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL, Ladder
-from loopwright.agents.prompts.carm import retrieval_messages
+from loopwright.agents.carm_places import PLACE
+from loopwright.agents.prompts.carm import in_sentence, retrieval_messages
 from loopwright.errors import BadInput
 from loopwright.finetune.chat_data.carm import CArmData, Source, TableCase, Volume, build, phantoms, table_cases
 from loopwright.finetune.chat_data.carm_tasks import (
@@ -92,6 +95,13 @@ def test_answers_are_strict_and_true(seed: int, n_absent: int) -> None:
     assert list(CENTRED.parse(centred).landmarks) == truth.centred[:2]
     ((prompt, corrected),) = asked(truth, "correction", seed=seed)
     assert list(CORRECTION.parse(corrected).landmarks) == truth.centred[:2]
+    ((_, nearest),) = asked(truth, "nearest", seed=seed)
+    assert nearest == truth.nearest[0]
+    for prompt, answer in asked(truth, "place", seed=seed):
+        (name,) = [name for name in LANDMARKS if f"Where is the {in_sentence(name)}?" in prompt]
+        step_mm = 5 if name in truth.in_view else 25
+        assert re.fullmatch(PLACE.pattern, answer)
+        assert np.abs(np.subtract(PLACE.parse(answer), truth.offset(name))).max() <= step_mm / 2
     for prompt, answer in asked(truth, "navigation", seed=seed):
         said = NAVIGATION.parse(answer)
         (target,) = [name for name in LANDMARKS if f"Target: {name}." in prompt]
@@ -120,12 +130,42 @@ def test_what_is_drawn_varies() -> None:
     truth = truth_of(3)
     for task in TASKS:
         answers = Counter(answer for seed in range(40) for _, answer in asked(truth, task, seed=seed))
-        assert len(answers) == 1 if task == "centred" else len(answers) > 10
+        assert len(answers) == 1 if task in ("centred", "nearest") else len(answers) > 10
     prompts = [prompt for seed in range(60) for prompt, _ in asked(truth, "correction", seed=seed)]
     for phrase in ("incorrect", "re-evaluate", "The clinician says"):
         assert 5 < sum(phrase in prompt for prompt in prompts) < 60
     steps = [prompt for seed in range(60) for prompt, _ in asked(truth, "navigation", seed=seed)]
     assert 20 < sum("Previous: " in prompt for prompt in steps) < 100
+    assert 70 < sum("Estimate: " in prompt for prompt in steps) < 110
+
+
+def estimates_of(truth: Truth, name: str, n: int) -> tuple[NDArray[np.float64], list[float], list[str]]:
+    """(m, 2) errors of the estimates that `n` questions about one target are told, their sd and what they go by."""
+    settings = TaskSettings(tasks=("navigation",), targets_per_view=14, report_share=1.0)
+    errors, sds, bases = [], [], []
+    for seed in range(n):
+        for prompt, _ in questions(truth, settings, np.random.default_rng(seed)):
+            found = re.search(rf"Target: {name}\. Estimate: (.+), sd (\d+) mm, ([^.]+)\.", prompt[-1].text)
+            if found:
+                errors.append(np.subtract(PLACE.parse(found[1]), truth.offset(name)))
+                sds.append(float(found[2]))
+                bases.append(found[3])
+    return np.array(errors), sds, bases
+
+
+def test_estimates_err_as_much_as_they_say_and_now_and_then_far_more() -> None:
+    offsets = np.full((14, 2), np.nan)
+    for name, offset in {"T1": (10.0, -20.0), "Carina": (2.0, 30.0), "Skull": (-40.0, -260.0)}.items():
+        offsets[LANDMARKS.index(name)] = offset
+    truth = Truth(image=IMAGE_REF, offsets_mm=offsets, distance_mm=np.hypot(*offsets.T))
+    errors, sds, bases = estimates_of(truth, "T1", 400)
+    apart = np.hypot(*errors.T)
+    assert 0.01 < np.mean(apart > 40) < 0.1
+    assert 5 < np.median(apart) < 12 and 4 < np.median(sds) < 8
+    assert bases.count("in view") > 350
+    errors, sds, bases = estimates_of(truth, "Skull", 400)
+    assert 35 < np.hypot(*errors.T).mean() < 75 and 35 < np.median(sds) < 45
+    assert bases.count("in view") < 8 and any(basis == "expected from T1, Carina" for basis in bases)
 
 
 def test_a_reason_says_which_way_and_how_far() -> None:
@@ -155,7 +195,7 @@ def test_what_is_built_is_good_true_and_asked_as_at_inference(volumes: SaveCase,
     assert [path.name for path in written] == ["train.messages.jsonl", "train.sharegpt.jsonl"]
     checked = check_file(tmp_path / "train.messages.jsonl")
     assert not checked.problems and checked == check_file(tmp_path / "train.sharegpt.jsonl")
-    assert set(written.values()) == {len(checked.examples)} == {3 * 5}
+    assert set(written.values()) == {len(checked.examples)} == {3 * 8}
     for example in checked.examples:
         (path,) = example.images
         assert Image.open(tmp_path / path).size == (32, 32)

@@ -99,7 +99,9 @@ def build_carm(
     size_px: Annotated[int, typer.Option(min=32, max=2048, help="Edge of a picture.")] = 128,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Only this: `retrieval`, `centred`, `correction` or `navigation`; may be repeated."),
+        typer.Option(
+            help="Only this: `retrieval`, `centred`, `nearest`, `place`, `correction` or `navigation`; may be repeated."
+        ),
     ] = None,
     ladder: Annotated[tuple[float, float, float], typer.Option(help="SMALL, MODERATE and LARGE in mm.")] = (
         15.0,
@@ -113,7 +115,7 @@ def build_carm(
     ] = "both",
     as_json: Json = False,
 ) -> None:
-    """Write conversations about DRRs: nearest landmarks, centred view, correction, navigation."""
+    """Write conversations about DRRs: nearest landmarks, places, centred view, correction, navigation."""
     from loopwright.agents.carm_forms import Ladder
     from loopwright.finetune.chat_data.carm import CArmData, Volume, build, phantoms, table_cases
     from loopwright.finetune.chat_data.carm_tasks import TASKS, TaskSettings
