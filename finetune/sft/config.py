@@ -1,13 +1,11 @@
 """A fine-tuning run as one value, the same in YAML. The defaults are the seed's, where it names any (facts: C-arm)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from loopwright.errors import BadInput, UnknownName
+from loopwright.finetune.runs import RunSettings
 from loopwright.schema import Frozen
 
 
@@ -67,7 +65,7 @@ class OptimiserConfig(Frozen):
     gradient_checkpointing: bool = Field(default=False, description="less memory, about a third more time")
 
 
-class SftConfig(Frozen):
+class SftConfig(RunSettings):
     """All that a fine-tuning run depends on, beside the code. `*_every` count steps of the optimiser."""
 
     seed: int = Field(default=0, ge=0)
@@ -79,43 +77,3 @@ class SftConfig(Frozen):
     validate_every: int = Field(default=200, ge=1)
     checkpoint_every: int = Field(default=200, ge=1, description="what a kill can cost")
     keep_checkpoints: int = Field(default=2, ge=1)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read YAML.
-
-        Raises:
-            UnknownName: a key that is no setting; the nearest ones are suggested.
-            BadInput: naming the key, its value and what was expected.
-        """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls.model_validate(values)
-        except FileNotFoundError as error:
-            raise BadInput(f"`{path}` is not there; expected a YAML file with the settings of a run.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BadInput(f"`{path}` is no YAML: {error}.") from error
-        except ValidationError as error:
-            raise _explained(error, path, cls) from error
-
-    def as_yaml(self) -> str:
-        """Every field, written out; `load` reads it back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def _explained(error: ValidationError, path: Path, config: type[Frozen]) -> BadInput:
-    """What is wrong with the file, for whoever wrote it."""
-    found = error.errors()
-    for e in found:
-        if e["type"] == "extra_forbidden":
-            return UnknownName(f"key in `{path}`", ".".join(map(str, e["loc"])), _keys(config))
-    lines = [f"`{'.'.join(map(str, e['loc']))}` = {e.get('input')!r}: {e['msg']}" for e in found]
-    return BadInput(f"`{path}` is wrong: {'; '.join(lines)}.")
-
-
-def _keys(config: type[Frozen], prefix: str = "") -> Iterator[str]:
-    """Dotted names of every setting, sections included."""
-    for name, field in config.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
-            yield from _keys(field.annotation, f"{prefix}{name}.")

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from transformers import AutoConfig
 
 from loopwright.errors import BadInput
+from loopwright.finetune.runs import CONFIG
 from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
 from loopwright.schema import Frozen
 from loopwright.tools.carm.files import write_whole
 
-CONFIG, RUN, RECORD = "config.yaml", "run.json", "loopwright.json"
+RUN, RECORD = "run.json", "loopwright.json"
 ADAPTER_FOLDER = "adapter"
 """Where in its run's folder a finished adapter lies."""
 PACKAGES = ("loopwright", "torch", "transformers", "peft", "trl")
@@ -96,23 +97,6 @@ def identify(base: BaseModelConfig) -> BaseIdentity:
     return BaseIdentity(name=base.base, sha256=digest.hexdigest())
 
 
-def refuse_other_config(out_dir: Path, config: SftConfig) -> None:
-    """Refuse a folder in which a run of another config has begun.
-
-    Raises:
-        BadInput: naming the sections that differ.
-    """
-    if not (out_dir / CONFIG).is_file():
-        return
-    earlier = SftConfig.load(out_dir / CONFIG)
-    changed = [f"`{key}`" for key in SftConfig.model_fields if getattr(earlier, key) != getattr(config, key)]
-    if changed:
-        raise BadInput(
-            f"`{out_dir}` holds a run of another config: it differs in {', '.join(changed)}. Name another folder, or "
-            "delete this one."
-        )
-
-
 def refuse_other_inputs(out_dir: Path, record: RunRecord) -> None:
     """Refuse a folder in which a run has begun with other weights or data.
 
@@ -133,5 +117,5 @@ def refuse_other_inputs(out_dir: Path, record: RunRecord) -> None:
 def claim(out_dir: Path, config: SftConfig, record: RunRecord) -> None:
     """Make the run folder this run's."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(out_dir / CONFIG, config.as_yaml().encode())
+    config.save(out_dir / CONFIG)
     write_whole(out_dir / RUN, record.model_dump_json(indent=1).encode())

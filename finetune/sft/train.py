@@ -31,7 +31,6 @@ from loopwright.finetune.sft.record import (
     RunRecord,
     claim,
     identify,
-    refuse_other_config,
     refuse_other_inputs,
     versions,
 )
@@ -76,7 +75,7 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     checkpoint = last_checkpoint(out_dir)
     begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()  # else nothing is there to be spoilt
     if begun:
-        refuse_other_config(out_dir, config)
+        config.refuse_other(out_dir)
     base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
     record = RunRecord(
         base=identify(config.model),

@@ -20,7 +20,7 @@ def written(folder: Path, values: object) -> Path:
 
 def test_every_field_goes_to_yaml_and_back(tmp_path: Path) -> None:
     config = SftConfig.load(written(tmp_path, LEAST))
-    (tmp_path / "again.yaml").write_text(config.as_yaml(), encoding="utf-8")
+    config.save(tmp_path / "again.yaml")
     assert SftConfig.load(tmp_path / "again.yaml") == config
 
 

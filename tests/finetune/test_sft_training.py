@@ -104,7 +104,7 @@ def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text(config().as_yaml(), encoding="utf-8")
+    config().save(tmp_path / "run.yaml")
     command = ["train", "sft", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")]
     start = [sys.executable, "-c", "import sys; from loopwright.cli import main; sys.exit(main())"]
     process = subprocess.Popen([*start, *command], start_new_session=True)
@@ -243,7 +243,7 @@ def test_without_a_gpu_the_7b_config_says_what_is_missing(tmp_path: Path) -> Non
 
 def test_the_command_prints_one_result_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = config(max_steps=1, batch=2)
-    (tmp_path / "run.yaml").write_text(settings.as_yaml(), encoding="utf-8")
+    settings.save(tmp_path / "run.yaml")
     asked = ["train", "sft", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"), "--json"]
     assert main(asked) == 0
     said = json.loads(capsys.readouterr().out)
