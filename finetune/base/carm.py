@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Generator, Tensor
@@ -63,6 +64,7 @@ class CArmCorpus:
 
     system = SYSTEM
     targets = tuple(f"{name}, {axis}" for name in LANDMARKS for axis in ("left", "down"))
+    spots = LANDMARKS
     unit = "mm"
     close = 15.0
 
@@ -85,8 +87,14 @@ class CArmCorpus:
         """See `Corpus`."""
         split = self._train
         view = _View.of(split, index)
-        targets = (split.offsets_mm[index].flatten() / TARGET_SCALE_MM).asinh()
-        return Lesson(split.images[index][None], tuple(islice(draw_turns(view, rng), self._config.turns)), targets)
+        offsets_mm = split.offsets_mm[index]
+        spots = offsets_mm / HALF_VIEW_MM
+        return Lesson(
+            image=split.images[index][None],
+            turns=tuple(islice(draw_turns(view, rng), self._config.turns)),
+            targets=(offsets_mm.flatten() / TARGET_SCALE_MM).asinh(),
+            spots=spots.where(spots.abs().amax(-1, keepdim=True) <= 1, torch.nan),
+        )
 
     def augment(self, images: Tensor, generator: Generator) -> Tensor:
         """See `Corpus`."""

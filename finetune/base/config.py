@@ -50,6 +50,7 @@ class LossConfig(Frozen):
     digit: float = Field(default=5.0, gt=0, description="weight of a digit's token, 1 elsewhere")
     seen: float = Field(default=1.0, ge=0, description="regression from the visual tokens")
     known: float = Field(default=1.0, ge=0, description="regression from the language model at the picture's end")
+    found: float = Field(default=0.5, ge=0, description="which visual tokens lie over what has a place")
 
 
 class BaseConfig(RunSettings):

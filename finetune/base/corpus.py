@@ -26,14 +26,16 @@ class Turn(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """One picture, (C, N, N) uint8 with C of 1 or 3, what is said about it, and its regression targets (K,).
+    """One picture, (C, N, N) uint8 with C of 1 or 3, what is said about it, its regression targets and its spots.
 
-    Targets are float32 of the order of 1; NaN where the picture has none.
+    Targets (K,) are float32 of the order of 1, NaN where the picture has none. Spots (S, 2) are where the things that
+    have a place lie in the picture, right and down in [-1, 1]; NaN for what is not in it.
     """
 
     image: Tensor
     turns: tuple[Turn, ...]
     targets: Tensor
+    spots: Tensor
 
 
 class Probe(NamedTuple):
@@ -54,6 +56,9 @@ class Corpus(Protocol):
 
     targets: tuple[str, ...]
     """Names of the K regression targets."""
+
+    spots: tuple[str, ...]
+    """Names of the S things that have a place in a picture."""
 
     system: str
     """What this world's agents are told before all else; some lessons open with it."""

@@ -25,14 +25,16 @@ class Losses(NamedTuple):
     answer: Tensor
     seen: Tensor
     known: Tensor
+    found: Tensor
 
 
 class Pictures(NamedTuple):
-    """B pictures (B, 3, N, N) in [0, 1]; for each world the rows that are its own, and their targets (rows, K)."""
+    """B pictures (B, 3, N, N) in [0, 1]; for each world its own rows, their targets (rows, K), spots (rows, S, 2)."""
 
     images: Tensor
     rows: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
+    spots: Mapping[str, Tensor]
 
 
 def digit_weights(tokenizer: PreTrainedTokenizerFast, vocab_size: int, weight: float) -> Tensor:
@@ -51,6 +53,19 @@ def regression_loss(read: Tensor, targets: Tensor) -> Tensor:
     """Huber loss over the targets (B, K) that are not NaN; zero where all are."""
     there = ~targets.isnan()
     return smooth_l1_loss(read[there].float(), targets[there], beta=0.1, reduction="sum") / there.sum().clamp(min=1)
+
+
+def spot_loss(logits: Tensor, spots: Tensor, places: Tensor) -> Tensor:
+    """Cross-entropy between the tokens (B, V, S) and a Gaussian about each spot (B, S, 2), its sd half a token.
+
+    `places` (V, 2) are the tokens' centres. What is not in the picture (NaN) costs nothing.
+    """
+    there = ~spots.isnan().any(-1)
+    distance = (places[None, :, None] - spots.nan_to_num()[:, None]).square().sum(-1)
+    wanted = (-0.5 * distance * len(places)).softmax(1)
+    missed: Tensor = -(wanted * logits.float().log_softmax(1)).sum(1)
+    mean: Tensor = (missed * there).sum() / there.sum().clamp(min=1)
+    return mean
 
 
 def losses(
@@ -85,6 +100,10 @@ def losses(
         end = states[text.input_ids == model.config.vision_end_token_id]
     read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
     seen = torch.stack([regression_loss(r.seen, pictures.targets[world]) for world, r in read.items()]).mean()
+    found = torch.stack(
+        [spot_loss(r.spots, pictures.spots[world], heads[world].get_buffer("places")) for world, r in read.items()]
+    ).mean()
     if text is not None:
         known = torch.stack([regression_loss(r.known, pictures.targets[world]) for world, r in read.items()]).mean()
-    return Losses(answer + config.seen * seen + config.known * known, answer, seen, known)
+    total = answer + config.seen * seen + config.known * known + config.found * found
+    return Losses(total, answer, seen, known, found)

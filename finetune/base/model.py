@@ -91,22 +91,25 @@ def patches(images: Tensor, config: ModelConfig) -> Tensor:
 
 
 class Readings(NamedTuple):
-    """What the two heads of one world read, each (B, K)."""
+    """What the heads of one world read: `seen` and `known` (B, K), and `spots` (B, V, S), a logit a visual token."""
 
     seen: Tensor
     known: Tensor
+    spots: Tensor
 
 
-class RegressionHeads(nn.Module):
-    """Reads a world's K regression targets off the model: without them it learns the format and sees nothing.
+class ReadingHeads(nn.Module):
+    """Reads a world's K targets and S spots off the model: without them it learns the format and sees nothing.
 
     `seen` comes from the V visual tokens alone, by a weighted mean for each target: where to look, and what is read
     there, with the place itself as one of the inputs. Equal weights would be mean-pooling. `known` is a linear
-    function of what the language model has at the end of the picture, before any question is asked.
+    function of what the language model has at the end of the picture, before any question is asked. `spots` says of
+    each visual token how likely a thing lies there: the one loss that reaches every token by itself.
     """
 
-    def __init__(self, hidden: int, targets: int, tokens_across: int) -> None:
+    def __init__(self, hidden: int, targets: int, spots: int, tokens_across: int) -> None:
         super().__init__()
+        self.spot = nn.Linear(hidden, spots)
         self.look = nn.Linear(hidden, targets)
         self.read = nn.Linear(hidden, targets)
         self.place = nn.Parameter(torch.zeros(2, targets))
@@ -119,4 +122,4 @@ class RegressionHeads(nn.Module):
         """(B, V, hidden) visual tokens and (B, hidden) states at the picture's end."""
         places = self.get_buffer("places")
         value = self.read(visual) + places @ self.place
-        return Readings((self.look(visual).softmax(1) * value).sum(1), self.know(end))
+        return Readings((self.look(visual).softmax(1) * value).sum(1), self.know(end), self.spot(visual))

@@ -15,7 +15,7 @@ def plot(metrics: Path, picture: Path) -> None:
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     figure = Figure(figsize=(10, 4), layout="constrained")
     of_loss, of_exact = figure.subplots(1, 2)
-    _draw(of_loss, records, ["answer", "seen", "known"])
+    _draw(of_loss, records, ["answer", "seen", "known", "found"])
     of_loss.set(xlabel="step", ylabel="loss", yscale="log", title="training")
     _draw(of_exact, records, sorted({key for record in records for key in record if key.endswith("exact")}))
     of_exact.set(xlabel="step", ylabel="exact answers", ylim=(0, 1), title="held-out cases")

@@ -25,7 +25,7 @@ from loopwright.finetune.base.config import BaseConfig
 from loopwright.finetune.base.corpus import Corpus, Lesson, sample_turns, stack
 from loopwright.finetune.base.evaluate import answer, figures, score
 from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losses
-from loopwright.finetune.base.model import RegressionHeads, make_model, make_processor
+from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor
 from loopwright.finetune.base.plot import plot
 from loopwright.finetune.base.tokenizer import train_tokenizer
 from loopwright.finetune.carm_network.config import OptimiserConfig
@@ -99,7 +99,9 @@ class _Run:
         self.model = make_model(config.model, self.tokenizer)
         self.heads = nn.ModuleDict(
             {
-                world: RegressionHeads(config.model.hidden, len(corpus.targets), config.model.tokens_across)
+                world: ReadingHeads(
+                    config.model.hidden, len(corpus.targets), len(corpus.spots), config.model.tokens_across
+                )
                 for world, corpus in corpora.items()
             }
         )
@@ -178,6 +180,7 @@ class _Run:
         images = torch.empty(len(lessons), 3, edge, edge)
         rows: dict[str, Tensor] = {}
         targets: dict[str, Tensor] = {}
+        spots: dict[str, Tensor] = {}
         for world in dict.fromkeys(worlds):
             own = [k for k, name in enumerate(worlds) if name == world]
             seed = np.random.SeedSequence([self.config.seed, 3, self.step, len(rows)])
@@ -185,7 +188,8 @@ class _Run:
             images[own] = self.corpora[world].augment(stack(lessons[k].image for k in own), generator)
             rows[world] = torch.tensor(own, device=device)
             targets[world] = torch.stack([lessons[k].targets for k in own]).to(device)
-        return Pictures(images.to(device), rows, targets)
+            spots[world] = torch.stack([lessons[k].spots for k in own]).to(device)
+        return Pictures(images.to(device), rows, targets, spots)
 
     def _tell(self, loss: Losses, seconds_per_step: float) -> None:
         parts = {name: part.item() for name, part in loss._asdict().items()}

@@ -82,6 +82,9 @@ def test_targets_are_the_offsets(corpus: Corpus, tiny_config: TrainConfig, views
     assert len(lesson.targets) == len(corpus.targets) == 2 * len(LANDMARKS)
     found = (lesson.targets.sinh() * 50).reshape(-1, 2)
     torch.testing.assert_close(found, split.offsets_mm[5], equal_nan=True, rtol=1e-4, atol=1e-3)
+    shown = split.offsets_mm[5].abs().amax(-1) <= HALF_VIEW_MM
+    assert corpus.spots == LANDMARKS and lesson.spots.isnan().any(-1).tolist() == (~shown).tolist()
+    torch.testing.assert_close(lesson.spots[shown] * HALF_VIEW_MM, split.offsets_mm[5][shown])
 
 
 def test_probes_are_always_the_same_and_show_no_training_case(corpus: Corpus) -> None:

@@ -1,5 +1,6 @@
 """The base's parts: patches are the processor's, the loss looks only where it should, replies come by the real path."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from loopwright.finetune.base.batch import IGNORED, ask, encode
 from loopwright.finetune.base.config import LossConfig, ModelConfig
 from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.base.evaluate import word_f1
-from loopwright.finetune.base.loss import Pictures, answer_loss, digit_weights, losses, regression_loss
-from loopwright.finetune.base.model import RegressionHeads, make_model, make_processor, patches
+from loopwright.finetune.base.loss import Pictures, answer_loss, digit_weights, losses, regression_loss, spot_loss
+from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor, patches
 from loopwright.finetune.base.tokenizer import token_id, train_tokenizer
 
 SIZES = ModelConfig(
@@ -67,13 +68,13 @@ def test_shorter_lessons_are_padded_and_padding_changes_nothing() -> None:
     assert WORDS.decode(text.labels[0][text.labels[0] != IGNORED]) == "left 35 mm<|im_end|>yes<|im_end|>"
     torch.manual_seed(0)
     model = make_model(SIZES, WORDS).eval()
-    heads = nn.ModuleDict({"carm": RegressionHeads(SIZES.hidden, 2, SIZES.tokens_across)})
+    heads = nn.ModuleDict({"carm": ReadingHeads(SIZES.hidden, 2, 1, SIZES.tokens_across)})
     weights = digit_weights(WORDS, len(WORDS), 5.0)
     images, targets = torch.rand(2, 1, 64, 64), torch.tensor([[0.5, float("nan")]] * 2)
 
     def loss_of(rows: list[int], tokens: object) -> float:
         own = {"carm": torch.arange(len(rows))}
-        pictures = Pictures(images[rows], own, {"carm": targets[rows]})
+        pictures = Pictures(images[rows], own, {"carm": targets[rows]}, {"carm": targets[rows][:, None]})
         found = losses(model, heads, pictures, tokens, weights, SIZES, LossConfig())  # type: ignore[arg-type]
         return found.answer.item()
 
@@ -84,13 +85,18 @@ def test_shorter_lessons_are_padded_and_padding_changes_nothing() -> None:
 def test_the_first_stage_trains_the_eye_and_nothing_else() -> None:
     torch.manual_seed(0)
     model = make_model(SIZES, WORDS)
-    heads = nn.ModuleDict({"carm": RegressionHeads(SIZES.hidden, 2, SIZES.tokens_across)})
-    pictures = Pictures(torch.rand(3, 1, 64, 64), {"carm": torch.arange(3)}, {"carm": torch.rand(3, 2)})
+    heads = nn.ModuleDict({"carm": ReadingHeads(SIZES.hidden, 2, 1, SIZES.tokens_across)})
+    pictures = Pictures(
+        torch.rand(3, 1, 64, 64),
+        {"carm": torch.arange(3)},
+        {"carm": torch.rand(3, 2)},
+        {"carm": torch.rand(3, 1, 2)},
+    )
     loss = losses(model, heads, pictures, None, digit_weights(WORDS, len(WORDS), 5.0), SIZES, LossConfig())
     loss.total.backward()  # type: ignore[no-untyped-call]
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert moved and all(name.startswith("model.visual.") for name in moved)
-    assert loss.total == loss.seen and loss.answer == loss.known == 0
+    assert loss.total == loss.seen + 0.5 * loss.found and loss.answer == loss.known == 0
 
 
 def test_a_digit_weighs_as_much_as_it_is_told_to() -> None:
@@ -112,9 +118,21 @@ def test_targets_that_are_not_there_cost_nothing() -> None:
     assert regression_loss(read, torch.tensor([[0.0, nan], [nan, nan]])).item() == pytest.approx(0.95)
 
 
+def test_a_token_over_a_spot_is_the_one_to_be_found() -> None:
+    places = ReadingHeads(4, 2, 1, 4).get_buffer("places")
+    spots = torch.tensor([[[-0.25, 0.75], [float("nan"), float("nan")]]])
+    uniform, sharp = torch.zeros(1, 16, 2), torch.zeros(1, 16, 2)
+    sharp[0, 4 * 3 + 1, 0] = 2  # fourth row, second column
+    sharp[0, :, 1] = torch.randn(16)  # what is not there costs nothing
+    assert spot_loss(uniform, spots, places).item() == pytest.approx(math.log(16))
+    assert spot_loss(sharp, spots, places) < math.log(16)
+    assert spot_loss(-sharp, spots, places) > math.log(16)
+    assert spot_loss(sharp, torch.full((1, 2, 2), float("nan")), places) == 0
+
+
 def test_the_eye_can_say_where_it_looks() -> None:
     """With its attention on one token, a head reads that token's place: x right, y down, the picture in [-1, 1]."""
-    head = RegressionHeads(4, 2, 4)
+    head = ReadingHeads(4, 2, 1, 4)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.zero_()
@@ -130,7 +148,7 @@ def test_the_first_stage_teaches_the_eye_to_see() -> None:
     """A bright square somewhere on grey: the eye learns where. A constant would be wrong by 0.5 an axis on average."""
     torch.manual_seed(0)
     model = make_model(SIZES, WORDS)
-    heads = nn.ModuleDict({"carm": RegressionHeads(SIZES.hidden, 2, SIZES.tokens_across)})
+    heads = nn.ModuleDict({"carm": ReadingHeads(SIZES.hidden, 2, 1, SIZES.tokens_across)})
     weights = digit_weights(WORDS, len(WORDS), 5.0)
     optimiser = torch.optim.AdamW([*model.parameters(), *heads.parameters()], lr=1e-2)
 
@@ -139,7 +157,8 @@ def test_the_first_stage_teaches_the_eye_to_see() -> None:
         images = torch.full((32, 1, 64, 64), 0.5)
         for image, (x, y) in zip(images, at.tolist(), strict=True):
             image[:, y : y + 8, x : x + 8] = 1
-        return Pictures(images, {"carm": torch.arange(32)}, {"carm": (at + 4) / 32 - 1})
+        middle = (at + 4) / 32 - 1
+        return Pictures(images, {"carm": torch.arange(32)}, {"carm": middle}, {"carm": middle[:, None]})
 
     for step in range(80):
         loss = losses(model, heads, squares(step), None, weights, SIZES, LossConfig())
@@ -148,6 +167,7 @@ def test_the_first_stage_teaches_the_eye_to_see() -> None:
         optimiser.step()
     unseen = losses(model, heads, squares(1000), None, weights, SIZES, LossConfig())
     assert unseen.seen < 0.15
+    assert unseen.found < 0.7 * math.log(SIZES.tokens_across**2)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 def test_a_run_writes_down_its_losses_and_draws_them(config: BaseConfig, whole: TrainResult) -> None:
     records = [json.loads(line) for line in (whole.model.parent / METRICS).read_text().splitlines()]
-    assert {"answer", "seen", "known", "total"} <= records[-2].keys()
+    assert {"answer", "seen", "known", "found", "total"} <= records[-2].keys()
     validated = [r for r in records if "carm/exact" in r]
     assert [r["step"] for r in validated] == [6, 12]
     assert {"carm/where/exact", "carm/caption/exact"} <= validated[-1].keys()
