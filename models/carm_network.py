@@ -162,9 +162,9 @@ class CArmNetwork(nn.Module):
             x = stage(x)
             maps.append(x)
         fused = self._fuse(maps[1:])
-        offsets, log_sigma, log_share = self._vote(self.votes(fused))
+        offsets, log_sigma, log_share = self._vote(self.votes(fused).float())
         features = torch.cat([x.mean((2, 3)), offsets.detach().flatten(1), log_sigma.detach()], dim=1)
-        return Prediction(self.nearest(features), offsets, log_sigma, log_share)
+        return Prediction(self.nearest(features).float(), offsets, log_sigma, log_share)
 
     def _fuse(self, maps: list[Tensor]) -> Tensor:
         """Sum of all stages but the first at the finest one's resolution: detail and the whole picture's context."""

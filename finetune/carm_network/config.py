@@ -1,6 +1,7 @@
 """The localiser's training run as one value, the same in YAML: every field written out, none unknown."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -54,7 +55,7 @@ class DeformConfig(Frozen):
 
 
 class OptimiserConfig(Frozen):
-    """AdamW under a one-cycle schedule, fp32."""
+    """AdamW under a one-cycle schedule; the weights are fp32."""
 
     steps: int = Field(ge=1)
     batch: int = Field(default=64, ge=2)
@@ -87,3 +88,6 @@ class TrainConfig(RunSettings):
     validate_every: int = Field(default=500, ge=1, description="steps")
     checkpoint_every: int = Field(default=250, ge=1, description="steps; what a kill can cost")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: torch's own choice")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="of training's activations; bf16 is faster where the CPU has AMX, else far slower"
+    )

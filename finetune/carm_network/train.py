@@ -127,7 +127,8 @@ class _Run:
             _generator(seed, 3, self.step),
         )
         images = augment(images, self.config.augment, _generator(seed, 2, self.step))
-        prediction = self.network(images.contiguous(memory_format=torch.channels_last))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
+            prediction = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = losses(prediction, offsets_mm, distance_mm, self.config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]

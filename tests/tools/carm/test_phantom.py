@@ -56,7 +56,8 @@ def test_a_whole_phantom_has_all_landmarks_inside_and_hounsfield_units(whole: Ca
 
 @pytest.mark.parametrize("name", [n for n in LANDMARKS if "hemidiaphragm" not in n and n not in ("Skull", "Carina")])
 def test_bony_landmarks_lie_in_or_at_bone(whole: Case, name: str) -> None:
-    assert (around(whole, name, 9.0) > 200).mean() > 0.04
+    reach_mm = 27.0 if "humeral head" in name else 9.0  # its middle is spongy; compact bone begins at its surface
+    assert (around(whole, name, reach_mm) > 200).mean() > 0.04
 
 
 def test_soft_landmarks_lie_where_their_names_say(whole: Case) -> None:

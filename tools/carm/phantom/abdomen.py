@@ -68,7 +68,7 @@ def dome_z(dome: Array, x: float, y: float) -> float:
     q = a * a + b * b
     over, q = max(0.0, q - 1.0), min(q, 1.0)
     side = 0.45 * q + 0.55 * (1.0 - np.sqrt(1.0 - q))
-    inner = 0.65 - 0.1 * min(1.0, max(-1.0, dy / 40.0))
+    inner = dome[8] - 0.1 * min(1.0, max(-1.0, dy / 40.0))
     lateral = min(1.0, max(0.0, 0.5 + np.sign(dome[0]) * dx / 60.0))
     steep = inner + (1.0 - inner) * lateral * lateral * (3.0 - 2.0 * lateral)
     return float(dome[2] - dome[7] * (side * steep + lateral * min(0.6, 0.8 * over)))

@@ -110,7 +110,7 @@ def sample_anatomy(rng: np.random.Generator, arms: Arms) -> Anatomy:
         fat_mm=float(np.clip(18 + 8 * factors["build"] + 5 * rng.normal(), 4, 50)),
         muscle=float(np.clip(1 + 0.12 * factors["build"] - 0.12 * is_female + 0.12 * rng.normal(), 0.6, 1.5)),
         is_female=is_female,
-        bone=float(np.clip(rng.normal(0.97 - 0.05 * is_female, 0.16), 0.5, 1.35)),
+        bone=float(np.clip(rng.normal(0.97 - 0.05 * is_female, 0.19), 0.5, 1.4)),
     )
     depth = _depths(rng, anatomy, plane)
     positions = {name: np.array([-left, depth[name], -caudal]) for name, (left, caudal) in plane.items()}

@@ -32,6 +32,7 @@ def paint_shoulder(
 ) -> None:
     """Scapula and clavicle between the humeral head and the scapula's inferior angle."""
     x, s = SIDES[side], anatomy.scale
+    strength = rng.uniform(0.5, 1.1)
     head, tip = anatomy.landmarks[f"{side} humeral head"], anatomy.landmarks[f"{side} scapular inferior angle"]
     glenoid = head + np.array([-x * 24, -4, -2]) * s
     down = tip - glenoid
@@ -48,11 +49,11 @@ def paint_shoulder(
     lateral = 0.5 * (neck + tip) + medial * 4
     blade = [[neck, upper, root], [neck, root, lateral], [lateral, root, tip]]
     canvas.plate(blade, 1.0, bone.cortex)
-    canvas.bone_tube([neck, lateral, tip], np.array([6.5, 5.6, 5.4]) * s, bone.compact(2.4), bone.core)
+    canvas.bone_tube([neck, lateral, tip], np.array([6.5, 5.6, 5.4]) * s, bone.compact(2.4 * strength), bone.core)
     canvas.bone_tube(
-        [tip, 0.5 * (tip + root), root, upper], np.array([5.0, 3.4, 2.6, 2.2]) * s, bone.compact(1.8), bone.core
+        [tip, 0.5 * (tip + root), root, upper], np.array([5.0, 3.4, 2.6, 2.2]) * s, bone.compact(1.8 * strength), bone.core
     )
-    _angle(canvas, tip, lateral, root, bone, s)
+    _angle(canvas, tip, lateral, root, bone, s, strength)
     canvas.bone_tube([upper, neck], np.array([2.2, 3.0]) * s, bone.wall(1.5), bone.core)
     canvas.bone_solid(glenoid, np.array([6.0, 13.0, 18.0]) * s, bone.wall(1.5), bone.core)
     canvas.bone_tube(
@@ -71,12 +72,13 @@ def paint_shoulder(
     )
 
 
-def _angle(canvas: Canvas, tip: Array, lateral: Array, root: Array, bone: Bone, s: float) -> None:
-    """The inferior angle: where both borders meet the bone is as thick as a finger, and compact."""
+def _angle(canvas: Canvas, tip: Array, lateral: Array, root: Array, bone: Bone, s: float, strength: float) -> None:
+    """The inferior angle: where both borders meet the bone is as thick as a finger, and compact where it is strong."""
     up = _unit(_unit(lateral - tip) + _unit(root - tip))
     across = _unit(np.cross(np.cross(up, root - lateral), up))
     axes = np.stack([across, np.cross(up, across), up])
-    canvas.bone_solid(tip + 7 * s * up, np.array([9.5, 5.0, 13.0]) * s, bone.compact(2.6), 2 * bone.core, axes=axes)
+    semi_mm = np.array([9.5, 5.0 * (0.4 + 0.6 * strength), 13.0]) * s
+    canvas.bone_solid(tip + 7 * s * up, semi_mm, bone.compact(2.6 * strength), 2 * strength * bone.core, axes=axes)
 
 
 def _spline(points: Array, n: int) -> Array:

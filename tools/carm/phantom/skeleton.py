@@ -28,7 +28,7 @@ class Vertebra(NamedTuple):
 def paint_skeleton(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.Generator) -> None:
     """Every bone of one person."""
     bone = Bone(cortex=950 * anatomy.bone, core=180 * anatomy.bone**1.5)
-    wear = float(rng.uniform(0, 1))
+    wear = float(rng.uniform(0, 1.4))
     for vertebra in vertebrae(anatomy):
         _vertebra(canvas, vertebra, bone, anatomy.scale, wear, rng)
     _ribs(canvas, anatomy, trunk, bone, rng)
@@ -72,7 +72,7 @@ def _placed(anatomy: Anatomy, name: str, z_mm: float, pitch_mm: float) -> Verteb
 
 
 def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, wear: float, rng: np.random.Generator) -> None:
-    """`wear`: 0 with crisp parallel end plates, 1 as in the old, whose tilted and thinned ones hardly show."""
+    """`wear`: 0 with crisp parallel end plates, above 1 as in the old, whose tilted and thinned ones hardly show."""
     right, front, up = axes = _tilted(v.axes, np.deg2rad(rng.normal(0, 1 + 6 * wear)))
     shade = rng.uniform(0.9, 1.1)
     cortex, core = (0.75 * bone.cortex * shade * (1 - 0.35 * wear), 1.3), bone.core * 1.1 * shade * (1 + 0.5 * wear)
@@ -85,13 +85,13 @@ def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, wear: float
         canvas.bone_solid(v.body, [w, d, 0.5 * h], cortex, core, axes=axes, power=(2.3, 7.0))
         for end in (-1.0, 1.0):
             rim = at(0, 0, end * 0.46 * h)
-            rim_hu = cortex[0] + wear * (core - cortex[0])
+            rim_hu = cortex[0] + min(wear, 1.0) * (core - cortex[0])
             canvas.solid(rim, [w * 1.06, d * 1.06, 0.9], rim_hu, axes=axes, power=(2.3, 6.0), only_add=True)
         disc = at(0, 0, -0.5 * h - 0.14 * h)
         canvas.solid(disc, [w, d, 0.13 * h], 85.0 + 60 * wear, axes=axes, power=(2.2, 5.0), only_add=True)
     back = -d - {"C": 16, "T": 17, "L": 19}[region] * scale
     spinous = {"C": (-14, -8), "T": (-20, -24), "L": (-24, -6)}[region]
-    wall = bone.wall(1.4)
+    wall = ((1 - 0.4 * wear) * bone.cortex, 1.4)
     tip = at(0, back + spinous[0] * scale, spinous[1] * scale)
     canvas.bone_tube([at(0, back, -2), tip], [3.2 * scale, 4.0 * scale], wall, bone.core, squash=(1.15, 1, 0.7))
     reach = {"C": 24.0, "T": 33.0 - 0.9 * int(v.name[1:]), "L": 40.0}[region] * scale
@@ -109,7 +109,7 @@ def _vertebra(canvas: Canvas, v: Vertebra, bone: Bone, scale: float, wear: float
             bone.core,
         )
         facet = [at(side * 0.8 * w, -d - 11 * scale, 0.5 * h), at(side * 0.8 * w, -d - 12 * scale, -0.6 * h)]
-        canvas.bone_tube(facet, [3.8 * scale, 3.8 * scale], (0.9 * bone.cortex, 1.2), bone.core)
+        canvas.bone_tube(facet, [3.8 * scale, 3.8 * scale], (0.9 * wall[0], 1.2), bone.core)
 
 
 def _tilted(axes: Array, angle: float) -> Array:
@@ -124,11 +124,11 @@ _RIB_END_DEG = (150, 146, 142, 139, 136, 132, 127, 119, 110, 98, 72, 44)
 _RIB_DROP_MM = (26, 42, 58, 70, 80, 88, 94, 96, 94, 88, 62, 34)
 
 
-def rib_path(anatomy: Anatomy, trunk: Trunk, number: int, side: float, slope: float) -> Array:
-    """(n, 3) mm: the axis of rib `number` from its head to where the cartilage begins."""
+def rib_path(anatomy: Anatomy, trunk: Trunk, number: int, side: float, slope: float, length: float = 1.0) -> Array:
+    """(n, 3) mm: the axis of rib `number` from its head to where the cartilage begins; `length` is a factor."""
     vertebra = next(v for v in vertebrae(anatomy) if v.name == f"T{number}")
     top = vertebra.body[2] + 0.42 * vertebra.height_mm
-    end = np.deg2rad(_RIB_END_DEG[number - 1])
+    end = np.deg2rad(_RIB_END_DEG[number - 1] * length)
     angle = np.linspace(np.deg2rad(15), end, 26)
     along = (angle - angle[0]) / (np.pi * 0.8)
     drop = _RIB_DROP_MM[number - 1] * slope * -trunk.t12_z / 260
@@ -146,7 +146,8 @@ def _ribs(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, bone: Bone, rng: np.ra
     thick = anatomy.scale * rng.uniform(0.9, 1.1)
     for number in range(1, 13):
         for side in SIDES.values():
-            path = rib_path(anatomy, trunk, number, side, slope * rng.uniform(0.97, 1.03))
+            length = rng.uniform(0.6, 1.3) if number > 10 else rng.uniform(0.97, 1.03)
+            path = rib_path(anatomy, trunk, number, side, slope * rng.uniform(0.97, 1.03), length)
             radius = np.full(len(path), 6.6 if 2 < number < 11 else 5.4) * thick
             radius[:2] *= 0.8
             flat = (1.0, 1.0, 1.0) if number > 1 else (0.75, 0.75, 1.6)

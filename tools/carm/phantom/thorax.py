@@ -26,7 +26,7 @@ def paint_thorax(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
     domes = np.array([_dome(anatomy, trunk, side, rng) for side in SIDES])
     level = trunk.level(z)
     base = float(np.mean(domes[:, 2])) - 12
-    widened = np.interp(z, [base - 45, base], [55.0, 0.0])
+    widened = np.interp(z, [base - 45, base], [rng.uniform(5, 55), 0.0])
     septum = np.stack([spine[:, 0], np.interp(level, [0, 0.3, 1.0], [8.0, 5.0, 7.0]) + widened], axis=-1)
     lung_hu = float(rng.uniform(-885, -790))
     canvas.stack(lung, VISCERAL_FAT_HU)
@@ -38,14 +38,15 @@ def paint_thorax(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.random.
 
 
 def _dome(anatomy: Anatomy, trunk: Trunk, side: str, rng: np.random.Generator) -> Array:
-    """x, y, z of the top, radii (lateral, medial, front, back) and how far the sides fall."""
+    """x, y, z of the top, radii (lateral, medial, front, back), how far the sides fall, and the medial one's share."""
     top = anatomy.landmarks[f"{side} hemidiaphragm"]
     section = trunk.inset(top[2], 10.0)
-    lateral = max(30.0, section[2] - abs(top[0] - section[0]) + 2)
+    lateral = max(30.0, (section[2] - abs(top[0] - section[0]) + 2) * rng.uniform(0.8, 1.05))
     front = max(30.0, section[1] + section[3] - top[1] + 12)
     back = max(40.0, top[1] - (section[1] - section[4]) + 4)
-    fall = float(np.clip(-trunk.t12_z + top[2], 35, 110) * rng.uniform(0.6, 0.85))
-    return np.array([*top, lateral, 0.8 * abs(top[0]) + 18, front, back, fall])
+    fall = float(np.clip(-trunk.t12_z + top[2], 35, 110) * rng.uniform(0.5, 0.95))
+    medial = (0.8 * abs(top[0]) + 18) * rng.uniform(0.8, 1.5)
+    return np.array([*top, lateral, medial, front, back, fall, rng.uniform(0.55, 1.1)])
 
 
 @njit(cache=True, fastmath=True, parallel=True)
@@ -138,7 +139,7 @@ def _heart(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, right: fl
     tip = np.array([apex[0], apex[1], max(apex[2], floor + 10)])
     canvas.tube([heart, tip], [46 * size, 30 * size], 45.0, only_add=True)
     part(heart, (50, 46, 66), 45.0)
-    part(np.array([heart[0] - 8 * size, heart[1], floor + 6]), (60, 46, 24), 40.0, turned=False)
+    part(np.array([heart[0] - 8 * size, heart[1], floor + 6]), (rng.uniform(35, 60), 46, 24), 40.0, turned=False)
     part(heart + np.array([38, -6, 2]) * size, (32, 36, 44), right, turned=False)
     part(heart + np.array([-20, -4, -6]) * size, (24, 24, 40), left)
     part(heart + np.array([8, 22, -4]) * size, (26, 22, 38), right)
