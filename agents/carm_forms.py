@@ -117,6 +117,11 @@ class Navigation(Command):
         """Canonical name of the context."""
         return landmark_of(self.context)
 
+    @property
+    def command(self) -> Command:
+        """The command without its reasons."""
+        return Command(x=self.x, extent_x=self.extent_x, y=self.y, extent_y=self.extent_y)
+
 
 class Ladder(Frozen):
     """The millimetres behind SMALL, MODERATE and LARGE, which the paper does not say.

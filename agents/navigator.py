@@ -3,18 +3,21 @@
 Where the target is in view, its own displacement decides. Else every landmark in view votes with its displacement plus
 the population's mean offset to the target, and the localiser's own far guess votes too, each weighted by the inverse
 of its variance. What a clinician has pointed out
-outranks the network. Proposes only: the guard decides (rule 4). A language model takes this place through `Navigator`.
+outranks the network. Proposes only: the guard decides (rule 4). A language model takes this place through `Navigator`
+(`loopwright.agents.carm_navigator`) and is told the same estimate.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from loopwright.agents.consult import Consult
+from loopwright.agents.prompts.carm import Previous
 from loopwright.models.localisation import Localisation
-from loopwright.schema import Frozen
+from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM, expected_offset_mm
 from loopwright.tools.carm.geometry import Pose, view_axes
 from loopwright.tools.carm.guard import Motion
@@ -63,16 +66,20 @@ class Sighting(Frozen):
 class Situation(Frozen):
     """All that a navigator is given. `refusals` are the guard's reasons at this moment, oldest first.
 
-    `sightings` are those of earlier pictures, oldest first: a single picture errs, several err less.
+    `sightings` are those of earlier pictures, oldest first: a single picture errs, several err less. `previous` is what
+    a model saw and commanded at the step before, `words` what the clinician said of this picture.
     """
 
     target: str
     pose: Pose
     localisation: Localisation
+    image: ImageRef
     anchors: tuple[Anchor, ...] = ()
     denied: tuple[str, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     refusals: tuple[str, ...] = ()
+    previous: Previous | None = None
+    words: str = ""
     field_of_view_mm: float = Field(gt=0)
     max_step_mm: float = Field(gt=0)
     arrival_radius_mm: float = Field(gt=0)
@@ -86,25 +93,38 @@ class Decision(Frozen):
     motion: Motion
     distance_mm: float = Field(description="estimated distance from the target to the central ray, mm")
     sd_mm: float = Field(description="standard deviation of that estimate, mm")
-    source: Literal["in view", "atlas", "clinician"]
+    source: Literal["in view", "atlas", "clinician", "model"]
     rationale: str = Field(max_length=500)
+    said: Previous | None = Field(default=None, description="what a model saw and commanded, fed back at the next step")
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A decision in which no model had a say is written as before there were any, so that old records replay."""
+        written: dict[str, Any] = serialise(self)
+        if self.said is None:
+            del written["said"]
+        return written
 
 
 class Navigator(Protocol):
     """Decides where to look next."""
 
-    def decide(self, situation: Situation) -> Decision:
-        """One decision for one situation; deterministic given the situation and the model's seed."""
+    def decide(self, situation: Situation, consult: Consult) -> Decision:
+        """One decision for one situation; deterministic given the situation and what `consult` answers."""
         ...
 
 
-class _Estimate(NamedTuple):
-    """Offset (patient-left, caudal) in mm from the view's centre to the target, its sd, and where it comes from."""
+class Estimate(NamedTuple):
+    """Offset (patient-left, caudal) in mm from the view's centre to the target, its sd, and where it comes from.
+
+    `told_by` are the landmarks and pictures that an atlas estimate goes by, the surest first.
+    """
 
     offset_mm: Vector
     sd_mm: float
     source: Literal["in view", "atlas", "clinician"]
     why: str
+    told_by: tuple[str, ...] = ()
 
 
 _Vote = tuple[Vector, float]
@@ -114,10 +134,10 @@ _Vote = tuple[Vector, float]
 class AtlasNavigator:
     """Own displacement where the target is in view, else the atlas offset from what is."""
 
-    def decide(self, situation: Situation) -> Decision:
-        """See `Navigator`. After a refusal it proposes half the way, then a quarter."""
-        towards = _waypoint(situation)
-        estimate = _estimate(towards)
+    def decide(self, situation: Situation, consult: Consult | None = None) -> Decision:
+        """See `Navigator`. After a refusal it proposes half the way, then a quarter. It consults nobody."""
+        towards = waypoint(situation)
+        estimate = estimate_target(towards)
         distance_mm = float(np.hypot(*estimate.offset_mm))
         on_target = towards is situation and estimate.source != "atlas"
         arrived = on_target and distance_mm <= situation.arrival_radius_mm
@@ -151,27 +171,28 @@ def in_view(offset_uv_mm: Sequence[float], field_of_view_mm: float) -> bool:
     return bool(np.max(np.abs(offset_uv_mm)) <= field_of_view_mm / 2)
 
 
-def _waypoint(situation: Situation) -> Situation:
+def waypoint(situation: Situation) -> Situation:
     """`situation`, or the same with the landmark to look at first.
 
     Where an arm lies, a picture of the trunk does not tell. So an elbow or wrist that is anybody's guess is looked for
     along the arm: the joint above it first, unless that was seen already.
     """
     above = _JOINT_ABOVE.get(situation.target)
-    if above is None or above in situation.denied or _estimate(situation).sd_mm <= LOST_SD_MM:
+    if above is None or above in situation.denied or estimate_target(situation).sd_mm <= LOST_SD_MM:
         return situation
     seen = situation.localisation
     in_sight = in_view(seen.offsets_mm[above], situation.field_of_view_mm) and seen.sigma_mm[above] <= SURE_SD_MM
     if in_sight or any(s.landmark == above and s.sd_mm <= SURE_SD_MM for s in situation.sightings):
         return situation
-    return _waypoint(situation.model_copy(update={"target": above}))
+    return waypoint(situation.model_copy(update={"target": above}))
 
 
-def _estimate(situation: Situation) -> _Estimate:
+def estimate_target(situation: Situation) -> Estimate:
+    """Where the target lies, by all that was seen on this picture and before, and by what the clinician said."""
     target, seen, pose = situation.target, situation.localisation, situation.pose
     pointed_out = {a.landmark: _from_here(a, pose) for a in situation.anchors}
     if target in pointed_out:
-        return _Estimate(pointed_out[target], POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
+        return Estimate(pointed_out[target], POINTED_OUT_SD_MM, "clinician", f"the clinician pointed out {target}")
     votes = {name: _vote(name, target, offset, POINTED_OUT_SD_MM) for name, offset in pointed_out.items()}
     if _contradicted(situation):
         return _fuse(votes)
@@ -179,7 +200,7 @@ def _estimate(situation: Situation) -> _Estimate:
         votes = {"now": (to_patient_mm(seen.offsets_mm[target], pose), seen.sigma_mm[target])} | _seen_before(situation)
         offset, sd_mm = _weighted_mean(votes)
         times = f", seen {len(votes)} times" if len(votes) > 1 else ""
-        return _Estimate(offset, sd_mm, "in view", f"{target} is in view{times}")
+        return Estimate(offset, sd_mm, "in view", f"{target} is in view{times}")
     return _fuse(votes | _visible_votes(situation) | _seen_before(situation))
 
 
@@ -243,9 +264,9 @@ def _atlas_variance_mm2(landmark: str) -> float:
     return (entry.caudal_sd_mm**2 + entry.left_sd_mm**2) / 2
 
 
-def _fuse(votes: Mapping[str, _Vote]) -> _Estimate:
-    told_by = ", ".join(sorted(votes, key=lambda name: votes[name][1])[:3])
-    return _Estimate(*_weighted_mean(votes), "atlas", f"expected from {told_by}")
+def _fuse(votes: Mapping[str, _Vote]) -> Estimate:
+    told_by = tuple(sorted(votes, key=lambda name: votes[name][1])[:3])
+    return Estimate(*_weighted_mean(votes), "atlas", f"expected from {', '.join(told_by)}", told_by)
 
 
 def _weighted_mean(votes: Mapping[str, _Vote]) -> _Vote:

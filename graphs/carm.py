@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
-from numpy.typing import NDArray
 
-from loopwright.agents.hearing import Ear, Heard, Question
+from loopwright.agents.carm_localisers import Localiser
+from loopwright.agents.consult import Advisor, Consult
+from loopwright.agents.hearing import Ear, Question
 from loopwright.agents.journal import Journal
 from loopwright.agents.navigator import Anchor, Decision, Navigator, Sighting, Situation, sightings_in
+from loopwright.agents.prompts.carm import Previous
+from loopwright.graphs.carm_words import either_or, heed, settles, told_of
 from loopwright.graphs.state import LoopState, Update, moment
 from loopwright.models.localisation import Localisation
-from loopwright.schema import Act, ImageRef
+from loopwright.schema import Act, CancelToken, ImageRef
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion, MotionLimits, Track, check_motion
@@ -30,23 +32,20 @@ Goto = Literal["render", "localise", "review", "decide", "guard", "move", "finis
 
 
 class CArmState(LoopState):
-    """What the C-arm loop adds: what was seen, what the clinician pointed out or denied, and the track so far."""
+    """What the C-arm loop adds: what was seen, what the clinician pointed out or denied, and the track so far.
+
+    `words` are the clinician's about this picture, `previous` what a model saw and commanded at the step before.
+    """
 
     localisation: dict[str, Any]
     anchors: list[dict[str, Any]]
     denied: list[str]
     sightings: list[dict[str, Any]]
     directive: dict[str, Any] | None
+    words: str
+    previous: dict[str, Any] | None
     approved_by: Literal["guard", "human"]
     track: dict[str, Any]
-
-
-class Localiser(Protocol):
-    """Says what a DRR shows."""
-
-    def localise(self, image: NDArray[np.uint8]) -> Localisation:
-        """(N, N) uint8, bone bright, to a localisation."""
-        ...
 
 
 class Camera(Protocol):
@@ -54,10 +53,6 @@ class Camera(Protocol):
 
     def expose(self, key: str, step: int) -> dict[str, Any]:
         """Expose through the ledger; the observation as JSON (`pose`, `exposures`, `image`, `snapshot`)."""
-        ...
-
-    def picture(self, ref: ImageRef) -> NDArray[np.uint8]:
-        """The picture behind a reference."""
         ...
 
 
@@ -71,6 +66,8 @@ class CArmDeps:
     actuator: Actuator
     localiser: Localiser
     navigator: Navigator
+    advisor: Advisor | None
+    cancel: CancelToken
     limits: MotionLimits
     recorder: "Recorder"
     approval: Literal["guard", "human"]
@@ -106,7 +103,8 @@ def initial_state(targets: Sequence[str]) -> CArmState:
     return CArmState(
         branch=0, step=0, visit=0, goals=list(targets), reached=[], refusals=[], status="running", reason="",
         observation={}, localisation={}, decision={}, approved_by="guard",
-        anchors=[], denied=[], sightings=[], directive=None, track=Track().model_dump(mode="json"),
+        anchors=[], denied=[], sightings=[], directive=None, words="", previous=None,
+        track=Track().model_dump(mode="json"),
     )  # fmt: skip
 
 
@@ -121,16 +119,14 @@ class CArmNodes:
         at = moment(state)
         key = f"{self._d.journal.session_id}/{at.branch}/{at.step}/expose"
         seen = self._d.journal.outside(at, "observed", lambda: self._d.camera.expose(key, at.step))
-        return Update(observation=seen, visit=0, refusals=[], denied=[], directive=None)
+        return Update(observation=seen, visit=0, refusals=[], denied=[], directive=None, words="")
 
     def localise(self, state: CArmState) -> Update:
         """Say what the picture shows."""
-
-        def look() -> dict[str, Any]:
-            ref = ImageRef.model_validate(state["observation"]["image"])
-            return self._d.localiser.localise(self._d.camera.picture(ref)).model_dump(mode="json")
-
-        return Update(localisation=self._d.journal.outside(moment(state), "localised", look))
+        seen = self._d.localiser.localise(_image(state), self._consult(state))
+        # The network's own answer is on record already; what was made of a model's answers is written here.
+        said = self._d.journal.derived(moment(state), "localised", seen.model_dump(mode="json"))
+        return Update(localisation=said)
 
     def review(self, state: CArmState) -> Command[Literal["decide", "finish"]]:
         """Hear the clinician; where the conformal set is too large, ask, proceed or stop as the run says."""
@@ -140,21 +136,25 @@ class CArmNodes:
         must_ask = uncertain and self._d.on_uncertain == "ask"
         question = Question(
             about="uncertain",
-            text=f"I cannot tell which landmark is nearest: {_either_or(candidates)}. Which is it?",
+            text=f"I cannot tell which landmark is nearest: {either_or(candidates)}. Which is it?",
             options=(*(f"that is the {n}" for n in candidates), "approve", "go 20 mm cranial"),
         )
         heard = self._d.ear.converse(
-            moment(state), "review", state["visit"], lambda h: question if must_ask and not _settles(h) else None
+            moment(state), "review", state["visit"], lambda h: question if must_ask and not settles(h) else None
         )
         update = heed(state, seen, heard)
+        revised = self._d.localiser.revise(_image(state), seen, told_of(heard, update["denied"]), self._consult(state))
+        if revised != seen:
+            said = revised.model_dump(mode="json")
+            update["localisation"] = self._d.journal.derived(moment(state), "relocalised", said)
         self._d.journal.derived(
             moment(state),
             "reviewed",
             {"uncertain": uncertain, "nearest_set": list(candidates), "heard": [h.words for h in heard]},
             name=str(state["visit"]),
         )
-        if uncertain and self._d.on_uncertain == "stop" and not _settles(heard):
-            return _end(update, "failed", f"the localiser is not sure enough: {_either_or(candidates)}")
+        if uncertain and self._d.on_uncertain == "stop" and not settles(heard):
+            return _end(update, "failed", f"the localiser is not sure enough: {either_or(candidates)}")
         return Command(goto="decide", update=update)
 
     def decide(self, state: CArmState) -> Command[Literal["decide", "guard", "finish"]]:
@@ -202,7 +202,12 @@ class CArmNodes:
         self._d.recorder(state)
         track = self._track(state, decision).after(decision.motion)
         seen = [s.model_dump(mode="json") for s in sightings_in(self._situation(state, decision.target))]
-        update = Update(step=at.step + 1, track=track.model_dump(mode="json"), sightings=[*state["sightings"], *seen])
+        update = Update(
+            step=at.step + 1,
+            track=track.model_dump(mode="json"),
+            sightings=[*state["sightings"], *seen],
+            previous=state["decision"].get("said"),
+        )
         return Command(goto="render", update=update)
 
     def finish(self, state: CArmState) -> Update:
@@ -219,17 +224,25 @@ class CArmNodes:
                 target=goal, arrived=False, motion=motion, distance_mm=0.0, sd_mm=0.0, source="clinician",
                 rationale="the clinician asked for this motion",
             )  # fmt: skip
-        return self._d.navigator.decide(self._situation(state, goal))
+        return self._d.navigator.decide(self._situation(state, goal), self._consult(state))
+
+    def _consult(self, state: CArmState) -> Consult:
+        at, visit = moment(state), state["visit"]
+        return Consult(self._d.journal, at, visit=visit, advisor=self._d.advisor, cancel=self._d.cancel)
 
     def _situation(self, state: CArmState, goal: str) -> Situation:
+        previous = state.get("previous")
         return Situation(
             target=goal,
+            image=_image(state),
             pose=Pose.model_validate(state["observation"]["pose"]),
             localisation=Localisation.model_validate(state["localisation"]),
             anchors=tuple(Anchor.model_validate(a) for a in state["anchors"]),
             denied=tuple(state["denied"]),
             sightings=tuple(Sighting.model_validate(s) for s in state["sightings"]),
             refusals=tuple(state["refusals"]),
+            previous=None if previous is None else Previous.model_validate(previous),
+            words=state.get("words", ""),
             field_of_view_mm=self._d.field_of_view_mm,
             max_step_mm=self._d.limits.max_step_mm,
             arrival_radius_mm=self._d.arrival_radius_mm,
@@ -253,7 +266,7 @@ class CArmNodes:
             options=("go 20 mm cranial", "the target is T12", "stop"),
         )
         heard = self._d.ear.converse(
-            moment(state), "refused", state["visit"], lambda h: None if _settles(h) else question
+            moment(state), "refused", state["visit"], lambda h: None if settles(h) else question
         )
         update = heed(state, Localisation.model_validate(state["localisation"]), heard)
         return Command(goto="decide", update={**update, "refusals": []})
@@ -265,10 +278,8 @@ class CArmNodes:
             text=f"May I move the view {motion.describe()}? ({decision.rationale})",
             options=("approve", "reject", "go 20 mm cranial"),
         )
-        heard = self._d.ear.converse(
-            moment(state), "guard", state["visit"], lambda h: None if _settles(h) else question
-        )
-        words = next(h.words for h in reversed(heard) if _settles([h]))
+        heard = self._d.ear.converse(moment(state), "guard", state["visit"], lambda h: None if settles(h) else question)
+        words = next(h.words for h in reversed(heard) if settles([h]))
         if words["kind"] == "approve":
             return Command(goto="move", update=Update(approved_by="human"))
         if words["kind"] == "reject":
@@ -276,38 +287,9 @@ class CArmNodes:
         return Command(goto="decide", update=heed(state, Localisation.model_validate(state["localisation"]), heard))
 
 
-def heed(state: CArmState, seen: Localisation, heard: Sequence[Heard]) -> Update:
-    """What the clinician's words change. Words never move a limit; they change what the loop believes and wants."""
-    update = Update(
-        goals=list(state["goals"]), anchors=list(state["anchors"]), denied=list(state["denied"]),
-        directive=state["directive"],
-    )  # fmt: skip
-    pose = Pose.model_validate(state["observation"]["pose"])
-    for words in (h.words for h in heard):
-        match words["kind"]:
-            case "identify":
-                anchor = Anchor(landmark=words["landmark"], x_mm=pose.x_mm, z_mm=pose.z_mm)
-                others = [a for a in update["anchors"] if a["landmark"] != anchor.landmark]
-                update["anchors"] = [*others, anchor.model_dump(mode="json")]
-            case "retarget":
-                update["goals"] = [words["landmark"], *update["goals"][1:]]
-            case "move_view":
-                update["directive"] = Motion.towards(words["direction"], words["distance_mm"]).model_dump(mode="json")
-            case "reject":
-                update["denied"] = [*update["denied"], max(seen.nearest, key=lambda n: seen.nearest[n])]
-            case _:  # approve and note change nothing
-                pass
-    return update
-
-
-def _settles(heard: Sequence[Heard]) -> bool:
-    """Whether anything that was heard answers a question."""
-    return any(h.words["kind"] not in ("note", "unclear") for h in heard)
-
-
 def _end(update: Update, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:
     return Command(goto="finish", update={**update, "status": status, "reason": reason})
 
 
-def _either_or(names: Sequence[str]) -> str:
-    return " or ".join(names) if names else "none fits"
+def _image(state: CArmState) -> ImageRef:
+    return ImageRef.model_validate(state["observation"]["image"])

@@ -13,6 +13,7 @@ from PIL import Image
 from loopwright.agents.hearing import Heard, Question
 from loopwright.agents.navigator import Decision
 from loopwright.agents.report import Fact, Section, render_template
+from loopwright.agents.thoughts import counted, thought
 from loopwright.errors import IntegrityError, LoopwrightError
 from loopwright.graphs.carm_drawings import (
     OVERLAY,
@@ -24,6 +25,7 @@ from loopwright.graphs.carm_drawings import (
     true_distance_mm,
 )
 from loopwright.graphs.carm_rounds import Round, read_rounds
+from loopwright.models.localisation import Localisation
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case, open_case
@@ -113,6 +115,10 @@ def _facts(kept: Mapping[str, Any], rounds: Sequence[Round], arrivals: Sequence[
     yield Fact("Travelled", f"{sum(moved):.0f} mm in {len(moved)} motions")
     yield Fact("Approved by", "a human" if run["approval"] == "human" else "the guard")
     yield Fact("When unsure", run["on_uncertain"])
+    if kept.get("card"):
+        yield Fact("Localiser", run["localiser"])
+        yield Fact("Navigator", run["navigator"])
+        yield Fact("Model", kept["card"]["name"])
 
 
 def _arrivals(rounds: Sequence[Round], targets: Sequence[str], landmarks: Landmarks) -> list[Arrival]:
@@ -210,6 +216,11 @@ def _told(event: Event) -> Iterator[Line]:
         case "reviewed" if payload["uncertain"]:
             n = len(payload["nearest_set"])
             yield Line("Reviewed", f"Not sure which landmark is nearest: {n} are possible.", tone="warn")
+        case "consulted":
+            yield from _consulted(payload)
+        case "relocalised":
+            revised = Localisation.model_validate(payload)
+            yield Line("Revised", f"{revised.ranking[0]} is now taken to be the nearest.", tone="warn")
         case "decided":
             yield _decided(Decision.model_validate(payload))
         case "guarded":
@@ -224,14 +235,18 @@ def _told(event: Event) -> Iterator[Line]:
         case "finished":
             tone = "ok" if payload["status"] == "succeeded" else "bad"
             yield Line("Finished", f"{payload['status']}: {payload['reason']}", tone=tone)
-        case "observed" | "localised" | "reviewed":
+        case "observed" | "measured" | "localised" | "reviewed":
             pass
         case _:
             yield _process(event)
 
 
-def _options(question: Question) -> str:
-    return f"For example: {', '.join(question.options)}." if question.options else ""
+def _consulted(payload: Mapping[str, Any]) -> Iterator[Line]:
+    """The model's thoughts. What it saw is on the picture, so the localiser's answers show only where one was odd."""
+    flaws, adapter = counted(payload), f", {payload['adapter']}" if payload["adapter"] else ""
+    if payload["role"] != "localiser" or flaws:
+        who = f"{payload['role'].capitalize()} ({payload['model']}{adapter})"
+        yield Line("Thought", f"{who}: “{thought(payload)}”", flaws, "warn" if flaws else "")
 
 
 def _decided(decision: Decision) -> Line:

@@ -54,8 +54,8 @@ class Round:
 
     @property
     def localisation(self) -> Localisation | None:
-        """What the localiser saw."""
-        seen = [e.payload for e in self.events if e.kind == "localised"]
+        """What the localiser saw, as revised where the clinician knew better."""
+        seen = [e.payload for e in self.events if e.kind in ("localised", "relocalised")]
         return Localisation.model_validate(seen[-1]) if seen else None
 
     @property

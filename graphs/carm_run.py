@@ -13,10 +13,17 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from loopwright.agents.hearing import Ear
-from loopwright.agents.navigator import AtlasNavigator
 from loopwright.agents.session import Runtime
 from loopwright.errors import BadInput, ToolRefused
 from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
+from loopwright.graphs.carm_models import (
+    LocaliserName,
+    NavigatorName,
+    checked_card,
+    make_advisor,
+    make_localiser,
+    make_navigator,
+)
 from loopwright.graphs.carm_report import carm_sections
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
@@ -43,6 +50,14 @@ class CArmRun(RunConfig):
     landmarks: Path | None = Field(default=None, description="JSON or CSV file of landmark positions")
     start: str = Field(description="a landmark, or a pose X,Y,Z[,ALPHA,BETA] in mm and degrees of the patient frame")
     target: tuple[str, ...] = Field(min_length=1, description="landmark to centre; repeat it for several in turn")
+    localiser: LocaliserName = Field(
+        default="network", description="who says what a picture shows: the network, a model, or both pooled"
+    )
+    navigator: NavigatorName = Field(
+        default="atlas",
+        description="who proposes motions: the atlas, a model that is told the estimate, or one by itself",
+    )
+    model: str = Field(default="small", description="name or path of the model card for `vlm` and `hybrid`")
     coverage: float = Field(default=0.95, description="coverage of the conformal sets: 0.90, 0.95 or 0.97")
     max_set_size: int = Field(default=4, ge=1, description="a conformal set larger than this counts as uncertain")
     arrival_radius_mm: float = Field(default=7.5, gt=0, description="the target counts as centred within this, mm")
@@ -57,12 +72,17 @@ class CArmRun(RunConfig):
     def _absolute_volume(cls, value: Any) -> Any:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).exists() else value
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether anybody in this run asks a model."""
+        return self.localiser != "network" or self.navigator != "atlas"
+
 
 def prepare(config: RunConfig) -> dict[str, Any]:
-    """Check a run against the real volume; what the session keeps: the run, the settings, the start pose.
+    """Check a run against the real volume and model; what the session keeps: run, settings, limits, start pose, card.
 
     Raises:
-        BadInput: the volume, a landmark or the start pose will not do.
+        BadInput: the volume, a landmark, the start pose or the model will not do.
     """
     run = CArmRun.model_validate(config)
     case = opened_case(run.volume, run.landmarks)
@@ -83,6 +103,7 @@ def prepare(config: RunConfig) -> dict[str, Any]:
         "limits": limits.model_dump(mode="json"),
         "start": start.model_dump(mode="json"),
         "landmarks": {name: [float(v) for v in point] for name, point in case.landmarks.items()},
+        "card": checked_card(run.model) if run.needs_model else None,
     }
 
 
@@ -233,19 +254,31 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
             },
         )
 
+    camera = _Camera(patient, actuator, memory, opening.session_id)
+    view_mm = optics_of(patient.settings).field_of_view_mm
+    advisor = make_advisor(kept["card"], memory.blobs) if kept.get("card") else None
+    localiser = make_localiser(
+        patient.run.localiser,
+        lambda ref: patient.localise(camera.picture(ref)),
+        field_of_view_mm=view_mm,
+        coverage=patient.run.coverage,
+        advisor=advisor,
+    )
     deps = CArmDeps(
         journal=journal,
         ear=Ear(memory, journal, parse_feedback, waits=patient.run.on_uncertain == "ask"),
-        camera=_Camera(patient, actuator, memory, opening.session_id),
+        camera=camera,
         actuator=actuator,
-        localiser=patient,
-        navigator=AtlasNavigator(),
+        localiser=localiser,
+        navigator=make_navigator(patient.run.navigator),
+        advisor=advisor,
+        cancel=opening.cancel,
         limits=MotionLimits.model_validate(kept["limits"]),
         recorder=record,
         approval=patient.run.approval,
         on_uncertain=patient.run.on_uncertain,
         max_set_size=patient.run.max_set_size,
-        field_of_view_mm=optics_of(patient.settings).field_of_view_mm,
+        field_of_view_mm=view_mm,
         arrival_radius_mm=patient.run.arrival_radius_mm,
     )
     return Runtime(

@@ -15,12 +15,14 @@ from loopwright.agents.navigator import (
     to_patient_mm,
 )
 from loopwright.models.localisation import Localisation
+from loopwright.schema import ImageRef
 from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM, expected_offset_mm
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 HERE = Pose(x_mm=0, y_mm=0, z_mm=0)
 FAR = (400.0, 400.0)
+IMAGE = ImageRef(sha256="a" * 64, width_px=128, height_px=128)
 
 
 def seeing(offsets: dict[str, tuple[float, float]], sigma_mm: float = 5.0, far_sigma_mm: float = 200.0) -> Localisation:
@@ -38,7 +40,9 @@ def decide(target: str, seen: Localisation, **more: object) -> Decision:
 
 def situation(target: str, seen: Localisation, **more: object) -> Situation:
     limits = {"field_of_view_mm": 154.8, "max_step_mm": 150.0, "arrival_radius_mm": 7.5}
-    return Situation.model_validate({"target": target, "pose": HERE, "localisation": seen, **limits, **more})
+    return Situation.model_validate(
+        {"target": target, "pose": HERE, "localisation": seen, "image": IMAGE, **limits, **more}
+    )
 
 
 def test_a_target_in_view_decides_by_itself() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from tests.cli.conftest import Said
 from tests.scenario import Patient
 
+from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation
 from loopwright.graphs import carm_run
 from loopwright.models.localisation import Localisation
 from loopwright.settings import settings
@@ -54,6 +56,19 @@ def test_json_is_one_event_a_line_and_then_the_status(run_carm: Run, loopwright:
     assert last["status"] == "succeeded"
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
     assert loopwright("sessions", "show", last["session"], "--json").json == events
+
+
+def test_a_model_steers_and_its_thoughts_are_told(run_carm: Run, tmp_path: Path) -> None:
+    command = Ladder().command(0, 0)
+    why = {"reason_x": "T12 is in line.", "reason_y": "The last rib ends here."}
+    said = NAVIGATION.render(Navigation(context="T12", **why, **command.model_dump()))
+    (tmp_path / "told.yaml").write_text(yaml.safe_dump({"kind": "scripted", "replies": [f"```xml\n{said}\n```"]}))
+    model = ("--navigator", "vlm", "--model", str(tmp_path / "told.yaml"))
+    told = run_carm("--start", "T12", "--target", "T12", *model)
+    assert told.code == 0
+    words = " ".join(told.out.split())
+    assert "navigator T12 CENTER NONE T12 is in line. CENTER NONE The last rib ends here. (repaired)" in words
+    assert "succeeded: T12 is centred" in words
 
 
 def test_a_session_through_all_its_commands(run_carm: Run, loopwright: Run, tmp_path: Path) -> None:
@@ -140,6 +155,8 @@ def test_ctrl_c_pauses_cleanly_and_says_how_to_resume(run_carm: Run, loopwright:
         (("--start", "9999,0,0", "--target", "T12"), 2, "envelope"),
         (("--start", "Carina", "--target", "T12", "--approval", "nobody"), 2, "approval"),
         (("--start", "Carina", "--target", "T12", "--max-set-size", "0"), 2, "max-set-size"),
+        (("--start", "Carina", "--target", "T12", "--localiser", "eyes"), 2, "localiser"),
+        (("--start", "Carina", "--target", "T12", "--navigator", "vlm", "--model", "./no.yaml"), 2, "no.yaml"),
     ],
 )
 def test_bad_options_name_the_thing(

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
+from tests.graphs.oracle import Card, Oracle, Replays
 from tests.scenario import Begin, Patient, See, Use
 
-from loopwright.graphs import carm_run
-from loopwright.graphs.sessions import start_session
+from loopwright.agents.session import Session
+from loopwright.graphs import carm_models, carm_run
+from loopwright.graphs.sessions import replay_session, start_session
 from loopwright.memory import Memory, open_memory
 from loopwright.models.localisation import Localisation
 from loopwright.settings import settings
@@ -49,3 +53,40 @@ def begin(memory: Memory, tmp_path: Path, truth: Use, monkeypatch: pytest.Monkey
     monkeypatch.setenv("LOOPWRIGHT_CARM__IMAGE_SIZE_PX", "64")
     settings.cache_clear()
     return lambda run: start_session(memory, "carm", run, tmp_path / "devices")
+
+
+@pytest.fixture
+def oracle(patient: Patient, memory: Memory) -> Iterator[Oracle]:
+    """A served model that knows the truth."""
+    found = Oracle(patient, memory)
+    with found.server:
+        yield found
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    """Writes a model card."""
+
+    def write(**values: Any) -> Path:
+        path = tmp_path / "card.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
+    """Asserts that a session is whole, and comes out of its log again where no model is to be had."""
+
+    def check(session: Session) -> None:
+        def nobody(*_: Any, **__: Any) -> Any:
+            raise AssertionError("a replay asks no model")
+
+        assert memory.events.verify(session.id).ok
+        with monkeypatch.context() as patch:
+            patch.setattr(carm_models, "open_model", nobody)
+            patch.setattr(carm_models, "_engine", nobody)
+            assert replay_session(memory, session.id).difference is None
+
+    return check

@@ -4,7 +4,7 @@ import json
 import select
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -33,13 +33,21 @@ class Turn:
 
 
 class ChatServer:
-    """Answers with `turns`, then with the default. `requests` holds what was asked; `left` is set when a client leaves.
+    """Answers with `turns`, then by `answer`, and without one with the default.
+
+    `requests` holds what was asked; `left` is set when a client leaves.
 
     A turn with `held_after` waits there until `go_on` is set; a `silent` one never answers.
     """
 
-    def __init__(self, *turns: Turn, key: str | None = None, models: Sequence[str] = (MODEL,)) -> None:
-        self.turns = deque(turns)
+    def __init__(
+        self,
+        *turns: Turn,
+        answer: Callable[[dict[str, Any]], Turn] = lambda body: Turn(),
+        key: str | None = None,
+        models: Sequence[str] = (MODEL,),
+    ) -> None:
+        self.turns, self.answer = deque(turns), answer
         self.key, self.models = key, models
         self.requests: list[dict[str, Any]] = []
         self.left, self.go_on = threading.Event(), threading.Event()
@@ -97,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(404, {"error": {"message": f"The model `{body['model']}` does not exist.", "code": 404}})
         else:
             self.chat.requests.append(body)
-            self._answer(self.chat.turns.popleft() if self.chat.turns else Turn())
+            self._answer(self.chat.turns.popleft() if self.chat.turns else self.chat.answer(body))
 
     def _answer(self, turn: Turn) -> None:
         if turn.silent:

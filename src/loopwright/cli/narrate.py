@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from loopwright.agents.thoughts import counted, thought
 from loopwright.schema import Event
 
 
@@ -25,13 +26,25 @@ def _observed(p: dict[str, Any]) -> Iterator[str]:
     yield f"[bold]exposure {p['exposures']}[/bold]  isocentre ({where}) mm{angles}"
 
 
-def _localised(p: dict[str, Any]) -> Iterator[str]:
+def _localised(p: dict[str, Any], label: str = "saw") -> Iterator[str]:
     top = sorted(p["nearest"].items(), key=lambda kv: -kv[1])[:3]
     seen = ", ".join(f"{escape(name)} {share:.0%}" for name, share in top)
     sure = (
         f"; conformal set at {p['coverage']:.0%}: {len(p['nearest_set'])}" if p.get("nearest_set") is not None else ""
     )
-    yield f"  saw       nearest {seen}{sure}"
+    yield f"  {label:<9} nearest {seen}{sure}"
+
+
+def _relocalised(p: dict[str, Any]) -> Iterator[str]:
+    yield from _localised(p, "revised")
+
+
+def _consulted(p: dict[str, Any]) -> Iterator[str]:
+    flaws = counted(p)
+    if p["role"] == "localiser" and not flaws:
+        return  # what was made of its answers is told as what was seen
+    told = f" [yellow]({flaws})[/yellow]" if flaws else ""
+    yield f"  [magenta]{p['role']:<9} {escape(thought(p))}[/magenta]{told}"
 
 
 def _heard(p: dict[str, Any]) -> Iterator[str]:
@@ -103,6 +116,8 @@ def motion_in_words(motion: dict[str, Any]) -> str:
 _TELLERS = {
     "observed": _observed,
     "localised": _localised,
+    "relocalised": _relocalised,
+    "consulted": _consulted,
     "heard": _heard,
     "asked": _asked,
     "reviewed": _reviewed,
