@@ -51,7 +51,10 @@ def paint_shoulder(
     canvas.plate(blade, 1.0, bone.cortex)
     canvas.bone_tube([neck, lateral, tip], np.array([6.5, 5.6, 5.4]) * s, bone.compact(2.4 * strength), bone.core)
     canvas.bone_tube(
-        [tip, 0.5 * (tip + root), root, upper], np.array([5.0, 3.4, 2.6, 2.2]) * s, bone.compact(1.8 * strength), bone.core
+        [tip, 0.5 * (tip + root), root, upper],
+        np.array([5.0, 3.4, 2.6, 2.2]) * s,
+        bone.compact(1.8 * strength),
+        bone.core,
     )
     _angle(canvas, tip, lateral, root, bone, s, strength)
     canvas.bone_tube([upper, neck], np.array([2.2, 3.0]) * s, bone.wall(1.5), bone.core)
