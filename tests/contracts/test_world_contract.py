@@ -17,6 +17,10 @@ from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
+from loopwright.tools.surgery.clips import Clip
+from loopwright.tools.surgery.video import RecordedVideo
+from loopwright.tools.surgery.vocabulary import ACTIONS
+from loopwright.tools.surgery.world import SurgicalVideoWorld
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +45,36 @@ def _carm(device: Path) -> World:
     return CArmWorld(_case(), device=device, settings=CArmSettings(image_size_px=32))
 
 
+def _surgery(device: Path) -> World:
+    return SurgicalVideoWorld("simulated:7", device=device, frame_px=32)
+
+
+def _recorded_surgery(device: Path) -> World:
+    clips = [
+        Clip(video="VID01", index=i, action=action, start_s=5 * i, end_s=5 * i + 4, labelled_s=5)
+        for i, action in enumerate(ACTIONS)
+    ]
+    return SurgicalVideoWorld(RecordedVideo(clips), device=device, frame_px=32)
+
+
 WORLDS = {
     "carm": Sample(
         open=_carm,
         move=Act(tool="move_c_arm", arguments={"left_mm": 10.0}),
         other_move=Act(tool="move_c_arm", arguments={"caudal_mm": 5.0}),
         refused=Act(tool="move_c_arm", arguments={"left_mm": 1e6}),
+    ),
+    "surgery": Sample(
+        open=_surgery,
+        move=Act(tool="next_clip"),
+        other_move=Act(tool="record_plan", arguments={"actions": ["Dissection", "Coagulation", "Aspiration"]}),
+        refused=Act(tool="record_plan", arguments={"actions": ["Suturing"]}),
+    ),
+    "recorded surgery": Sample(
+        open=_recorded_surgery,
+        move=Act(tool="next_clip"),
+        other_move=Act(tool="record_plan", arguments={"actions": ["Dissection"]}),
+        refused=Act(tool="next_clip", arguments={"instead": "Dissection"}),
     ),
 }
 
