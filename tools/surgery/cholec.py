@@ -97,6 +97,8 @@ def _video_of_instances(path: Path, annotations: dict[str, Any], categories: Map
         raise BadInput(f"`{path}`: a frame is no whole number ({error}).") from error
     bits = {what: np.zeros((len(frames), len(known)), dtype=np.bool_) for what, known in words.items()}
     for row, frame in enumerate(frames):
+        if not isinstance(annotations[frame], list):
+            raise BadInput(f"`{path}`, frame {frame}: {annotations[frame]!r:.80} is no list of triplets.")
         for instance in annotations[frame]:
             if not isinstance(instance, list) or len(instance) != _LENGTH:
                 raise BadInput(f"`{path}`, frame {frame}: {instance!r:.80} has not the {_LENGTH} numbers of a triplet.")

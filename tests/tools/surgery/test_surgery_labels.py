@@ -79,6 +79,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (changed(lambda c: c["annotations"]["3"][0].__setitem__(1, "hook")), "instrument 'hook' is not in"),
         (changed(lambda c: c["categories"]["verb"].update({"9": "sing"})), "'sing' is no verb"),
         (changed(lambda c: c["annotations"]["4"][0].pop()), "frame 4: [0, 2,"),
+        (changed(lambda c: c["annotations"].update({"4": None})), "frame 4: None is no list of triplets"),
         (changed(lambda c: c["annotations"]["4"].append([-1] * 14 + [2])), "frame 4: more than one phase"),
         (changed(lambda c: c["annotations"].update({"late": []})), "no whole number"),
         (changed(lambda c: c.pop("annotations")), "has no `annotations`"),
