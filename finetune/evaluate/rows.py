@@ -59,7 +59,7 @@ def averaged(
         n=len(clusters),
         n_cases=len(set(clusters)),
         figures={name: i.mean for name, i in found.items()},
-        intervals={name: (i.low, i.high) for name, i in found.items() if not math.isnan(i.low)},
+        intervals={name: (i.low, i.high) for name, i in found.items() if math.isfinite(i.low + i.high)},
     )
 
 

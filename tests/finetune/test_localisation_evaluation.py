@@ -98,7 +98,7 @@ def test_an_untrained_network_is_measured_as_chance(untrained: CArmLocaliser, ph
     by = {(r.what, r.model, r.variant): r for r in rows}
     chance = by["localisation", "chance", "all"].figures
     assert chance["p1"] == chance["p3"] == pytest.approx(3 / 14) and chance["h2"] == pytest.approx(2 / 14)
-    network = by["localisation", "carm-network", "all"]
+    network = by["localisation", "network", "all"]
     assert network.n == 40 and network.n_cases == 1 and network.figures["n_centred"] == 14
     assert network.figures["ordered_triple"] < 0.2
     assert by["displacement", "image-centre", "in view"].figures["median_mm"] > 20

@@ -1,16 +1,32 @@
 """`loopwright eval`: measure a loop's models and the loop itself, one JSON object a line, the last one a summary."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeVar
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.errors import BadInput, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
     from loopwright.finetune.evaluate.rows import Bar, Row
+    from loopwright.finetune.evaluate.vlm import Vlm
 
 app = typer.Typer(help="Measure models and loops; exit code 0 where all bars are met.", no_args_is_help=True)
+
+MODEL = "small"
+OF_MODELS = ("vlm-base", "vlm-sft", "hybrid")
+NAVIGATION = ("network+atlas", "network+vlm", "hybrid+vlm", "vlm+vlm")
+HOW_MANY = {"localisation": 50, "navigation": 400, "preservation": 200, "fit": 20}
+"""Views of each case, runs, questions of each kind, views of each case."""
+
+T = TypeVar("T")
+World = Literal["phantom", "chest"]
 
 
 @app.callback()
@@ -18,59 +34,226 @@ def _evaluate() -> None:
     pass
 
 
+class _Wanted(NamedTuple):
+    """What the command line asked for."""
+
+    volumes: int
+    n: int
+    seed: int
+    model: str | None
+    rows: tuple[str, ...]
+
+    @property
+    def card(self) -> str:
+        """Name or path of the model's card."""
+        return self.model or MODEL
+
+    def models(self, open_: Callable[[str], T]) -> T | None:
+        """`open_(card)`; None, and a line that says why, where nobody asked for models and none is there."""
+        try:
+            return open_(self.card)
+        except (BadInput, MissingDependency) as error:
+            if self.model is not None or self.rows:
+                raise
+            _tell(f"Rows of models are left out. {error}")
+            return None
+
+
 @app.command()
 def carm(
-    what: Annotated[Literal["localisation", "navigation"], typer.Option(help="What to measure.")],
+    what: Annotated[
+        Literal["localisation", "navigation", "preservation", "fit"],
+        typer.Option(
+            help="What to measure: landmarks found, targets reached, what fine-tuning leaves of the base; or fit the "
+            "temperature and the hybrid's weight on validation phantoms."
+        ),
+    ],
     world: Annotated[Literal["phantom", "chest", "both"], typer.Option(help="On which volumes.")] = "both",
-    volumes: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 20,
+    volumes: Annotated[int, typer.Option(min=1, help="How many phantoms.")] = 20,
     n: Annotated[
-        int, typer.Option(min=1, help="Views of each case (localisation), or runs over all phantoms (navigation).")
-    ] = 400,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Views of each case (localisation 50, fit 20), runs over all phantoms (navigation 400), or questions "
+            "of each kind (preservation 200).",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of views and sub-samples.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help=f"Card of the vision-language model. By default `{MODEL}`, if it is there.")
+    ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this row, such as `vlm-sft` or `hybrid` (localisation) or `network+vlm` (navigation: "
+            "LOCALISER+NAVIGATOR); repeat it for several."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write tables (Markdown), rows (JSON) and heat maps (PNG) to this folder.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Measure the C-arm's localiser, or how often the loop reaches its target."""
-    from loopwright.finetune.evaluate.rows import summary
+    """Measure the C-arm's localisers, how often the loop reaches its target, and what fine-tuning changed."""
+    if out is not None and what == "localisation" and find_spec("matplotlib") is None:
+        raise MissingDependency("`--out` draws heat maps with matplotlib: `pip install 'loopwright[train]'`.")
+    wanted = _Wanted(volumes, n or HOW_MANY[what], seed, model, tuple(rows or ()))
+    worlds: tuple[World, ...] = ("phantom", "chest") if world == "both" else (world,)
+    if what == "fit":
+        _fit(wanted, as_json)
+        return 0
+    if what == "localisation":
+        found, bars = _localisation(worlds, wanted)
+    elif what == "navigation":
+        found, bars = _navigation(worlds, wanted)
+    else:
+        found, bars = _preservation(wanted), []
+    return _report(what, found, bars, wanted, out, as_json)
 
-    rows: list[Row] = []
-    bars: list[Bar] = []
-    worlds: tuple[Literal["phantom", "chest"], ...] = ("phantom", "chest") if world == "both" else (world,)
-    for one in worlds:
-        found, wanted = (_localisation if what == "localisation" else _navigation)(one, volumes, n, seed)
-        rows, bars = rows + found, bars + wanted
+
+def _report(
+    what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted, out: Path | None, as_json: bool
+) -> int:
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.tables import markdown
+
     last = summary(what, bars)
+    if out is not None:
+        _write(out, what, rows, bars, wanted)
     if as_json:
         for row in rows:
             json_line(row.as_json())
         json_line(last)
     else:
-        for row in rows:
-            stdout().print(row.as_json())
-        stdout().print(last)
+        stdout().print(markdown(what, rows, bars), markup=False)
     return 0 if last["bars_met"] else 1
 
 
-def _localisation(world: str, volumes: int, n: int, seed: int) -> "tuple[list[Row], list[Bar]]":
+def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted) -> None:
+    from loopwright.finetune.evaluate.plot import plot_confusion
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.tables import markdown
+
+    out.mkdir(parents=True, exist_ok=True)
+    told = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
+    (out / f"{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    (out / f"{what}.md").write_text(markdown(what, rows, bars), encoding="utf-8")
+    confusion = [row for row in rows if row.what == "confusion"]
+    for world in dict.fromkeys(row.world for row in confusion):
+        plot_confusion([row for row in confusion if row.world == world], out / f"confusion-{world}.png")
+    _tell(f"Wrote {out}")
+
+
+def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
     from loopwright.finetune.carm_network.data import seeds_of
-    from loopwright.finetune.evaluate.localisation import evaluate_localisation
+    from loopwright.finetune.evaluate.localisation import BASELINES, bars_of, evaluate_localisation
     from loopwright.models.carm_network import load_carm_network
     from loopwright.settings import settings
     from loopwright.tools.carm.case import open_case
 
-    specs = ["chest"] if world == "chest" else [f"phantom:{s}" for s in seeds_of("test", volumes)]
+    vlms = _vlms_of(wanted)
+    rows: list[Row] = []
+    bars: list[Bar] = []
     with _progress() as progress:
-        cases = (open_case(spec) for spec in progress.track(specs, description=f"{world} views"))
-        return evaluate_localisation(
-            load_carm_network(), cases, n, world=world, size_px=settings().carm.image_size_px, seed=seed
+        for world in worlds:
+            specs = ["chest"] if world == "chest" else [f"phantom:{s}" for s in seeds_of("test", wanted.volumes)]
+            cases = (open_case(spec) for spec in progress.track(specs, description=f"{world} views"))
+            found, of_world = evaluate_localisation(
+                load_carm_network(), cases, wanted.n, world=world, size_px=settings().carm.image_size_px,
+                seed=wanted.seed, vlms=vlms, confusion=True,
+            )  # fmt: skip
+            if wanted.rows:
+                found = [row for row in found if row.model in (*wanted.rows, *BASELINES)]
+                of_world = bars_of(found) if of_world else []
+            rows, bars = rows + found, bars + of_world
+    return rows, bars
+
+
+def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
+    """The models that the wanted rows of localisation ask for."""
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.vlm import open_vlms
+    from loopwright.models.cards import load_card
+
+    known = ("network", *OF_MODELS)
+    if unknown := [row for row in wanted.rows if row not in known]:
+        raise UnknownName("row of localisation", unknown[0], known)
+    if wanted.rows and not set(wanted.rows) & set(OF_MODELS):
+        return []
+    vlms = wanted.models(lambda card: open_vlms(load_card(card), PngStore(), _tell)) or []
+    there = {"network", *(vlm.name for vlm in vlms), *("hybrid" for vlm in vlms if vlm.local)}
+    if lacking := [row for row in wanted.rows if row not in there]:
+        raise BadInput(
+            f"There can be no row {lacking[0]!r} with the card {wanted.card!r}: `vlm-sft` needs an adapter `carm`, and "
+            "`hybrid` a local model, whose choices can be scored."
         )
+    of_hybrid = vlms[-1:] if "hybrid" in wanted.rows else []
+    return [vlm for vlm in vlms if not wanted.rows or vlm.name in wanted.rows or vlm in of_hybrid]
 
 
-def _navigation(world: Literal["phantom", "chest"], volumes: int, n: int, seed: int) -> "tuple[list[Row], list[Bar]]":
-    from loopwright.finetune.evaluate.navigation import evaluate_navigation
+def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
+    from loopwright.finetune.evaluate.navigation import ATLAS, STEERINGS, evaluate_navigation
+    from loopwright.graphs.carm_models import checked_card
 
+    for name in wanted.rows:
+        if name not in STEERINGS:
+            raise UnknownName("row of navigation", name, STEERINGS)
+    steerings = [STEERINGS[name] for name in wanted.rows or NAVIGATION]
+    if any(steering.asks_a_model for steering in steerings) and wanted.models(checked_card) is None:
+        steerings = [ATLAS]
+    rows: list[Row] = []
+    bars: list[Bar] = []
     with _progress() as progress:
-        task = progress.add_task(f"{world} runs", total=72 if world == "chest" else n)
-        return evaluate_navigation(world, volumes=volumes, n=n, seed=seed, on_run=lambda _: progress.advance(task))
+        for world in worlds:
+            total = len(steerings) * (72 if world == "chest" else wanted.n)
+            task = progress.add_task(f"{world} runs", total=total)
+            found, of_world = evaluate_navigation(
+                world, volumes=wanted.volumes, n=wanted.n, seed=wanted.seed, steerings=steerings,
+                model=wanted.card, on_run=partial(_advance, progress, task),
+            )  # fmt: skip
+            rows, bars = rows + found, bars + of_world
+    return rows, bars
+
+
+def _preservation(wanted: _Wanted) -> "list[Row]":
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.preservation import evaluate_preservation, probed_worlds
+    from loopwright.finetune.evaluate.vlm import open_vlms
+    from loopwright.models.cards import load_card
+    from loopwright.settings import settings
+
+    base, *_ = open_vlms(load_card(wanted.card), PngStore())
+    return evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _tell)
+
+
+def _fit(wanted: _Wanted, as_json: bool) -> None:
+    from loopwright.finetune.carm_network.data import seeds_of
+    from loopwright.finetune.evaluate.fit import fit
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.vlm import open_vlms
+    from loopwright.models.cards import load_card
+    from loopwright.models.carm_network import load_carm_network
+    from loopwright.settings import settings
+    from loopwright.tools.carm.phantom import make_phantom
+
+    *_, tuned = open_vlms(load_card(wanted.card), PngStore(), _tell)
+    seeds = seeds_of("validation", wanted.volumes)
+    with _progress() as progress:
+        cases = (make_phantom(seed) for seed in progress.track(seeds, description="validation views"))
+        size_px = settings().carm.image_size_px
+        found = fit(load_carm_network(), tuned, cases, wanted.n, size_px=size_px, seed=wanted.seed)
+    if as_json:
+        json_line(found.model_dump(mode="json"))
+    else:
+        stdout().print(found.model_dump_json(indent=2), markup=False)
+
+
+def _advance(progress: Progress, task: TaskID, _: object) -> None:
+    progress.advance(task)
+
+
+def _tell(line: str) -> None:
+    stderr().print(line, markup=False)
 
 
 def _progress() -> Progress:
