@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from loopwright.errors import BadInput, UnknownName
 from loopwright.schema import Frozen
-from loopwright.tools.carm.files import write_whole
+from loopwright.tools.files import write_whole
 
 CONFIG = "config.yaml"
 

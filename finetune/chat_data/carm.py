@@ -35,9 +35,9 @@ from loopwright.finetune.chat_data.files import read_examples, write_dataset_inf
 from loopwright.finetune.chat_data.rows import Example, FormatName, example_of
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.case import open_case
-from loopwright.tools.carm.files import write_whole
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.landmarks import LANDMARKS, Unit
+from loopwright.tools.files import write_whole
 
 ROWS = ".rows.jsonl"
 """In a case's folder, yet its paths are from OUT, as in the files that are made of it."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.finetune.chat_data.rows import FORMATS, Example, FormatName, read_row
-from loopwright.tools.carm.files import write_whole
+from loopwright.tools.files import write_whole
 
 
 class Problem(NamedTuple):

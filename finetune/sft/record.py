@@ -15,7 +15,7 @@ from loopwright.errors import BadInput
 from loopwright.finetune.runs import CONFIG
 from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
 from loopwright.schema import Frozen
-from loopwright.tools.carm.files import write_whole
+from loopwright.tools.files import write_whole
 
 RUN, RECORD = "run.json", "loopwright.json"
 ADAPTER_FOLDER = "adapter"

@@ -24,12 +24,12 @@ from loopwright.errors import BadInput
 from loopwright.settings import CArmSettings
 from loopwright.settings import settings as process_settings
 from loopwright.tools.carm.case import Case
-from loopwright.tools.carm.files import write_whole
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.landmarks import Array, Landmarks, landmark_id, nearest
 from loopwright.tools.carm.render import make_renderer, to_uint8
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import optics_of
+from loopwright.tools.files import write_whole
 
 ISOCENTRES_PER_CASE = 1024
 """As the paper: 1,024 isocentres a volume."""

@@ -1,6 +1,6 @@
 """The C-arm world: a simulated C-arm over a CT, `loopwright/CArm-v0`.
 
-Its pose, exposure count and applied keys live in a device file (`loopwright.tools.carm.device`), so killing a session
+Its pose, exposure count and applied keys live in a device file (`loopwright.tools.device`), so killing a session
 does not reset the device. Two acts change it: `move_c_arm` and `take_exposure`. Like a device, and unlike the guard
 that stands before it, it refuses only what it cannot or must not do: it knows no goal, no track and no human.
 """
@@ -22,11 +22,11 @@ from loopwright.errors import BadInput
 from loopwright.schema import Act, Outcome, Verdict
 from loopwright.settings import CArmSettings, settings
 from loopwright.tools.carm.case import Case, open_case
-from loopwright.tools.carm.device import Change, DeviceFile, State
 from loopwright.tools.carm.geometry import Optics, Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion, MotionLimits
 from loopwright.tools.carm.landmarks import Array, canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
+from loopwright.tools.device import Change, DeviceFile, State
 
 Observation = dict[str, Any]
 ENV_ID = "loopwright/CArm-v0"

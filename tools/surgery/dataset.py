@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen
-from loopwright.tools.carm.files import write_whole
+from loopwright.tools.files import write_whole
 from loopwright.tools.surgery.cholec import DataSet, FrameLabels, read_labels
 from loopwright.tools.surgery.clips import Clip, ClipRules, Counts, clips_of, frame_actions
 from loopwright.tools.surgery.frames import FrameCounts, choose_frames, frame_folder, frames_by_video

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from loopwright.errors import BadInput
 from loopwright.schema import Act, Frozen, Outcome, Verdict
-from loopwright.tools.carm.device import Change, DeviceFile, State
+from loopwright.tools.device import Change, DeviceFile, State
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.drawing import SIZE_PX
 from loopwright.tools.surgery.procedure import VisibleState

@@ -12,7 +12,7 @@ import pytest
 
 from loopwright.errors import OperatorError
 from loopwright.schema import Act, Outcome
-from loopwright.tools.carm.device import Change, DeviceFile, State
+from loopwright.tools.device import Change, DeviceFile, State
 
 COUNT = Act(tool="count")
 
@@ -65,7 +65,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from loopwright.schema import Act, Outcome
-from loopwright.tools.carm.device import Change, DeviceFile
+from loopwright.tools.device import Change, DeviceFile
 
 die = sys.argv[2]
 device = DeviceFile(Path(sys.argv[1]), {"n": 0})
@@ -151,7 +151,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """A file size limit stands in for the disk."""
     script = (
         "import resource, sys; from pathlib import Path; from loopwright.schema import Act, Outcome;"
-        "from loopwright.errors import OperatorError; from loopwright.tools.carm.device import *;"
+        "from loopwright.errors import OperatorError; from loopwright.tools.device import *;"
         "d = DeviceFile(Path(sys.argv[1]), {'n': 0});"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (d.path.stat().st_size, resource.RLIM_INFINITY))\n"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.tools.carm.files import write_whole
+from loopwright.tools.files import write_whole
 
 
 def test_a_reader_sees_one_content_or_the_other_and_nothing_is_left(tmp_path: Path) -> None:
