@@ -11,6 +11,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from loopwright.agents.plain import plain_pattern, plainly
 from loopwright.errors import BadInput
 from loopwright.models.forms import Form, tag_content
 from loopwright.schema import Frozen
@@ -23,14 +24,8 @@ Extent = Literal["NONE", "SMALL", "MODERATE", "LARGE"]
 
 REASON_CHARS = 120
 REASONING_CHARS = 240
-_PLAIN = "A-Za-z0-9 ,.;:'()-"
 _NAMES = {name: landmark for landmark in LANDMARKS for name in (landmark, *SYNONYMS[landmark])}
 """Every name that an answer may use, spelled exactly so, to its landmark."""
-
-
-def _plain_text(n_chars: int) -> str:
-    """The pattern of plain text: a letter or digit first, no mark-up, at most `n_chars`."""
-    return f"[A-Za-z0-9][{_PLAIN}]{{0,{n_chars - 1}}}"
 
 
 def landmark_of(name: str) -> str:
@@ -75,7 +70,7 @@ class Centred(Frozen):
 class Correction(Centred):
     """`Centred` once more, after the clinician asked, with the visual cues that led to it."""
 
-    visual_reasoning: str = Field(max_length=REASONING_CHARS, pattern=f"^{_plain_text(REASONING_CHARS)}$")
+    visual_reasoning: str = Field(max_length=REASONING_CHARS, pattern=f"^{plain_pattern(REASONING_CHARS)}$")
 
 
 class Command(Frozen):
@@ -103,8 +98,8 @@ class Navigation(Command):
     """One step of navigation with its chain of thought: the nearest landmark, the command, and a reason an axis."""
 
     context: str
-    reason_x: str = Field(max_length=REASON_CHARS, pattern=f"^{_plain_text(REASON_CHARS)}$")
-    reason_y: str = Field(max_length=REASON_CHARS, pattern=f"^{_plain_text(REASON_CHARS)}$")
+    reason_x: str = Field(max_length=REASON_CHARS, pattern=f"^{plain_pattern(REASON_CHARS)}$")
+    reason_y: str = Field(max_length=REASON_CHARS, pattern=f"^{plain_pattern(REASON_CHARS)}$")
 
     @field_validator("context")
     @classmethod
@@ -187,7 +182,7 @@ def correction_form(rejected: Iterable[Centred] = ()) -> Form[Correction]:
     pairs = [pair for pair in combinations(LANDMARKS, 2) if frozenset(pair) not in refused]
     return Form(
         name="correction",
-        pattern=_correction_text(_plain_text(REASONING_CHARS), _pair_pattern(pairs)),
+        pattern=_correction_text(plain_pattern(REASONING_CHARS), _pair_pattern(pairs)),
         longest_chars=len(_correction_text("", "")) + REASONING_CHARS + len("[13,14]"),
         example=_correction_text("The arch of ribs ends here.", "[10,11]"),
         render=lambda value: _correction_text(value.visual_reasoning, CENTRED.render(value)),
@@ -272,15 +267,7 @@ def _correction_text(reasoning: str, pair: str) -> str:
 def _tidy_correction(text: str) -> str:
     inside = tag_content(text, "response")
     pair = _tidy_pair(tag_content(inside, "landmarks"))
-    return _correction_text(_plainly(tag_content(inside, "visual_reasoning"), REASONING_CHARS), pair)
-
-
-def _plainly(text: str, n_chars: int) -> str:
-    """`text` without what plain text does not hold, cut at a word's end where it is too long."""
-    words = re.sub(f"[^{_PLAIN}]+", " ", text).split()
-    while len(plain := " ".join(words).lstrip(" ,.;:'()-")) > n_chars:
-        words = words[:-1] if len(words) > 1 else [words[0][:n_chars]]
-    return plain
+    return _correction_text(plainly(tag_content(inside, "visual_reasoning"), REASONING_CHARS), pair)
 
 
 def _navigation_text(context: str, x: str, reason_x: str, y: str, reason_y: str) -> str:
@@ -307,7 +294,7 @@ def _read_navigation(text: str) -> Navigation:
 def _tidy_navigation(text: str) -> str:
     inside = tag_content(text, "output")
     said = {tag: tag_content(inside, tag) for tag in ("context", "reason_x", "reason_y")}
-    reasons = {tag: _plainly(said[tag], REASON_CHARS) for tag in ("reason_x", "reason_y")}
+    reasons = {tag: plainly(said[tag], REASON_CHARS) for tag in ("reason_x", "reason_y")}
     moves = {
         axis: _move_text(axis, tag_content(inside, axis).upper(), tag_content(inside, f"extent_{axis}").upper())
         for axis in ("x", "y")
@@ -362,9 +349,9 @@ NAVIGATION: Form[Navigation] = Form(
     pattern=_navigation_text(
         f"(?:{'|'.join(LANDMARKS)})",
         _move_pattern("x", "LEFT", "RIGHT"),
-        _plain_text(REASON_CHARS),
+        plain_pattern(REASON_CHARS),
         _move_pattern("y", "UP", "DOWN"),
-        _plain_text(REASON_CHARS),
+        plain_pattern(REASON_CHARS),
     ),
     longest_chars=len(_navigation_text("", _move_text("x", "", ""), "", _move_text("y", "", ""), ""))
     + _LONGEST_NAME
