@@ -10,7 +10,9 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -108,39 +110,51 @@ def navigate(
     steering: Steering = ATLAS,
     model: str = "small",
 ) -> list[NavigationRun]:
-    """Run every (volume, start, target) as a session in a memory of its own, which is thrown away afterwards.
+    """Run every (volume, start, target) as a session; the memories of all are thrown away afterwards.
 
     Runs over one volume are under way together where a model is asked, so that it draws their answers together.
     """
     results: list[NavigationRun] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="loopwright-eval-") as folder,
-        open_memory(f"sqlite:///{Path(folder) / 'eval.sqlite'}") as memory,
-        ThreadPoolExecutor(AT_ONCE if steering.asks_a_model else 1) as pool,
-    ):
+    n_threads = AT_ONCE if steering.asks_a_model else 1
+    free: SimpleQueue[Memory] = SimpleQueue()  # a database for each thread: SQLite lets one write at a time
 
-        def steered(run: tuple[str, str, str]) -> NavigationRun:
-            volume, start, target = run
-            config = CArmRun(
-                volume=volume, start=start, target=(target,),
-                localiser=steering.localiser, navigator=steering.navigator, model=model,
-            )  # fmt: skip
-            session = start_session(memory, "carm", config, Path(folder))
-            unanswered = ""
-            try:
-                session.run()
-            except OperatorError as error:
-                if not steering.asks_a_model:
-                    raise
-                unanswered = str(error)
-            return _score(memory, session, run, unanswered)
+    def steered(run: tuple[str, str, str]) -> NavigationRun:
+        memory = free.get()
+        try:
+            return _navigate_once(memory, folder, steering, model, run)
+        finally:
+            free.put(memory)
 
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-eval-")))
+        for k in range(n_threads):
+            free.put(stack.enter_context(open_memory(f"sqlite:///{folder / f'{k}.sqlite'}")))
+        pool = stack.enter_context(ThreadPoolExecutor(n_threads))
         for volume, of_volume in itertools.groupby(runs, key=lambda run: run[0]):
             opened_case(volume, None)  # before several sessions want it at once
             for result in pool.map(steered, of_volume):
                 results.append(result)
                 on_run(result)
     return results
+
+
+def _navigate_once(
+    memory: Memory, folder: Path, steering: Steering, model: str, run: tuple[str, str, str]
+) -> NavigationRun:
+    volume, start, target = run
+    config = CArmRun(
+        volume=volume, start=start, target=(target,),
+        localiser=steering.localiser, navigator=steering.navigator, model=model,
+    )  # fmt: skip
+    session = start_session(memory, "carm", config, folder)
+    unanswered = ""
+    try:
+        session.run()
+    except OperatorError as error:
+        if type(error) is not OperatorError:  # the memory or the ledger, not the model
+            raise
+        unanswered = str(error)
+    return _score(memory, session, run, unanswered)
 
 
 def _score(memory: Memory, session: Session, run: tuple[str, str, str], unanswered: str) -> NavigationRun:

@@ -1,11 +1,12 @@
-"""How well the next action is predicted: on real patients, fold by fold, and on simulated ones beside the best possible.
+"""How well the next action is predicted: on real patients, fold by fold, and on simulated ones beside Bayes'.
 
     SLAcc@k     the next action is among the first k; mean over samples
     VLAcc@k     mean over videos of the video's SLAcc@k
     Re-...@k    it, or the action after it, is among the first k; samples without one after it are left out
 
 as Xu et al. 2025 (section 4.1) have them. Relaxed columns so have fewer samples: each has its N. Intervals resample
-patients. Every sample of a real patient is predicted once, by what was fitted to its fold's training patients.
+patients. Every sample of a real patient is predicted once, by what was fitted to its fold's training patients, and
+`difference` rows pair a predictor with each of `REFERENCES`, sample by sample.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.rows import Row, averaged
@@ -35,6 +37,8 @@ from loopwright.tools.surgery.splits import PARTS, SPLITS, patient_of, split_of
 from loopwright.tools.surgery.vocabulary import ACTIONS
 
 WHAT = "next action"
+DIFFERENCE = "difference"
+REFERENCES = ("stage-trigram", "boosting+seen")
 TOP = (1, 2, 3)
 _FOLDS = tuple(name for name in SPLITS if name.startswith("fold"))
 
@@ -61,21 +65,159 @@ def read_all_samples(folder: Path) -> list[Sample]:
 def folds_of(samples: Sequence[Sample]) -> list[Fold]:
     """Each official fold in turn as the test, among the patients there are; a fold without any is left out.
 
-    The five patients by whom a fold chooses are neither trained nor tested on in it.
-
     Raises:
-        BadInput: a fold's test leaves nobody to train on, or a patient is in no fold.
+        BadInput: a fold leaves nobody to train on or to choose by, or a patient is in no fold.
     """
     patients = {patient_of(sample.video) for sample in samples}
     folds = []
     for name in _FOLDS:
         split = split_of(name, patients)
-        test = [sample for sample in samples if patient_of(sample.video) in split.test]
-        training = [sample for sample in samples if patient_of(sample.video) in split.train]
-        if test and not training:
+        of = {part: [s for s in samples if split.part_of(patient_of(s.video)) == part] for part in PARTS}
+        if of["test"] and not (of["train"] and of["validation"]):
             raise BadInput(f"{len(patients)} patients are too few: {name} as test leaves nobody to train on.")
-        if test:
-            folds.append(Fold(Training(name, training), test))
+        if of["test"]:
+            folds.append(Fold(Training(name, of["train"], of["validation"]), of["test"]))
     if lost := patients - {patient_of(sample.video) for fold in folds for sample in fold.test}:
         raise BadInput(f"The patients {sorted(lost)} are in no official fold, so nobody can be tested on them.")
     return folds
+
+
+def evaluate_recorded(
+    samples: Sequence[Sample], fits: Mapping[str, Fit] = BASELINES, *, told: Callable[[str], object] = lambda _: None
+) -> list[Row]:
+    """Rows of each predictor over all folds, and of their differences to the references.
+
+    Args:
+        samples: of real patients, whatever part they were built for.
+        fits: predictors by their names.
+        told: of each fold and predictor.
+
+    Raises:
+        BadInput: see `folds_of`.
+    """
+    folds = folds_of(samples)
+    return _rows("recorded", folds, _that_apply(fits, samples), {}, told)
+
+
+def evaluate_simulated(
+    procedure: Procedure,
+    patients: int,
+    fits: Mapping[str, Fit] = BASELINES,
+    *,
+    told: Callable[[str], object] = lambda _: None,
+) -> list[Row]:
+    """Rows on simulated test patients: predictors fitted to as many training patients, and the best possible.
+
+    `bayes ...` rows are those of `loopwright.tools.surgery.bayes`; their `expected1` to `expected3` are over what may
+    come next at these moments, with less noise than the hits.
+    """
+    of = {part: [list(simulate(procedure, seed)) for seed in seeds_of(part, patients)] for part in PARTS}
+    samples = {part: [sample for moments in runs for sample in _samples(moments)] for part, runs in of.items()}
+    fold = Fold(Training("simulated", samples["train"], samples["validation"]), samples["test"])
+    best = {f"bayes {known}": _bayes(procedure, known, of["test"]) for known in KNOWN}
+    return _rows("simulated", [fold], _that_apply(fits, samples["test"]), best, told)
+
+
+def scored(world: str, model: str, samples: Sequence[Sample], odds: Array) -> Row:
+    """The row of predictions `odds` (n, 5), the larger the likelier; `n_relaxed` samples have an action after next."""
+    videos = [sample.video for sample in samples]
+    hits = _hits(samples, odds)
+    row = averaged(WHAT, world, model, "", dict(hits), videos)
+    names, member = np.unique(videos, return_inverse=True)
+    by_video = {name.replace("slacc", "vlacc"): _means(values, member) for name, values in hits.items()}
+    of_videos = averaged(WHAT, world, model, "", dict(by_video), list(names))
+    counted = {
+        "n_relaxed": float(np.isfinite(hits["re_slacc1"]).sum()),
+        "n_cases_relaxed": float(np.isfinite(by_video["re_vlacc1"]).sum()),
+    }
+    figures = row.figures | of_videos.figures | counted
+    return row.model_copy(update={"figures": figures, "intervals": row.intervals | of_videos.intervals})
+
+
+def headline(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For the summary: each world's predictors with their top-1 accuracy and N, the best first."""
+    ranked = sorted((row for row in rows if row.what == WHAT), key=lambda row: (row.world, -row.figures["slacc1"]))
+    return [{"world": r.world, "model": r.model, "slacc1": round(r.figures["slacc1"], 4), "n": r.n} for r in ranked]
+
+
+def _rows(
+    world: str,
+    folds: Sequence[Fold],
+    fits: Mapping[str, Fit],
+    fitted: Mapping[str, Predictor],
+    told: Callable[[str], object],
+) -> list[Row]:
+    """Rows of what is fitted to each fold, of what is `fitted` already, and of the differences."""
+    samples = [sample for fold in folds for sample in fold.test]
+    odds = {}
+    for name, fit in fits.items():
+        told(f"{world}: {name}")
+        odds[name] = np.concatenate([fit(fold.training)(list(map(history_of, fold.test))) for fold in folds])
+    rows = [scored(world, name, samples, of_model) for name, of_model in odds.items()]
+    for name, predict in fitted.items():
+        told(f"{world}: {name}")
+        odds[name] = predict(list(map(history_of, samples)))
+        row = scored(world, name, samples, odds[name])
+        rows.append(row.model_copy(update={"figures": row.figures | _expected(odds[name])}))
+    return rows + [
+        _difference(world, name, reference, samples, odds)
+        for reference in REFERENCES
+        for name in odds
+        if reference in odds and name != reference
+    ]
+
+
+def _difference(world: str, model: str, reference: str, samples: Sequence[Sample], odds: Mapping[str, Array]) -> Row:
+    """How much more often the model is right than the reference, on the same samples."""
+    ours, theirs = _hits(samples, odds[model]), _hits(samples, odds[reference])
+    values: dict[str, ArrayLike] = {f"slacc{k}": ours[f"slacc{k}"] - theirs[f"slacc{k}"] for k in TOP}
+    return averaged(DIFFERENCE, world, model, f"minus {reference}", values, [sample.video for sample in samples])
+
+
+def _that_apply(fits: Mapping[str, Fit], samples: Sequence[Sample]) -> dict[str, Fit]:
+    has_phases = any(sample.near[-1].phase for sample in samples)
+    return {name: fit for name, fit in fits.items() if has_phases or name not in OF_PHASES}
+
+
+def _hits(samples: Sequence[Sample], odds: Array) -> dict[str, Array]:
+    """(n,) 1 or 0 by figure; NaN in the relaxed ones of a sample that has no action after the next."""
+    ranked = np.argsort(-odds, axis=1, kind="stable")
+    following = np.array([ACTIONS.index(sample.next) for sample in samples])
+    later = np.array([-1 if s.after_next is None else ACTIONS.index(s.after_next) for s in samples])
+    hits: dict[str, Array] = {}
+    for k in TOP:
+        exact = (ranked[:, :k] == following[:, None]).any(axis=1)
+        either = exact | (ranked[:, :k] == later[:, None]).any(axis=1)
+        hits[f"slacc{k}"] = exact.astype(np.float64)
+        hits[f"re_slacc{k}"] = np.where(later < 0, np.nan, either)
+    return hits
+
+
+def _means(values: Array, member: NDArray[np.intp]) -> Array:
+    """Each group's mean of its values (n,) that are no NaN; NaN where it has none."""
+    there = np.isfinite(values)
+    counts = np.bincount(member, weights=there)
+    sums = np.bincount(member, weights=np.where(there, values, 0.0))
+    means: Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return means
+
+
+def _expected(odds: Array) -> dict[str, float]:
+    """Of exact odds: how often the first k will be right."""
+    top = (-np.sort(-odds, axis=1)).cumsum(axis=1).mean(axis=0)
+    return {f"expected{k}": float(top[k - 1]) for k in TOP}
+
+
+def _samples(moments: Sequence[Moment]) -> Iterator[Sample]:
+    return samples_of([moment.clip for moment in moments], HistoryRules())
+
+
+def _bayes(procedure: Procedure, known: Known, patients: Sequence[Sequence[Moment]]) -> Predictor:
+    """The best predictor, which knows the procedure, and of these patients what `known` says."""
+    moments = {moment.clip.video: list(run) for run in patients for moment in run[:1]}
+
+    def predict(histories: Sequence[History]) -> Array:
+        odds = [next_action(procedure, known, h.actions, moments[h.video][h.index]) for h in histories]
+        return np.array([[of_moment[action] for action in ACTIONS] for of_moment in odds])
+
+    return predict

@@ -1,16 +1,18 @@
 """What a model of the next action has to beat: what usually follows what, and gradient boosting over the same history.
 
-A predictor is given histories and never an answer, and is fitted on one fold's training patients. Knows no model.
+A predictor is given histories and never an answer, and is fitted on one fold's training patients. Another one is one
+more entry of `BASELINES`, or of what `loopwright.finetune.evaluate.surgery` is given beside them. Knows no model.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.errors import MissingDependency
+from loopwright.errors import BadInput, MissingDependency
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.samples import Sample
 from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS, TARGETS, Action
@@ -18,7 +20,8 @@ from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS, TARGETS, A
 Array = NDArray[np.float64]
 
 
-class History(NamedTuple):
+@dataclass(frozen=True)
+class History:
     """What may be known when the next action is predicted: a sample without its answers."""
 
     video: str
@@ -28,10 +31,11 @@ class History(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a predictor may be fitted to: the samples of a fold's training patients; `fold` is its name."""
+    """What a predictor may be fitted to: samples of a fold's training patients, and of those whom it chooses by."""
 
     fold: str
     samples: Sequence[Sample]
+    choosing: Sequence[Sample]
 
 
 Predictor = Callable[[Sequence[History]], Array]
@@ -42,7 +46,16 @@ _WEIGHT = 1.0
 """Imagined clips by which a context's counts are drawn towards those of the coarser context."""
 _NEAR = 5
 _CLIPPINGS = 2
-_BOOSTING = {"learning_rate": 0.05, "max_iter": 100, "max_leaf_nodes": 8, "l2_regularization": 1.0}
+_BOOSTING: dict[str, Any] = {
+    "categorical_features": list(range(_NEAR)),
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 8,
+    "l2_regularization": 1.0,
+    "max_iter": 500,
+    "early_stopping": True,
+    "n_iter_no_change": 20,
+    "random_state": 0,
+}
 
 
 def history_of(sample: Sample) -> History:
@@ -51,7 +64,7 @@ def history_of(sample: Sample) -> History:
 
 
 def no_repeat(training: Training) -> Predictor:
-    """How frequent each action is, whatever was before it; the last one, which a merged clip never repeats, has none."""
+    """How frequent each action is, whatever was before it; never the last one, which no merged clip repeats."""
     overall = _overall(training)
 
     def predict(histories: Sequence[History]) -> Array:
@@ -88,10 +101,11 @@ def frequencies(*contexts: Callable[[History], Hashable]) -> Fit:
 
 
 def boosting(features: Callable[[History], list[float]]) -> Fit:
-    """Gradient-boosted trees over `features`, whose first are the numbers of the last actions.
+    """Gradient-boosted trees over `features`, whose first are the last actions; as many as help those chosen by.
 
     Raises:
         MissingDependency: scikit-learn is not installed.
+        BadInput: there is nothing to tell apart, or nothing to choose by.
     """
 
     def fit(training: Training) -> Predictor:
@@ -99,22 +113,30 @@ def boosting(features: Callable[[History], list[float]]) -> Fit:
             from sklearn.ensemble import HistGradientBoostingClassifier
         except ImportError as error:
             raise MissingDependency("Boosting needs scikit-learn: `pip install 'loopwright[train]'`.") from error
-        trees = HistGradientBoostingClassifier(
-            **_BOOSTING, categorical_features=list(range(_NEAR)), early_stopping=False, random_state=0
-        )
-        trees.fit(
-            np.array([features(history_of(sample)) for sample in training.samples]),
-            np.array([ACTIONS.index(sample.next) for sample in training.samples]),
-        )
+        trees = HistGradientBoostingClassifier(**_BOOSTING)
+        known = {ACTIONS.index(sample.next) for sample in training.samples}
+        choosing = [sample for sample in training.choosing if ACTIONS.index(sample.next) in known]
+        if len(known) < 2 or not choosing:
+            raise BadInput(f"{training.fold}: boosting needs two next actions to tell apart, and samples to choose by.")
+        chosen_x, chosen_y = _table(choosing, features)
+        trees.fit(*_table(training.samples, features), X_val=chosen_x, y_val=chosen_y)
+
+        classes = np.asarray(trees.classes_, dtype=np.intp)
 
         def predict(histories: Sequence[History]) -> Array:
             odds = np.zeros((len(histories), len(ACTIONS)))
-            odds[:, trees.classes_] = trees.predict_proba(np.array([features(history) for history in histories]))
+            odds[:, classes] = trees.predict_proba(np.array([features(history) for history in histories]))
             return odds
 
         return predict
 
     return fit
+
+
+def _table(samples: Sequence[Sample], features: Callable[[History], list[float]]) -> tuple[Array, NDArray[np.int64]]:
+    """Features (n, k) and the number of the next action (n,)."""
+    x = np.array([features(history_of(sample)) for sample in samples])
+    return x, np.array([ACTIONS.index(sample.next) for sample in samples])
 
 
 def past(history: History) -> list[float]:

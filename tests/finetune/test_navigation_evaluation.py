@@ -20,6 +20,7 @@ from loopwright.finetune.evaluate.navigation import (
 )
 from loopwright.graphs import carm_run
 from loopwright.tools.carm.case import Case
+from loopwright.tools.carm.landmarks import LANDMARKS
 
 PAIRS = [("phantom:0", "Carina", "T1"), ("phantom:0", "T1", "Carina")]
 STAY = NAVIGATION.render(
@@ -69,6 +70,16 @@ def test_a_model_that_never_answers_has_failed(card: str) -> None:
     [run] = navigate(PAIRS[:1], lambda _: None, steering=STEERINGS["network+vlm"], model=card)
     assert run.unanswered and not run.claimed and not run.success
     assert "None of 3 answers" in run.reason
+
+
+def test_many_sessions_are_under_way_together_without_getting_into_each_others_way(
+    server: ChatServer, card: str
+) -> None:
+    server.answer = lambda body: Turn(pieces=(STAY,))
+    pairs = [("phantom:0", start, target) for start, target in ordered_pairs(LANDMARKS)[: navigation.AT_ONCE]]
+    runs = navigate(pairs, lambda _: None, steering=STEERINGS["network+vlm"], model=card)
+    assert [(r.start, r.target) for r in runs] == [(start, target) for _, start, target in pairs]
+    assert all(run.claimed and run.strict == 1.0 for run in runs)
 
 
 def test_every_steering_takes_the_same_runs(server: ChatServer, card: str) -> None:
