@@ -5,6 +5,7 @@ command first; the upgrade is one transaction in both databases, so a failed one
 this code has never heard of was written by a newer one and is left alone.
 """
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -21,9 +22,12 @@ from loopwright.memory.store import MIGRATION_LOCK, Store
 VERSION_TABLE = "loopwright_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_one_at_a_time = threading.Lock()
+"""Alembic keeps the migration that it is running in a global: two threads would take each other's."""
+
 
 def migrate(store: Store, migrations: Path = MIGRATIONS) -> None:
-    """Bring `store` to the newest revision in the folder `migrations`. Processes that open at once wait for one.
+    """Bring `store` to the newest revision in the folder `migrations`. Processes and threads that open at once wait for one.
 
     Raises:
         MemoryVersionError: the database is newer than this code, or its upgrade failed (nothing was changed).
@@ -35,7 +39,7 @@ def migrate(store: Store, migrations: Path = MIGRATIONS) -> None:
     with store.read() as connection:
         if _revision(connection) == script.get_current_head():
             return
-    with store.write() as connection:
+    with _one_at_a_time, store.write() as connection:
         if not store.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         current = _revision(connection)

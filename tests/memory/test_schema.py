@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -175,3 +176,13 @@ def test_opening_a_memory_imports_neither_langgraph_nor_torch(tmp_path: Path) ->
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'memory.sqlite'}"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_threads_that_open_new_memories_at_once_all_get_one(tmp_path: Path, same: bool) -> None:
+    def opened(number: int) -> str:
+        with open_memory(f"sqlite:///{tmp_path / ('one' if same else str(number))}.sqlite") as memory:
+            return memory.sessions.create("carm", {}).loop
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(opened, range(8))) == ["carm"] * 8
