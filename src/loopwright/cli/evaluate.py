@@ -111,6 +111,44 @@ def carm(
     return _report(what, found, bars, wanted, out, as_json)
 
 
+@app.command()
+def surgery(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `loopwright data build surgery`: each official fold in turn is the test."),
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="On simulated patients, beside the best possible.")
+    ] = False,
+    patients: Annotated[int, typer.Option(min=1, help="Simulated patients of each part.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> int:
+    """Measure how well the next action is predicted."""
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.surgery import (
+        evaluate_recorded,
+        evaluate_simulated,
+        headline,
+        read_all_samples,
+    )
+    from loopwright.finetune.evaluate.surgery_tables import markdown
+    from loopwright.tools.surgery.procedure import bundled_procedure
+
+    if data is None and not simulated:
+        raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
+    rows = evaluate_recorded(read_all_samples(data), told=_tell) if data is not None else []
+    if simulated:
+        rows += evaluate_simulated(bundled_procedure(), patients, told=_tell)
+    last = summary("surgery", []) | {"headline": headline(rows)}
+    if as_json:
+        for row in rows:
+            json_line(row.as_json())
+        json_line(last)
+    else:
+        stdout().print(markdown(rows), markup=False)
+    return 0 if last["bars_met"] else 1
+
+
 def _report(
     what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted, out: Path | None, as_json: bool
 ) -> int:
