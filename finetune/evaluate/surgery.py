@@ -4,7 +4,7 @@
     VLAcc@k     mean over videos of the video's SLAcc@k
     Re-...@k    it, or the action after it, is among the first k; samples without one after it are left out
 
-as Xu et al. 2025 (section 4.1) have them. Relaxed columns so have fewer samples: each has its N. Intervals resample
+as Xu et al. 2025 (section 3) have them. Relaxed columns so have fewer samples: each has its N. Intervals resample
 patients. Every sample of a real patient is predicted once, by what was fitted to its fold's training patients, and
 `difference` rows pair a predictor with each of `REFERENCES`, sample by sample.
 """
