@@ -27,7 +27,7 @@ _one_at_a_time = threading.Lock()
 
 
 def migrate(store: Store, migrations: Path = MIGRATIONS) -> None:
-    """Bring `store` to the newest revision in the folder `migrations`. Processes and threads that open at once wait for one.
+    """Bring `store` to the newest revision in the folder `migrations`. All that open it at once wait for one.
 
     Raises:
         MemoryVersionError: the database is newer than this code, or its upgrade failed (nothing was changed).
