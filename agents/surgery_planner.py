@@ -1,0 +1,127 @@
+"""Who says which action comes next in a procedure: what usually follows, the simulator's exact odds, or a model.
+
+A policy is given the steps so far and answers with probabilities over the actions that may come next. An action never
+follows itself, as clips of one action are merged. Knows no loop and writes nothing down.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from numpy.typing import NDArray
+
+from loopwright.agents.prompts.surgery import next_action_messages
+from loopwright.agents.role import choose
+from loopwright.agents.surgery_forms import next_action_form
+from loopwright.agents.surgery_history import MemorySettings, Step, view
+from loopwright.agents.surgery_knowledge import Knowledge, bundled_knowledge
+from loopwright.models.forms import Form
+from loopwright.schema import CancelToken
+from loopwright.tools.surgery.statistics import START, ClipStatistics, bundled_statistics
+from loopwright.tools.surgery.vocabulary import ACTIONS, Action
+
+Array = NDArray[np.float64]
+
+_WEIGHT = 1.0
+"""Imagined clips by which a context's counts are drawn towards those of the coarser context."""
+
+
+class Policy(Protocol):
+    """Says what comes next."""
+
+    def next_action(self, steps: Sequence[Step], *, goal: str = "", words: str = "") -> dict[Action, float]:
+        """P(next action | steps) over the actions that may come next; they sum to 1.
+
+        Args:
+            steps: all so far, oldest first; imagined ones at the end count as performed.
+            goal: what is aimed at, in plain language; "" for the procedure's usual goal.
+            words: what the surgeon said since, if anything.
+        """
+        ...
+
+
+class NgramPolicy:
+    """What usually follows the last two actions, before and after the first clipping. It reads no goal and no words.
+
+    A context that was seldom seen is drawn towards the coarser one: the last two actions at this stage, the last two,
+    the last, any. The statistics tell the stages after the first clipping apart in hindsight, so here they are one.
+    """
+
+    def __init__(self, statistics: ClipStatistics | None = None, *, choices: Sequence[Action] = ACTIONS) -> None:
+        """Take the counts of some patients' clips, by default the bundled ones; only `choices` ever come next."""
+        statistics = statistics or bundled_statistics()
+        self._choices = tuple(choices)
+        self._first = np.array(statistics.first, dtype=np.float64)
+        by_stage = np.array(statistics.trigrams, dtype=np.float64)
+        self._unclipped, self._clipped = by_stage[0], by_stage[1:].sum(axis=0)
+
+    def next_action(self, steps: Sequence[Step], *, goal: str = "", words: str = "") -> dict[Action, float]:
+        """See `Policy`."""
+        allowed = admissible(steps, self._choices)
+        mask = np.array([float(action in allowed) for action in ACTIONS])
+        odds = mask / mask.sum()
+        for counts in self._counts([ACTIONS.index(step.action) for step in steps]):
+            weights = (counts + _WEIGHT * odds) * mask
+            odds = weights / weights.sum()
+        return {action: float(odds[ACTIONS.index(action)]) for action in allowed}
+
+    def _counts(self, numbers: Sequence[int]) -> list[Array]:
+        """(5,) how often each action came next, from the coarsest context to the finest."""
+        if not numbers:
+            return [self._first]
+        before, now = (numbers[-2] if len(numbers) > 1 else START), numbers[-1]
+        everywhere = self._unclipped + self._clipped
+        here = self._clipped if ACTIONS.index("Vessel Clipping") in numbers else self._unclipped
+        return [everywhere[:, now].sum(axis=0), everywhere[before, now], here[before, now]]
+
+
+class Question(NamedTuple):
+    """What a model is asked for the next action, and the answers that would do."""
+
+    messages: list[BaseMessage]
+    choices: tuple[Action, ...]
+    form: Form[str]
+
+
+class ModelPolicy:
+    """What a chat model says, given the view of the past that the settings show it."""
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        memory: MemorySettings | None = None,
+        knowledge: Knowledge | None = None,
+        *,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        """Ask `model`, which has the adapter of its role (`LocalChatModel.with_adapter`) where it has one."""
+        self._model = model
+        self._memory = memory or MemorySettings()
+        self._knowledge = knowledge or bundled_knowledge()
+        self._cancel = cancel
+
+    def next_action(self, steps: Sequence[Step], *, goal: str = "", words: str = "") -> dict[Action, float]:
+        """See `Policy`.
+
+        Raises:
+            OperatorError, Stopped, Paused: as `loopwright.agents.role.choose`.
+        """
+        asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=words)
+        found = choose(self._model, asked.messages, asked.choices, asked.form, cancel=self._cancel)
+        return {action: found.probabilities[action] for action in asked.choices}
+
+
+def next_action_question(
+    steps: Sequence[Step], memory: MemorySettings, knowledge: Knowledge, *, goal: str = "", words: str = ""
+) -> Question:
+    """The question that `ModelPolicy` asks, for whoever asks it with a record kept."""
+    choices = admissible(steps, knowledge.choices)
+    messages = next_action_messages(view(steps, memory), knowledge, goal=goal, words=words)
+    return Question(messages, choices, next_action_form(choices))
+
+
+def admissible(steps: Sequence[Step], choices: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:
+    """The actions that may come next: all of `choices` but the last one performed."""
+    return tuple(action for action in choices if not steps or action != steps[-1].action)

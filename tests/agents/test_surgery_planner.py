@@ -1,0 +1,69 @@
+"""Policies of the next action: probabilities over what may come next, from counts or from a model."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage
+
+from loopwright.agents.surgery_history import MemorySettings, Step
+from loopwright.agents.surgery_planner import ModelPolicy, NgramPolicy, admissible
+from loopwright.models.scripted import ScriptedChatModel
+from loopwright.tools.surgery.clips import Clip
+from loopwright.tools.surgery.statistics import fit_statistics
+from loopwright.tools.surgery.vocabulary import ACTIONS, Action
+
+PASTS = st.lists(st.sampled_from(ACTIONS), max_size=12).map(
+    lambda actions: [Step(action=a) for a, before in zip(actions, [None, *actions], strict=False) if a != before]
+)
+
+
+def _clips(*actions: Action) -> list[Clip]:
+    return [
+        Clip(video="V", index=i, action=a, start_s=10 * i, end_s=10 * i + 9, labelled_s=10)
+        for i, a in enumerate(actions)
+    ]
+
+
+@given(PASTS)
+def test_an_ngram_policy_spreads_one_over_what_may_come_next(steps: list[Step]) -> None:
+    odds = NgramPolicy().next_action(steps)
+    assert tuple(odds) == admissible(steps)
+    assert sum(odds.values()) == pytest.approx(1)
+    assert min(odds.values()) > 0
+
+
+def test_an_ngram_policy_looks_two_back_and_whether_anything_was_clipped() -> None:
+    before = _clips(*("Dissection", "Tissue Retraction") * 3, "Vessel Clipping", "Aspiration", "Tissue Retraction")
+    after = _clips("Dissection", "Vessel Clipping", *("Dissection", "Tissue Retraction", "Coagulation") * 4)
+    policy = NgramPolicy(fit_statistics([before, after]))
+
+    def likeliest(*actions: Action) -> Action:
+        odds = policy.next_action([Step(action=action) for action in actions])
+        return max(odds, key=lambda action: odds[action])
+
+    assert likeliest("Dissection", "Tissue Retraction") == "Dissection"
+    assert likeliest("Vessel Clipping", "Dissection", "Tissue Retraction") == "Coagulation"
+    assert likeliest() == "Dissection"
+
+
+def test_a_policy_is_kept_to_the_choices_of_its_procedure() -> None:
+    odds = NgramPolicy(choices=("Dissection", "Coagulation", "Aspiration")).next_action([Step(action="Dissection")])
+    assert set(odds) == {"Coagulation", "Aspiration"}
+
+
+def test_a_model_is_shown_the_view_the_goal_and_the_words_and_never_offered_the_last_action() -> None:
+    with ScriptedChatModel(replies=[AIMessage("Coagulation")]) as model:
+        policy = ModelPolicy(model, MemorySettings(mode="all"))
+        steps = [
+            Step(action="Tissue Retraction"),
+            Step(action="Dissection", duration_s=30, caption="Instruments: hook."),
+        ]
+        odds = policy.next_action(steps, goal="the duct is clipped", words="it is bleeding")
+    (prompt,) = model.prompts
+    asked = prompt[-1].text
+    assert "Goal: the duct is clipped" in asked
+    assert "it is bleeding" in asked
+    assert "hook" in asked
+    assert odds["Coagulation"] == pytest.approx(0.8)
+    assert "Dissection" not in odds
+    assert sum(odds.values()) == pytest.approx(1)
