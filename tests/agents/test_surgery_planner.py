@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage
 
 from loopwright.agents.surgery_history import MemorySettings, Step
 from loopwright.agents.surgery_planner import ModelPolicy, NgramPolicy, admissible
@@ -52,7 +51,7 @@ def test_a_policy_is_kept_to_the_choices_of_its_procedure() -> None:
 
 
 def test_a_model_is_shown_the_view_the_goal_and_the_words_and_never_offered_the_last_action() -> None:
-    with ScriptedChatModel(replies=[AIMessage("Coagulation")]) as model:
+    with ScriptedChatModel(replies=("Coagulation",)) as model:
         policy = ModelPolicy(model, MemorySettings(mode="all"))
         steps = [
             Step(action="Tissue Retraction"),
