@@ -1,9 +1,9 @@
 """Closed sets: the exact log probability of every choice as the whole reply, in one pass over all of them.
 
-The prompt is read once. All choices then run on top of its cache as one sequence: a tree of tokens in which each token
-sees the prompt and its own choice (tree attention; Miao et al., "SpecInfer", ASPLOS 2024), so what choices
-begin with in common is computed once and nothing is padded. Knows transformers models and processors, and neither
-messages nor adapters.
+A prompt is read once, or several together. All choices then run on top of its cache as one sequence: a tree of tokens
+in which each token sees the prompt and its own choice (tree attention; Miao et al., "SpecInfer", ASPLOS 2024), so what
+choices begin with in common is computed once and nothing is padded. Knows transformers models and processors, and
+neither messages nor adapters.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ChoiceScores(NamedTuple):
-    """Scores in the order of the choices.
+    """Scores in the order of the choices; of B prompts with a leading B.
 
     `log_probs` (C,) is the log probability of each choice followed by the end of the turn: of the tokens that the
     tokenizer makes of it. They need not sum to one. `probabilities` (C,) do: softmax(log_probs / temperature).
@@ -54,14 +54,27 @@ def score_choices(
     Raises:
         BadInput: the prompt, the choices or the temperature are not as said.
     """
-    if not temperature > 0:
-        raise BadInput(f"`temperature` is {temperature!r}; expected a number above 0.")
     if (batch := len(inputs["input_ids"])) != 1:
         raise BadInput(f"`inputs` holds {batch} prompts; choices are scored for one.")
+    scores = score_batch(model, processor, inputs, choices, temperature, end_ids)
+    return ChoiceScores(scores.log_probs[0], scores.probabilities[0])
+
+
+def score_batch(
+    model: "PreTrainedModel",
+    processor: "ProcessorMixin",
+    inputs: Mapping[str, Any],
+    choices: Sequence[str],
+    temperature: float = 1.0,
+    end_ids: Sequence[int] | None = None,
+) -> ChoiceScores:
+    """As `score_choices`, of B prompts that are padded on the left (`loopwright.models.local.batch.collate`)."""
+    if not temperature > 0:
+        raise BadInput(f"`temperature` is {temperature!r}; expected a number above 0.")
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     ends = list(end_ids) if end_ids is not None else _end_ids(model, tokenizer)
     log_probs = _log_probs(model, inputs, _tokens_of(choices, tokenizer), ends)
-    return ChoiceScores(log_probs, np.exp(log_softmax(log_probs / temperature)))
+    return ChoiceScores(log_probs, np.exp(log_softmax(log_probs / temperature, axis=-1)))
 
 
 def _tokens_of(choices: Sequence[str], tokenizer: "PreTrainedTokenizerFast") -> list[list[int]]:
@@ -120,45 +133,47 @@ def _trie(tokens: Sequence[Sequence[int]], device: torch.device) -> _Trie:
 def _log_probs(
     model: "PreTrainedModel", inputs: Mapping[str, Any], tokens: list[list[int]], ends: list[int]
 ) -> NDArray[np.float64]:
-    """(C,) log probability of each row of `tokens` and then any of `ends`."""
+    """(B, C) log probability of each row of `tokens` and then any of `ends`, after each of B prompts."""
     shifting: list[Any] = [module for module in model.modules() if hasattr(module, "rope_deltas")]
     for module in shifting:  # Qwen's: it would keep the last prompt's delta for one that has no image
         module.rope_deltas = None
     prompt = model(**inputs, use_cache=True, logits_to_keep=1)
     # An image of Qwen's takes fewer positions than tokens: the delta is how much earlier the text goes on.
-    delta = sum(module.rope_deltas.squeeze() for module in shifting if module.rope_deltas is not None)
+    deltas = [module.rope_deltas.reshape(-1, 1) for module in shifting if module.rope_deltas is not None]
 
     trie = _trie(tokens, model.device)
     prompt_mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).to(model.device).bool()
     depth = trie.ancestors.sum(dim=1) - 1
+    # Without deltas padding has counted as positions, which does no harm: only distances matter.
+    begin = prompt_mask.sum(dim=1, keepdim=True) + sum(deltas) if deltas else prompt_mask.shape[1]
     replies = model(
-        input_ids=trie.ids[None],
-        attention_mask=_masks(model, prompt.past_key_values, prompt_mask[0], trie.ancestors, depth),
-        position_ids=(prompt_mask.sum() + delta + depth)[None],
+        input_ids=trie.ids.expand(len(prompt_mask), -1),
+        attention_mask=_masks(model, prompt.past_key_values, prompt_mask, trie.ancestors, depth),
+        position_ids=begin + depth.expand(len(prompt_mask), -1),
         past_key_values=prompt.past_key_values,
         use_cache=True,
     )
-    after = torch.cat([prompt.logits[0, -1:], replies.logits[0]]).float().log_softmax(dim=-1)  # row 0: the prompt
-    of_nodes = after[trie.parents + 1, trie.ids].double()
-    of_end = after[trie.last + 1][:, ends].double().logsumexp(dim=-1)
-    return np.asarray(((trie.ancestors[trie.last].double() @ of_nodes) + of_end).cpu().numpy(), dtype=np.float64)
+    after = torch.cat([prompt.logits[:, -1:], replies.logits], dim=1).float().log_softmax(dim=-1)  # 0: the prompt
+    of_nodes = after[:, trie.parents + 1, trie.ids].double()
+    of_end = after[:, trie.last + 1][..., ends].double().logsumexp(dim=-1)
+    return np.asarray((of_nodes @ trie.ancestors[trie.last].double().T + of_end).cpu().numpy(), dtype=np.float64)
 
 
 def _masks(model: "PreTrainedModel", cache: Any, prompt_mask: Tensor, ancestors: Tensor, depth: Tensor) -> Any:
-    """What each node attends to, (1, 1, N, P + N) to be added: the prompt, and the tokens on the way to it.
+    """What each node attends to, (B, 1, N, P + N) to be added: the prompt, and the tokens on the way to it.
 
     Layers with a sliding window see no further back than that, and their cache holds no more: where a model has layers
     of both kinds, the result is a mask for each.
     """
-    n_prompt, n_nodes = len(prompt_mask), len(depth)
-    seen = torch.cat([prompt_mask.expand(n_nodes, -1), ancestors], dim=1)
+    (n_prompts, n_prompt), n_nodes = prompt_mask.shape, len(depth)
+    seen = torch.cat([prompt_mask[:, None].expand(-1, n_nodes, -1), ancestors.expand(n_prompts, -1, -1)], dim=2)
     order = torch.cat([torch.arange(n_prompt, device=depth.device), n_prompt + depth])
     distance = order[n_prompt:, None] - order
     masks = {}
     for sliding in sorted(set(cache.is_sliding)):
         layer = cache.is_sliding.index(sliding)
         near = seen & (distance < cache.layers[layer].sliding_window) if sliding else seen
-        kept = near[None, None, :, -cache.get_mask_sizes(n_nodes, layer)[0] :]
+        kept = near[:, None, :, -cache.get_mask_sizes(n_nodes, layer)[0] :]
         lowest = torch.finfo(model.dtype).min
         masks["sliding_attention" if sliding else "full_attention"] = torch.where(kept, 0.0, lowest).to(model.dtype)
     return masks if len(masks) > 1 else next(iter(masks.values()))

@@ -4,7 +4,8 @@ A prompt comes as the processor made it, a batch of one. Tensors with an entry f
 all others, such as `pixel_values`, have an entry for each picture or patch and are put behind each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -34,6 +35,15 @@ def collate(prompts: Sequence[Inputs], pad_token_id: int) -> dict[str, Tensor]:
                 tensor = pad(tensor, (width - tensor.shape[1], 0), value=filler)
             columns.setdefault(name, []).append(tensor)
     return {name: torch.cat(tensors) for name, tensors in columns.items()}
+
+
+def batches(prompts: Sequence[Inputs], most: int) -> Iterator[list[int]]:
+    """The places of all prompts, `most` at a time: those of one layout and of nearly one length go together."""
+    shapes = [sorted(layout(prompt).items()) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (shapes[i], prompts[i]["input_ids"].shape[1]))
+    for _, group in groupby(order, key=shapes.__getitem__):
+        alike = list(group)
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))
 
 
 def _per_token(tensor: Tensor, inputs: Inputs) -> bool:

@@ -89,12 +89,18 @@ def test_choices_are_scored_by_the_role_and_its_temperature(base: Path, adapters
     assert np.allclose(alone.probabilities, np.exp(alone.log_probs) / np.exp(alone.log_probs).sum())
     flat = np.exp(ours.log_probs / 4 - np.max(ours.log_probs / 4))
     assert np.allclose(ours.probabilities, flat / flat.sum())
+    longer = [HumanMessage("Which one is it, of all that can be seen from here?")]
+    together = localiser.score_choices_of([longer, ASK, ASK], choices)
+    assert np.allclose(together.probabilities[1:], ours.probabilities, atol=1e-5)
+    assert np.allclose(together.log_probs[0], localiser.score_choices(longer, choices).log_probs, atol=1e-4)
     again = plain.score_choices(ASK, choices)
     assert np.allclose(again.log_probs, alone.log_probs)
     cancel = CancelToken()
     cancel.stop()
     with pytest.raises(Stopped):
         plain.score_choices(ASK, choices, cancel=cancel)
+    with pytest.raises(Stopped):
+        plain.score_choices_of([ASK], choices, cancel=cancel)
 
 
 def test_an_adapter_can_be_trained_further_and_loaded_again(base: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from tests.models.tiny import FAMILIES
 from transformers import AutoModelForImageTextToText
 
 from loopwright.errors import BadInput
+from loopwright.models.local.batch import collate
 from loopwright.models.local.processor import load_processor
-from loopwright.models.scoring import score_choices
+from loopwright.models.scoring import score_batch, score_choices
 
 CHOICES = ["T1", "T12", "T", "Carina", "Right humeral head", "Left hemidiaphragm", "[1: Skull]", "\n\n é"]
 
@@ -74,6 +75,18 @@ def test_a_choice_does_not_depend_on_the_others(family: tuple[Any, Any]) -> None
     alone = [score_choices(model, processor, inputs, [choice]) for choice in CHOICES]
     assert together == pytest.approx([scores.log_probs[0] for scores in alone], abs=1e-4)
     assert [scores.probabilities.tolist() for scores in alone] == [[1.0]] * len(CHOICES)
+
+
+@pytest.mark.parametrize("n_images", [0, 1])
+def test_prompts_that_are_scored_together_get_the_scores_they_get_alone(family: tuple[Any, Any], n_images: int) -> None:
+    model, processor = family
+    words = ("Which?", "Which landmark is nearest to the centre of this view of the chest?", "Which is it?")
+    prompts = [prompt(processor, n_images=n_images, words=word) for word in words]
+    together = score_batch(model, processor, collate(prompts, processor.tokenizer.pad_token_id), CHOICES)
+    alone = [score_choices(model, processor, inputs, CHOICES) for inputs in prompts]
+    assert together.log_probs == pytest.approx(np.stack([scores.log_probs for scores in alone]), abs=1e-4)
+    assert together.probabilities.sum(axis=1) == pytest.approx(1)
+    assert np.ptp(together.log_probs, axis=0).max() > 1e-3  # or the prompts would not matter
 
 
 def test_every_end_token_ends_a_choice(family: tuple[Any, Any]) -> None:
