@@ -15,15 +15,9 @@ from pydantic import Field, field_validator
 from loopwright.agents.hearing import Ear
 from loopwright.agents.session import Runtime
 from loopwright.errors import BadInput, ToolRefused
+from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
-from loopwright.graphs.carm_models import (
-    LocaliserName,
-    NavigatorName,
-    checked_card,
-    make_advisor,
-    make_localiser,
-    make_navigator,
-)
+from loopwright.graphs.carm_models import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
 from loopwright.graphs.carm_report import carm_sections
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
@@ -256,7 +250,7 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
 
     camera = _Camera(patient, actuator, memory, opening.session_id)
     view_mm = optics_of(patient.settings).field_of_view_mm
-    advisor = make_advisor(kept["card"], memory.blobs) if kept.get("card") else None
+    advisor = make_advisor(kept["card"], memory.blobs, ADAPTER) if kept.get("card") else None
     localiser = make_localiser(
         patient.run.localiser,
         lambda ref: patient.localise(camera.picture(ref)),

@@ -12,7 +12,7 @@ from tests.graphs.oracle import Card, Oracle, Replays
 from tests.scenario import Begin, Patient, See, Use
 
 from loopwright.agents.session import Session
-from loopwright.graphs import carm_models, carm_run
+from loopwright.graphs import advisors, carm_run
 from loopwright.graphs.sessions import replay_session, start_session
 from loopwright.memory import Memory, open_memory
 from loopwright.models.localisation import Localisation
@@ -85,8 +85,8 @@ def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
 
         assert memory.events.verify(session.id).ok
         with monkeypatch.context() as patch:
-            patch.setattr(carm_models, "open_model", nobody)
-            patch.setattr(carm_models, "_engine", nobody)
+            patch.setattr(advisors, "open_model", nobody)
+            patch.setattr(advisors, "_engine", nobody)
             assert replay_session(memory, session.id).difference is None
 
     return check
