@@ -101,15 +101,15 @@ EXAMPLES = (
 )
 
 
-def parse_feedback(text: str) -> Approve | Reject | Stop | Note | Prefer | Deny | Remark | Aim | Unclear:
+def parse_feedback(text: str) -> Feedback:
     """Read one message; never raises, and never guesses an action."""
-    found = generic.parse(text, _rules, EXAMPLES)
+    found: Feedback = generic.parse(text, _rules, EXAMPLES)
     if isinstance(found, Prefer) and text.rstrip().endswith("?"):
         return generic.unclear(text.strip(), f"Is that an order? Then say `{_VERB[found.action]}`.")
     return found
 
 
-def render_feedback(feedback: Approve | Reject | Stop | Note | Prefer | Deny | Remark | Aim | Unclear) -> str:
+def render_feedback(feedback: Feedback) -> str:
     """The phrase that `parse_feedback` reads as this value."""
     match feedback:
         case Prefer():

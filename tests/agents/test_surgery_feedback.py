@@ -75,7 +75,9 @@ def test_any_text_is_read(text: str) -> None:
     st.sampled_from(["", BLEEDS, "the duct is covered"]),
 )
 def test_what_is_rendered_is_read_back(action: Action, denied: list[Action], is_correction: bool, reason: str) -> None:
-    others = tuple(each for each in denied if each != action)
-    said = [Prefer(action=action, denied=others, is_correction=is_correction, reason=reason)]
-    for meaning in said + ([Deny(denied=others, reason=reason)] if others else []):
+    others: tuple[Action, ...] = tuple(each for each in denied if each != action)
+    said: list[Prefer | Deny] = [Prefer(action=action, denied=others, is_correction=is_correction, reason=reason)]
+    if others:
+        said.append(Deny(denied=others, reason=reason))
+    for meaning in said:
         assert parse_feedback(render_feedback(meaning)) == meaning
