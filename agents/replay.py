@@ -16,7 +16,7 @@ def run_again(runtime: Runtime, journal: ReplayJournal, thread_id: str) -> None:
     given: object = runtime.initial
     forked = [e for e in journal.copy_process_events() if e.kind == "forked"]
     if forked:
-        runtime.graph.update_state(config, forked[0].payload["state"], as_node="render")
+        runtime.graph.update_state(config, forked[0].payload["state"], as_node=runtime.observing)
         given = None
     while True:
         try:
@@ -34,9 +34,9 @@ def run_again(runtime: Runtime, journal: ReplayJournal, thread_id: str) -> None:
         snapshot = next(
             s
             for s in runtime.graph.get_state_history(config)
-            if s.values.get("step") == to.payload["to"] and s.next == (runtime.resume_node,)
+            if s.values.get("step") == to.payload["to"] and s.next == (runtime.observed,)
         )
-        runtime.graph.update_state(snapshot.config, {"branch": to.branch, "visit": 0}, as_node="render")
+        runtime.graph.update_state(snapshot.config, {"branch": to.branch, "visit": 0}, as_node=runtime.observing)
         given = None
 
 

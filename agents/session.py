@@ -41,7 +41,8 @@ class Runtime:
     journal: Journal
     cancel: CancelToken
     parse: Callable[[str], BaseModel]
-    resume_node: str = field(default="localise", metadata={"why": "the node that follows a fresh observation"})
+    observing: str = field(default="render", metadata={"why": "the node that observes"})
+    observed: str = field(default="localise", metadata={"why": "the node that follows a fresh observation"})
 
 
 class Session:
@@ -126,7 +127,7 @@ class Session:
             BadInput: the session has no such step.
         """
         for snapshot in self._runtime.graph.get_state_history(self._config):
-            if snapshot.values.get("step") == step and snapshot.next == (self._runtime.resume_node,):
+            if snapshot.values.get("step") == step and snapshot.next == (self._runtime.observed,):
                 return snapshot
         raise BadInput(f"`step` {step} was not observed in session {self.id}. It stands at step {self._moment().step}.")
 
@@ -135,7 +136,7 @@ class Session:
         moment = Moment(values["branch"], values["step"])
         self._runtime.journal.process(moment, "forked", {**parent, "state": values})
         self._runtime.world.restore(values["observation"]["snapshot"])
-        self._runtime.graph.update_state(self._config, values, as_node="render")
+        self._runtime.graph.update_state(self._config, values, as_node=self._runtime.observing)
         self._memory.sessions.set_status(self.id, "paused")
 
     def _begin(self) -> None:
@@ -200,7 +201,9 @@ class Session:
         before = self._moment()
         self._runtime.journal.process(Moment(branch, step), "rewound", {"from": before.step, "to": step})
         self._runtime.world.restore(snapshot.values["observation"]["snapshot"])
-        self._runtime.graph.update_state(snapshot.config, {"branch": branch, "visit": 0}, as_node="render")
+        self._runtime.graph.update_state(
+            snapshot.config, {"branch": branch, "visit": 0}, as_node=self._runtime.observing
+        )
 
     def _moment(self) -> Moment:
         state = self.state

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.surgery.clips import Clip
+from loopwright.tools.surgery.procedure import VisibleState
 from loopwright.tools.surgery.samples import Sample
 from loopwright.tools.surgery.vocabulary import Action
 
@@ -46,6 +47,9 @@ class Step(Frozen):
     caption: str = ""
     images: tuple[ImageRef, ...] = Field(default=(), description="oldest first")
     is_imagined: bool = Field(default=False, description="nobody saw it: a plan that is rolled out goes through it")
+    truth: VisibleState | None = Field(
+        default=None, description="what was truly visible at its end, where that is known; no view shows it"
+    )
 
 
 class NearStep(Frozen):

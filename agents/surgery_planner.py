@@ -17,8 +17,11 @@ from loopwright.agents.role import choose
 from loopwright.agents.surgery_forms import next_action_form
 from loopwright.agents.surgery_history import MemorySettings, Step, view
 from loopwright.agents.surgery_knowledge import Knowledge, bundled_knowledge
+from loopwright.errors import BadInput
 from loopwright.models.forms import Form
 from loopwright.schema import CancelToken
+from loopwright.tools.surgery.bayes import next_action_from
+from loopwright.tools.surgery.procedure import Procedure, bundled_procedure
 from loopwright.tools.surgery.statistics import START, ClipStatistics, bundled_statistics
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
@@ -75,6 +78,28 @@ class NgramPolicy:
         everywhere = self._unclipped + self._clipped
         here = self._clipped if ACTIONS.index("Vessel Clipping") in numbers else self._unclipped
         return [everywhere[:, now].sum(axis=0), everywhere[before, now], here[before, now]]
+
+
+class BayesPolicy:
+    """The exact odds of a simulated procedure, given what is truly visible. It reads no goal and no words."""
+
+    def __init__(self, procedure: Procedure | None = None) -> None:
+        """Take the procedure that goes on, by default that of the bundled statistics."""
+        self._procedure = procedure
+
+    def next_action(self, steps: Sequence[Step], *, goal: str = "", words: str = "") -> dict[Action, float]:
+        """See `Policy`.
+
+        Raises:
+            BadInput: what is truly visible at the last seen step is not known, or what is imagined cannot follow.
+        """
+        seen = [step for step in steps if not step.is_imagined]
+        if not seen or seen[-1].truth is None:
+            raise BadInput("The exact odds need what is truly visible, which only a simulated patient's steps tell.")
+        actions: list[Action] = [step.action for step in steps]
+        past, planned = actions[: len(seen)], actions[len(seen) :]
+        odds = next_action_from(self._procedure or bundled_procedure(), past, seen[-1].truth, planned)
+        return {action: odds[action] for action in admissible(steps)}
 
 
 class Question(NamedTuple):

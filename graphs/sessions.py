@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from loopwright.agents.export import image_refs
 from loopwright.agents.journal import Journal, ReplayJournal
 from loopwright.agents.replay import first_difference, run_again
 from loopwright.agents.report import write_report
@@ -63,11 +64,7 @@ def fork_session(memory: Memory, session_id: str, step: int, device_dir: Path) -
     row = memory.sessions.get(session_id)
     child = memory.sessions.create(row.loop, row.config, parent=session_id)
     session = _open(memory, child.id, row.loop, row.config, device_dir)
-    seen = ImageRef.model_validate(values["observation"]["image"])
-    memory.blobs.put(
-        memory.blobs.read(seen), session_id=child.id, media_type=seen.media_type,
-        width_px=seen.width_px, height_px=seen.height_px,
-    )  # counted for the child too, so that pruning the parent leaves it whole  # fmt: skip
+    _remember(memory, session_id, child.id, step, values)
     session.adopt({**values, "branch": 0, "visit": 0}, {"parent": session_id, "parent_head": head, "step": step})
     return session
 
@@ -94,7 +91,7 @@ def rerender_session(memory: Memory, session_id: str) -> Redrawn:
     redraw = get_loop(row.loop).redraw(row.config)
     differences = []
     for event in memory.events.read(session_id):
-        if event.kind == "observed":
+        if event.kind == "observed" and event.payload["image"] is not None:
             kept = Image.open(io.BytesIO(memory.blobs.read(ImageRef.model_validate(event.payload["image"]))))
             again = redraw(event.payload)
             differences.append(float(np.abs(np.asarray(kept, dtype=np.float32) - again).mean()))
@@ -107,6 +104,21 @@ def report_session(memory: Memory, session_id: str, out_file: Path) -> Path:
     row = memory.sessions.get(session_id)
     sections = get_loop(row.loop).sections(row.config, memory.events.read(session_id), memory.blobs.read)
     return write_report(memory, session_id, out_file, sections=sections)
+
+
+def _remember(memory: Memory, parent: str, child: str, step: int, values: dict[str, Any]) -> None:
+    """Give a fork its parent's past before `step`, and every picture that it or its state refers to.
+
+    They are counted for the child too, so that pruning the parent leaves it whole.
+    """
+    past = memory.steps.near_history(parent, step, before_step=step).steps
+    for row in past:
+        memory.steps.record(child, 0, row.step, label=row.label, signature=row.signature, detail=row.detail)
+    for ref in image_refs([values, *(row.detail for row in past)]):
+        memory.blobs.put(
+            memory.blobs.read(ref), session_id=child, media_type=ref.media_type,
+            width_px=ref.width_px, height_px=ref.height_px,
+        )  # fmt: skip
 
 
 def _open(memory: Memory, session_id: str, loop_name: str, kept: dict[str, Any], device_dir: Path) -> Session:

@@ -47,11 +47,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    approval: Literal["guard", "human"] = Field(
-        default="guard", description="who approves a motion that the guard lets pass"
-    )
+    approval: Literal["guard", "human"] = Field(default="guard", description="who approves what the guard lets pass")
     on_uncertain: Literal["ask", "proceed", "stop"] = Field(
-        default="proceed", description="what to do when the localiser is not sure enough"
+        default="proceed", description="what to do when the loop is not sure enough"
     )
 
 

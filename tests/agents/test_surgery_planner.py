@@ -1,13 +1,18 @@
 """Policies of the next action: probabilities over what may come next, from counts or from a model."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.agents.surgery_history import MemorySettings, Step
-from loopwright.agents.surgery_planner import ModelPolicy, NgramPolicy, admissible
+from loopwright.agents.surgery_history import MemorySettings, Step, imagined
+from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy, NgramPolicy, admissible
+from loopwright.errors import BadInput
 from loopwright.models.scripted import ScriptedChatModel
+from loopwright.tools.surgery.bayes import next_action
 from loopwright.tools.surgery.clips import Clip
+from loopwright.tools.surgery.procedure import BLEEDING, PROGRESS, VisibleState, bundled_procedure
+from loopwright.tools.surgery.simulator import simulate
 from loopwright.tools.surgery.statistics import fit_statistics
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
@@ -48,6 +53,34 @@ def test_an_ngram_policy_looks_two_back_and_whether_anything_was_clipped() -> No
 def test_a_policy_is_kept_to_the_choices_of_its_procedure() -> None:
     odds = NgramPolicy(choices=("Dissection", "Coagulation", "Aspiration")).next_action([Step(action="Dissection")])
     assert set(odds) == {"Coagulation", "Aspiration"}
+
+
+def test_exact_odds_are_those_of_the_procedure_and_sum_over_what_nobody_saw() -> None:
+    procedure, policy = bundled_procedure(), BayesPolicy()
+    first, second = list(simulate(procedure, 7))[:2]
+    seen = [Step(action=moment.clip.action, truth=moment.state) for moment in (first, second)]
+    actions: list[Action] = [first.clip.action, second.clip.action]
+    known = next_action(procedure, "history+frame", actions, second)
+    odds = policy.next_action(seen)
+    assert odds == pytest.approx({action: known[action] for action in odds})
+    assert actions[-1] not in odds
+    planned = max(odds, key=lambda action: odds[action])
+    after = policy.next_action(imagined(seen, [planned]))
+    places = [VisibleState(progress=p, bleeding=b) for p in range(len(PROGRESS)) for b in BLEEDING]
+    before, now, start = ACTIONS.index(actions[-1]), ACTIONS.index(planned), second.state
+    weights = [
+        procedure.dynamics[now, start.progress, BLEEDING.index(start.bleeding), s.progress, BLEEDING.index(s.bleeding)]
+        * (1 - procedure.end[s.progress, BLEEDING.index(s.bleeding)])
+        for s in places
+    ]
+    rows = [procedure.policy[before, now, s.progress, BLEEDING.index(s.bleeding)] for s in places]
+    expected = np.average(rows, axis=0, weights=weights)
+    assert after == pytest.approx({action: expected[ACTIONS.index(action)] for action in after})
+
+
+def test_exact_odds_need_the_truth() -> None:
+    with pytest.raises(BadInput, match="simulated"):
+        BayesPolicy().next_action([Step(action="Dissection")])
 
 
 def test_a_model_is_shown_the_view_the_goal_and_the_words_and_never_offered_the_last_action() -> None:

@@ -61,6 +61,31 @@ def next_action(
     return {action: float(p) for action, p in zip(ACTIONS, odds / odds.sum(), strict=True)}
 
 
+def next_action_from(
+    procedure: Procedure, actions: Sequence[Action], state: VisibleState, planned: Sequence[Action] = ()
+) -> dict[Action, float]:
+    """P(next action | what is known), exact, once `planned` was performed too, which nobody saw.
+
+    Args:
+        procedure: the one that goes on.
+        actions: of all clips so far, one or more.
+        state: what is truly visible at the end of the last of them.
+        planned: actions after them; what becomes visible is summed over.
+
+    Raises:
+        BadInput: there is no clip yet, or what is planned cannot follow.
+    """
+    if not actions:
+        raise BadInput("There is no clip yet; expected the actions of one or more.")
+    before, now = [START, *map(ACTIONS.index, actions)][-2:]
+    belief = np.zeros_like(procedure.initial)
+    belief[state.progress, BLEEDING.index(state.bleeding)] = 1.0
+    odds = _onward(procedure, belief, before, [now, *map(ACTIONS.index, planned)])
+    if not odds.sum() > 0:
+        raise BadInput(f"{', '.join(planned)} cannot follow {actions[-1]} at {state!r} in this procedure.")
+    return {action: float(p) for action, p in zip(ACTIONS, odds / odds.sum(), strict=True)}
+
+
 def bayes_score(procedure: Procedure, known: Known, procedures: Iterable[Sequence[Moment]]) -> BayesScore:
     """The best predictor's score on simulated procedures: one prediction after each clip that another follows.
 
@@ -118,7 +143,12 @@ def _seen(procedure: Procedure, known: Known, numbers: Sequence[int], clip: Clip
 def _filtered(procedure: Procedure, numbers: Sequence[int]) -> Array:
     """The next action's odds given the actions: an exact forward filter over what is visible, unseen."""
     belief = np.einsum("pb,pbqc->qc", procedure.initial, procedure.dynamics[numbers[0]])
-    before, now = START, numbers[0]
+    return _onward(procedure, belief, START, numbers)
+
+
+def _onward(procedure: Procedure, belief: Array, before: int, numbers: Sequence[int]) -> Array:
+    """The next action's odds after `numbers`, from P(visible (10, 3)) at the end of the first of them."""
+    now = numbers[0]
     for following in numbers[1:]:
         belief = belief * (1 - procedure.end) * procedure.policy[before, now, ..., following]
         belief = np.einsum("pb,pbqc->qc", belief / (belief.sum() or 1.0), procedure.dynamics[following])
