@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeVar
 
 import openai
@@ -138,7 +138,7 @@ class Endpoint:
         return sorted(model.id for model in _Models.model_validate(listed).data)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, _event_loop())
+        return asyncio.run_coroutine_threadsafe(work, _loops.running())
 
     async def _read(self, body: Mapping[str, Any], inbox: "queue.SimpleQueue[Chunk | None]") -> None:
         stream = await self._client.post(
@@ -222,11 +222,25 @@ def _said(error: openai.OpenAIError) -> str:
     return str(message or error)[:300].rstrip(".")
 
 
-@cache
-def _event_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="loopwright-endpoints", daemon=True).start()
-    return loop
+class _Loops:
+    """The event loop of all endpoints, started when it is first asked for: once, whoever asks at the same time."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """As if none had been started: threads do not survive a fork, nor are the locks let go that they held."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def running(self) -> asyncio.AbstractEventLoop:
+        """The one loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="loopwright-endpoints", daemon=True).start()
+            return self._loop
 
 
-os.register_at_fork(after_in_child=_event_loop.cache_clear)  # threads do not survive a fork
+_loops = _Loops()
+os.register_at_fork(after_in_child=_loops.forget)
