@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from loopwright.errors import BadInput
 from loopwright.finetune.runs import RunSettings
 from loopwright.schema import Frozen
 
@@ -30,6 +31,17 @@ class DataConfig(Frozen):
     train: Path
     validation: Path | None = None
     workers: int = Field(default=0, ge=0, description="processes that read and prepare pictures; 0: the trainer's own")
+
+    def of_folder(self, folder: Path) -> Self:
+        """The same for the files in `folder` that `loopwright data build` wrote; validation where it is there.
+
+        Raises:
+            BadInput: nothing to train on lies there.
+        """
+        train, validation = (folder / f"{part}.messages.jsonl" for part in ("train", "validation"))
+        if not train.is_file():
+            raise BadInput(f"`{folder}` holds no `{train.name}`. Build it: `loopwright data build`.")
+        return self.model_copy(update={"train": train, "validation": validation if validation.is_file() else None})
 
 
 class LoraSettings(Frozen):

@@ -8,7 +8,7 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from transformers import AutoConfig
 
 from loopwright.errors import BadInput
@@ -48,6 +48,9 @@ class RunRecord(Frozen):
     train_sha256: str
     validation_rows: int = 0
     validation_sha256: str | None = None
+    cases: tuple[str, ...] = Field(
+        default=(), description="patients that both files depend on; () where the data set does not say"
+    )
 
 
 class AdapterRecord(Frozen):

@@ -22,6 +22,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from loopwright.errors import MissingDependency, OperatorError
+from loopwright.finetune.chat_data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows
 from loopwright.finetune.sft.lora import lora_config
@@ -83,6 +84,7 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
         train_sha256=rows.sha256,
         validation_rows=len(validation.dataset) if validation else 0,
         validation_sha256=validation.sha256 if validation else None,
+        cases=_cases(config),
     )
     if begun:
         refuse_other_inputs(out_dir, record)
@@ -234,6 +236,11 @@ class _Watch(TrainerCallback):
 
 def _placement(config: Config) -> dict[str, Any]:
     return config.model.model_dump(include={"device", "dtype", "quantisation"})
+
+
+def _cases(config: Config) -> tuple[str, ...]:
+    files = (config.data.train, config.data.validation)
+    return tuple(sorted({case for path in files if path for case in cases_of(path)}))
 
 
 def _check_optimiser(config: Config) -> None:

@@ -19,6 +19,10 @@ Target = Annotated[Path, typer.Option(help="Folder to write; must be new or empt
 def sft(
     config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm_sft.yaml.")],
     out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with `train.messages.jsonl`, in place of the files that the config names."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on messages JSONL. `tensorboard --logdir OUT` shows the losses while it runs."""
@@ -27,7 +31,10 @@ def sft(
     from loopwright.finetune.sft.config import SftConfig
     from loopwright.finetune.sft.train import train
 
-    result = train(SftConfig.load(config), out, lambda line: stderr().print(line))
+    settings = SftConfig.load(config)
+    if data is not None:
+        settings = settings.model_copy(update={"data": settings.data.of_folder(data)})
+    result = train(settings, out, lambda line: stderr().print(line))
     if as_json:
         json_line(result.model_dump(mode="json"))
     else:
