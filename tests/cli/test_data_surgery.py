@@ -1,5 +1,6 @@
 """`loopwright data build surgery`: what it writes, what it says, and what it refuses."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,27 @@ def test_rules_come_from_a_file(loopwright: Cli, tmp_path: Path, cholect45: Path
     assert last["counts"]["clips"]["Dissection"] == 6 and last["counts"]["frames"]["too_short"] > 0
 
 
+def test_conversations_are_of_the_parts_that_may_be_learnt_from(
+    loopwright: Cli, tmp_path: Path, cholect45: Path
+) -> None:
+    command = ["data", "build", "surgery", "--out", str(tmp_path / "out"), "--cholect45", str(cholect45)]
+    *files, _ = loopwright(*command, "--split", "fold1", "--chat", "indir", "--task", "next", "--json").json
+    assert {Path(line["file"]).relative_to(tmp_path / "out").as_posix(): line["rows"] for line in files[4:]} == {
+        f"chat/indir/{part}.{form}.jsonl": rows
+        for part, rows in (("train", 8), ("validation", 32))
+        for form in ("messages", "sharegpt")
+    }
+    cases = json.loads((tmp_path / "out" / "chat" / "indir" / "cases.json").read_text())
+    assert cases["train.messages.jsonl"] == ["VID80"] and "VID79" not in json.dumps(cases)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--simulated", "2"], "or `--chat KIND` with `--simulated N`"),
+        (["--cholect45", "cholect45", "--simulated", "2"], "are about conversations: give `--chat`"),
+        (["--cholect45", "cholect45", "--chat", "indir", "--task", "dream"], "Unknown task 'dream'"),
+        (["--cholect45", "cholect45", "--chat", "indir", "--memory", "al"], "Did you mean `all`"),
         ([], "Give either `--cholect50 DIR` or `--cholect45 DIR`"),
         (["--cholect45", "a", "--cholect50", "b"], "Give either"),
         (["--cholect50", "nowhere"], "`nowhere` is no folder"),

@@ -24,7 +24,9 @@ def test_every_field_goes_to_yaml_and_back(tmp_path: Path) -> None:
     assert SftConfig.load(tmp_path / "again.yaml") == config
 
 
-@pytest.mark.parametrize("name", ["carm_qwen25vl_7b", "carm_sft"])
+@pytest.mark.parametrize(
+    "name", ["carm_qwen25vl_7b", "carm_sft", "surgery_dir", "surgery_indir", "surgery_qwen25vl_7b"]
+)
 def test_shipped_configs_write_out_every_field(name: str) -> None:
     path = CONFIGS / f"{name}.yaml"
     config = SftConfig.load(path)

@@ -1,13 +1,13 @@
-"""`loopwright data`: fetch real volumes, render data sets, build clips and conversations to learn from, check them."""
+"""`loopwright data`: fetch real volumes, render data sets, build conversations to learn from, check them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from loopwright.cli import data_surgery
 from loopwright.cli.output import json_line, stderr, stdout
 from loopwright.errors import BadInput, UnknownName
 from loopwright.settings import settings
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Fetch real volumes, render and build data sets.", no_args_is_help=True)
 render_app = typer.Typer(help="Render a data set for training or evaluation.", no_args_is_help=True)
 build_app = typer.Typer(help="Build what models learn from and are measured on.", no_args_is_help=True)
+distill_app = typer.Typer(help="Have a stronger model write what a smaller one learns from.", no_args_is_help=True)
 app.add_typer(render_app, name="render")
 app.add_typer(build_app, name="build")
+app.add_typer(distill_app, name="distill")
+build_app.command("surgery")(data_surgery.build)
+distill_app.command("surgery")(data_surgery.distill)
 
 Part = Literal["train", "validation", "calibration", "test"]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -77,6 +81,11 @@ def render_carm(
 
 @build_app.callback()
 def _build() -> None:
+    pass
+
+
+@distill_app.callback()
+def _distill() -> None:
     pass
 
 
@@ -140,53 +149,6 @@ def build_carm(
             stdout().print(f"{n_rows} conversations in {path}", markup=False)
 
 
-@build_app.command("surgery")
-def build_surgery(
-    out: Annotated[Path, typer.Option(help="The folder to write; its settings cannot change.")],
-    cholect50: Annotated[Path | None, typer.Option(help="CholecT50's folder: `labels/VIDxx.json`.")] = None,
-    cholect45: Annotated[
-        Path | None, typer.Option(help="CholecT45's folder: `verb/VIDxx.txt` and so on, or one packed `.npz`.")
-    ] = None,
-    frames: Annotated[
-        Path | None, typer.Option(help="Folder of `VIDxx/000000.png`, where it is not in the data set's own.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="`rendezvous`, `fold1` to `fold5` (the test), or `all`.")] = "rendezvous",
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="YAML of how seconds become clips, see docs/data.md; what it leaves out is usual."),
-    ] = None,
-    history: Annotated[int, typer.Option(min=1, help="Clips that a sample knows in detail.")] = 5,
-    min_history: Annotated[int, typer.Option(min=1, help="Leave out samples with fewer clips before them.")] = 1,
-    frames_per_clip: Annotated[int, typer.Option(min=0, help="Pictures that a clip shows at most.")] = 1,
-    as_json: Json = False,
-) -> None:
-    """Write clips and samples of surgical videos by patient, and the simulator's statistics."""
-    from loopwright.tools.surgery.clips import ClipRules, load_rules
-    from loopwright.tools.surgery.dataset import SurgeryData, build
-    from loopwright.tools.surgery.samples import HistoryRules
-
-    folder = cholect50 or cholect45
-    if folder is None or (cholect50 and cholect45):
-        raise BadInput("Give either `--cholect50 DIR` or `--cholect45 DIR`.")
-    data = SurgeryData(
-        data_set="cholect50" if cholect50 else "cholect45",
-        split=split,
-        rules=load_rules(rules) if rules else ClipRules(),
-        history=HistoryRules(near_clips=history, min_clips=min_history),
-        frames_per_clip=frames_per_clip,
-    )
-    console = stderr()
-    built = build(out, folder, data, frames=frames, progress=lambda line: console.print(line, markup=False))
-    if as_json:
-        for path, n_rows in built.rows.items():
-            json_line({"file": str(path), "rows": n_rows})
-        json_line({"counts": built.counts})
-        return
-    for path, n_rows in built.rows.items():
-        stdout().print(f"{n_rows} lines in {path}", markup=False)
-    _print_counts(built.counts)
-
-
 @app.command()
 def check(
     file: Annotated[list[Path], typer.Argument(help="Conversations as JSONL, ShareGPT or messages.")],
@@ -210,21 +172,6 @@ def check(
             stdout().print(f"{path}: {len(checked.examples)} good, {len(checked.problems)} problems", markup=False)
     if not all_good:
         raise typer.Exit(1)
-
-
-def _print_counts(counts: Mapping[str, Any]) -> None:
-    """What was used and dropped, as a table and lines."""
-    table = Table("action", *counts["parts"], "all", title=f"Clips of {counts['used']} of {counts['videos']} videos")
-    for action, n in counts["clips"].items():
-        table.add_row(action, *(str(part["clips"][action]) for part in counts["parts"].values()), str(n))
-    samples = [str(part["samples"]) for part in counts["parts"].values()]
-    table.add_row("samples", *samples, str(counts["samples"]))
-    stdout().print(table)
-    for what in ("frames", "pictures"):
-        said = ", ".join(f"{name} {n}" for name, n in counts[what].items())
-        stdout().print(f"{what}: {said}", markup=False)
-    for name, why in counts["skipped"].items():
-        stdout().print(f"skipped {name}: {why}", markup=False)
 
 
 def _with_landmarks(specs: list[str], landmarks: list[Path]) -> list[tuple[str, Path | None]]:

@@ -1,0 +1,1 @@
+"""Distillation: what a stronger model writes about given labels, for a smaller one to learn from."""
