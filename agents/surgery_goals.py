@@ -141,10 +141,11 @@ def read_goal(text: str) -> Goal:
 def _repeated(action: Action, times: int, from_now: bool) -> Goal:
     if not 1 <= times <= MOST_TIMES:
         raise BadInput(f"`goal` asks for {action} {times!r} times; expected 1 to {MOST_TIMES}.")
-    how_often = {1: "once", 2: "twice"}.get(times, f"{times} times")
-    return Goal(
-        name=f"{action} {how_often} {'more' if from_now else 'in all'}", actions=(action,) * times, from_now=from_now
-    )
+    if times == 1:
+        name = f"the {'next' if from_now else 'first'} {action}"
+    else:
+        name = f"{action} {times} times {'more' if from_now else 'in all'}"
+    return Goal(name=name, actions=(action,) * times, from_now=from_now)
 
 
 def _plain(text: str) -> str:

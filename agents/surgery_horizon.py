@@ -1,11 +1,7 @@
-"""A plan to a goal: actions that follow one another, each as probable as a policy takes it to be after those before it.
+"""Plans to a goal: actions that follow one another, each as probable as a policy takes it to be after those before it.
 
-Beam search over the policy's own probabilities. Plain beams never get to a goal that takes rare actions, as what is
-common pushes them out. So chains compete only with those that are as far on the way to the goal (the banks of Hokamp
-and Liu, "Lexically Constrained Decoding for Sequence Generation Using Grid Beam Search", ACL 2017) and end in the same
-action, which makes the search exact, Viterbi's, for a policy that looks at one action back. A chain that reaches the
-goal ends there: no chain begins another, chains of any lengths can be compared, and the probabilities of all sum to 1.
-They are given that the procedure goes on, as a policy knows no end. Writes nothing down.
+A chain that reaches the goal ends there: no chain begins another, chains of any lengths can be compared, and the
+probabilities of all sum to 1. They are given that the procedure goes on, as a policy knows no end. Writes nothing down.
 """
 
 import math
@@ -13,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from loopwright.agents.surgery_goals import Goal
@@ -22,7 +19,7 @@ from loopwright.errors import BadInput
 from loopwright.schema import CancelToken, Frozen
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
-HORIZON, WIDTH = 30, 3
+HORIZON, WIDTH, DRAWS = 30, 3, 32
 
 
 class PlannedAction(Frozen):
@@ -46,17 +43,47 @@ class Chain(Frozen):
 
 
 class HorizonPlan(Frozen):
-    """The chains that were found, those that reach the goal first, then the more probable ones."""
+    """Chains, those that reach the goal first, each time the best ones first."""
 
     goal: Goal
-    horizon: int
-    width: int
+    horizon: int = Field(description="actions that a chain has at most")
     chains: tuple[Chain, ...] = Field(min_length=1)
+    reached: float | None = Field(default=None, description="share of the drawn chains that reach the goal")
 
     @property
     def best(self) -> Chain:
         """The plan."""
         return self.chains[0]
+
+
+class Roll(NamedTuple):
+    """What chains are rolled from."""
+
+    policy: Policy
+    """Asked with imagined steps behind those that were seen, and with the goal's name."""
+    steps: Sequence[Step]
+    """What was performed so far, oldest first."""
+    goal: Goal
+    """Where chains end."""
+    horizon: int = HORIZON
+    """Actions that a chain has at most."""
+    words: str = ""
+    """What the surgeon said, if anything."""
+    cancel: CancelToken | None = None
+    """Looked at between any two questions to the policy."""
+
+    @property
+    def past(self) -> tuple[Action, ...]:
+        """The actions of `steps`."""
+        return tuple(step.action for step in self.steps)
+
+    def odds(self, actions: Sequence[Action]) -> dict[Action, float]:
+        """What may come after `actions`, as the policy has it."""
+        if self.cancel is not None:
+            self.cancel.raise_if_set()
+        steps = imagined(self.steps, actions)
+        odds = self.policy.next_action(steps, goal=self.goal.name, words=self.words)
+        return {action: min(p, 1.0) for action, p in odds.items() if p > 0}
 
 
 class _Beam(NamedTuple):
@@ -80,63 +107,107 @@ class _Beam(NamedTuple):
         )
 
 
-def plan_to_goal(
-    policy: Policy,
-    steps: Sequence[Step],
-    goal: Goal,
-    *,
-    horizon: int = HORIZON,
-    width: int = WIDTH,
-    words: str = "",
-    cancel: CancelToken | None = None,
-) -> HorizonPlan:
-    """The most probable chains from `steps` to the goal, at most `width` of them.
+def likeliest(roll: Roll, *, width: int = WIDTH) -> HorizonPlan:
+    """The most probable chains, at most `width` of them, by beam search.
 
-    With a width no smaller than the number of chains there are, the result is that of trying them all.
-
-    Args:
-        policy: what comes next, asked with imagined steps behind those that were seen, and with the goal's name.
-        steps: what was performed so far, oldest first.
-        goal: where the chains end.
-        horizon: actions that a chain has at most.
-        width: chains followed at a time, of those that are equally far on the way to the goal and end in one action.
-        words: what the surgeon said, if anything.
-        cancel: looked at between any two questions to the policy.
+    Plain beams never get to a goal that takes rare actions, as what is common pushes them out. So chains compete only
+    with those that are as far on the way to the goal (the banks of Hokamp and Liu, "Lexically Constrained Decoding for
+    Sequence Generation Using Grid Beam Search", ACL 2017) and end in the same action, which makes the search exact,
+    Viterbi's, for a policy that looks one action back. With a width no smaller than the number of chains there are, the
+    result is that of trying them all, for any policy.
 
     Raises:
-        BadInput: `horizon` or `width` is less than 1.
-        Stopped, Paused: `cancel` was set.
+        BadInput: `width` or the horizon is less than 1.
+        Stopped, Paused: the cancel token was set.
     """
-    for name, value in (("horizon", horizon), ("width", width)):
-        if value < 1:
-            raise BadInput(f"`{name}` is {value!r}; expected 1 or more.")
-    past: list[Action] = [step.action for step in steps]
+    _check(horizon=roll.horizon, width=width)
+    goal, past = roll.goal, roll.past
     reached: list[_Beam] = []
     open_ = [_Beam()]
     if goal.is_reached(past):
         reached, open_ = open_, []
-    for _ in range(horizon):
+    for _ in range(roll.horizon):
         if not open_ or _is_settled(reached, open_, width):
             break
-        grown = []
-        for beam in open_:
-            if cancel is not None:
-                cancel.raise_if_set()
-            odds = policy.next_action(imagined(steps, beam.actions), goal=goal.name, words=words)
-            grown += [beam.then(action, min(p, 1.0)) for action, p in odds.items() if p > 0]
         banks: defaultdict[tuple[int, Action], list[_Beam]] = defaultdict(list)
-        for beam in grown:
-            banks[goal.done(past, beam.actions), beam.actions[-1]].append(beam)
+        for beam in open_:
+            for action, p in roll.odds(beam.actions).items():
+                longer = beam.then(action, p)
+                banks[goal.done(past, longer.actions), action].append(longer)
         reached = _best(reached + banks.pop((len(goal.actions), goal.actions[-1]), []), width)
         open_ = [beam for bank in banks.values() for beam in _best(bank, width)]
     chains = [beam.ended(reaches_goal=True) for beam in reached]
     chains += [beam.ended(reaches_goal=False) for beam in _best(open_, width - len(reached))]
-    return HorizonPlan(goal=goal, horizon=horizon, width=width, chains=tuple(chains))
+    return HorizonPlan(goal=goal, horizon=roll.horizon, chains=tuple(chains))
+
+
+def typical(roll: Roll, *, draws: int = DRAWS, width: int = WIDTH, seed: int = 0) -> HorizonPlan:
+    """Of chains that are drawn by their probabilities, those nearest to all that were drawn, at most `width` of them.
+
+    The most probable chain is seldom a typical one: what comes rarely is at any moment most probable to come at once,
+    if it is to come at all. The chain with the least mean edit distance to the drawn ones that reach the goal is the
+    minimum-Bayes-risk decision (Kumar and Byrne, "Minimum Bayes-Risk Decoding for Statistical Machine Translation",
+    NAACL 2004).
+
+    Args:
+        roll: what chains are rolled from.
+        draws: chains that are drawn. The policy is asked once for what several begin with.
+        width: chains of the result.
+        seed: the same seed draws the same chains.
+
+    Raises:
+        BadInput: `draws`, `width` or the horizon is less than 1.
+        Stopped, Paused: the cancel token was set.
+    """
+    _check(horizon=roll.horizon, draws=draws, width=width)
+    rng = np.random.default_rng(seed)
+    known: dict[tuple[Action, ...], dict[Action, float]] = {}
+    drawn: list[Chain] = []
+    for _ in range(draws):
+        beam = _Beam()
+        while not (reaches := roll.goal.is_reached(roll.past, beam.actions)) and len(beam.actions) < roll.horizon:
+            if beam.actions not in known:
+                known[beam.actions] = roll.odds(beam.actions)
+            odds = known[beam.actions]
+            chances = np.array(list(odds.values()))
+            action = list(odds)[int(rng.choice(len(odds), p=chances / chances.sum()))]
+            beam = beam.then(action, odds[action])
+        drawn.append(beam.ended(reaches_goal=reaches))
+    wanted = [chain.actions for chain in drawn if chain.reaches_goal] or [chain.actions for chain in drawn]
+    distances = {
+        chain: sum(edit_distance(chain.actions, other) for other in wanted) / len(wanted) for chain in set(drawn)
+    }
+    ranked = sorted(distances, key=lambda chain: (not chain.reaches_goal, distances[chain], *_order(chain)))
+    reached = sum(chain.reaches_goal for chain in drawn) / draws
+    return HorizonPlan(goal=roll.goal, horizon=roll.horizon, chains=tuple(ranked[:width]), reached=reached)
+
+
+def edit_distance(one: Sequence[Action], other: Sequence[Action]) -> float:
+    """The least insertions, deletions and replacements that make one of the other, by the longer length; 0 to 1.
+
+    Levenshtein's, normalised; two empty chains are equal.
+    """
+    row = list(range(len(other) + 1))
+    for i, here in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, there in enumerate(other, 1):
+            before, row[j] = row[j], min(before + (here != there), row[j] + 1, row[j - 1] + 1)
+    return row[-1] / max(len(one), len(other), 1)
+
+
+def _check(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise BadInput(f"`{name}` is {value!r}; expected 1 or more.")
+
+
+def _order(chain: _Beam | Chain) -> tuple[float, tuple[int, ...]]:
+    """Sorts the more probable first; of equal ones that whose actions come first in the vocabulary."""
+    return -chain.log_probability, tuple(map(ACTIONS.index, chain.actions))
 
 
 def _best(beams: Sequence[_Beam], n: int) -> list[_Beam]:
-    """The most probable; of equal ones those whose actions come first in the vocabulary."""
-    return sorted(beams, key=lambda beam: (-beam.log_probability, tuple(map(ACTIONS.index, beam.actions))))[:n]
+    return sorted(beams, key=_order)[:n]
 
 
 def _is_settled(reached: Sequence[_Beam], open_: Sequence[_Beam], width: int) -> bool:

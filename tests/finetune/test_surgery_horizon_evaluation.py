@@ -1,0 +1,191 @@
+"""Plans to a goal against what was done: fitted to nobody they are tested on, begun at the right clip, truly tried."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from loopwright import cli
+from loopwright.agents.surgery_goals import read_goal
+from loopwright.agents.surgery_history import Step
+from loopwright.agents.surgery_planner import BayesPolicy
+from loopwright.errors import BadInput
+from loopwright.finetune.evaluate.rows import Row
+from loopwright.finetune.evaluate.surgery_horizon import (
+    DIFFERENCE,
+    JUDGED,
+    NGRAMS,
+    WHAT,
+    Case,
+    Fit,
+    Planned,
+    Planner,
+    by_beam,
+    evaluate_recorded_horizon,
+    evaluate_simulated_horizon,
+    markdown,
+    straight,
+)
+from loopwright.tools.surgery.clips import Clip
+from loopwright.tools.surgery.procedure import Procedure, bundled_procedure
+from loopwright.tools.surgery.simulator import simulate
+from loopwright.tools.surgery.splits import patient_of, split_of
+from loopwright.tools.surgery.statistics import ClipStatistics, fit_statistics
+from loopwright.tools.surgery.vocabulary import Action
+
+A: Action = "Aspiration"
+C: Action = "Coagulation"
+D: Action = "Dissection"
+R: Action = "Tissue Retraction"
+V: Action = "Vessel Clipping"
+PATIENTS = (79, 2, 51, 6, 80, 32, 5, 15, 31, 57, 36, 18)
+"""Of three official folds."""
+
+
+@pytest.fixture(scope="module")
+def procedure() -> Procedure:
+    return bundled_procedure()
+
+
+@pytest.fixture(scope="module")
+def videos(procedure: Procedure) -> dict[str, list[Clip]]:
+    """Clips of twelve patients, without phases, as CholecT45's."""
+    found = {}
+    for seed, patient in enumerate(PATIENTS):
+        changes = {"video": f"VID{patient:02d}", "phase": None}
+        found[f"VID{patient:02d}"] = [m.clip.model_copy(update=changes) for m in simulate(procedure, seed)]
+    return found
+
+
+class Spy:
+    """Plans nothing, and notes what it was fitted to and asked."""
+
+    def __init__(self) -> None:
+        self.fitted: list[ClipStatistics] = []
+        self.asked: list[tuple[int, Case]] = []
+
+    def __call__(self, statistics: ClipStatistics) -> Planner:
+        self.fitted.append(statistics)
+        fold = len(self.fitted)
+
+        def plan(case: Case) -> Planned:
+            self.asked.append((fold, case))
+            return Planned((), reaches_goal=False)
+
+        return plan
+
+
+def oracle(case: Case) -> Planned:
+    return Planned(case.following, reaches_goal=True)
+
+
+def test_nobody_is_trained_on_who_is_tested_and_plans_begin_where_they_should(videos: dict[str, list[Clip]]) -> None:
+    spy = Spy()
+    rows = evaluate_recorded_horizon(videos, {"spy": spy})
+    for fold, statistics in enumerate(spy.fitted, 1):
+        split = split_of(f"fold{fold}", PATIENTS)
+        assert statistics == fit_statistics([clips for v, clips in videos.items() if patient_of(v) in split.train])
+        tested = {patient_of(case.video) for n, case in spy.asked if n == fold}
+        assert tested <= split.test and not tested & split.train
+    for _, case in spy.asked:
+        actions: list[Action] = [clip.action for clip in videos[case.video]]
+        past: list[Action] = [step.action for step in case.past]
+        assert past and len(case.following) in (3, 6, 12)
+        assert [*past, *case.following] == actions[: len(past) + len(case.following)]
+        assert case.goal.reached_after(past, case.following) == len(case.following)
+        assert case.past[-1].caption.startswith("Instruments:") and case.past[-1].truth is None
+    assert sum(row.n for row in rows) == len(spy.asked)
+    assert all(row.figures == {"edit": 1.0, "reached": 0.0, "length": 0.0} for row in rows)
+
+
+def test_a_perfect_plan_is_perfect_and_differences_are_paired_with_the_straight_one(
+    videos: dict[str, list[Clip]],
+) -> None:
+    rows = evaluate_recorded_horizon(videos, {"straight": NGRAMS["straight"], "oracle": lambda _: oracle})
+    found = {(row.what, row.model, row.variant): row for row in rows}
+    for variant in {row.variant for row in rows}:
+        perfect, plain = found[WHAT, "oracle", variant], found[WHAT, "straight", variant]
+        assert perfect.figures == {"edit": 0.0, "reached": 1.0, "length": 1.0}
+        difference = found[DIFFERENCE, "oracle", variant].figures
+        assert difference == pytest.approx({"edit": -plain.figures["edit"]})
+    assert {row.model for row in rows if row.what == DIFFERENCE} == {"oracle"}
+
+
+@pytest.fixture(scope="module")
+def simulated(procedure: Procedure) -> list[Row]:
+    fits: dict[str, Fit] = {"nothing": Spy(), "oracle": lambda _: oracle, "straight": NGRAMS["straight"]}
+    return evaluate_simulated_horizon(procedure, 3, fits)
+
+
+def test_simulated_plans_are_performed_on_their_patient(simulated: list[Row]) -> None:
+    rows = simulated
+    plans = [row for row in rows if row.what == WHAT]
+    assert {row.model for row in plans} == {"nothing", "oracle", "straight", "beam bayes", "typical bayes"}
+    for row in plans:
+        about_tissue = "Coagulation" not in row.variant
+        assert ("performed" in row.figures) == about_tissue
+        if about_tissue and row.model in ("nothing", "oracle"):
+            assert row.figures["performed"] == (row.model == "oracle")
+    mean = {
+        model: sum(row.figures["performed"] for row in plans if row.model == model and "performed" in row.figures)
+        for model in ("straight", "beam bayes")
+    }
+    assert mean["straight"] < mean["beam bayes"]
+    assert [(row.what, row.variant) for row in rows[-3:]] == [
+        (JUDGED, goal) for goal in ("the artery is clipped", "the vessels are clipped", "the gallbladder is detached")
+    ]
+    assert all(0 <= row.figures["same_clip"] + row.figures["too_soon"] <= 1 for row in rows[-3:])
+
+
+@pytest.mark.parametrize(
+    ("past", "said", "planned"),
+    [
+        ([R, D], "the artery is clipped", [V]),
+        ([R, V], "the vessels are clipped", [R, V]),
+        ([R, D], "2 more dissections", [R, D, R, D]),
+        ([R], "2 more retractions", [D, R, D, R]),
+    ],
+)
+def test_the_straight_plan_never_repeats_an_action(
+    past: Sequence[Action], said: str, planned: Sequence[Action]
+) -> None:
+    case = Case("VID01", read_goal(said), tuple(Step(action=action) for action in past), ())
+    assert list(straight(case).actions) == list(planned)
+
+
+def test_the_exact_odds_need_a_simulated_patient(procedure: Procedure) -> None:
+    case = Case("VID01", read_goal("the artery is clipped"), (Step(action=R),), (V,))
+    with pytest.raises(BadInput, match="only a simulated patient"):
+        by_beam(BayesPolicy(procedure))(case)
+
+
+def test_videos_that_come_to_no_goal_are_refused(videos: dict[str, list[Clip]]) -> None:
+    short = {video: clips[:2] for video, clips in videos.items()}
+    with pytest.raises(BadInput, match="No video comes to any of the goals: the artery is clipped, "):
+        evaluate_recorded_horizon(short)
+
+
+def test_the_command_prints_rows_with_their_n_and_tables(
+    videos: dict[str, list[Clip]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [clip.model_dump_json() + "\n" for clips in videos.values() for clip in clips[:20]]
+    (tmp_path / "clips.jsonl").write_text("".join(lines), encoding="utf-8")
+    assert cli.main(["eval", "surgery", "--what", "horizon", "--data", str(tmp_path), "--json"]) == 0
+    *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
+    plans = [row for row in rows if row["what"] == WHAT]
+    assert {row["model"] for row in plans} == set(NGRAMS) and all(row["n"] >= row["n_cases"] > 0 for row in plans)
+    assert (last["summary"], last["bars_met"]) == ("surgery horizon", True)
+    assert {line["model"] for line in last["headline"]} == set(NGRAMS)
+
+
+def test_tables_have_a_line_a_goal_and_a_column_a_planner(simulated: list[Row]) -> None:
+    shown = markdown(simulated)
+    assert "|  | nothing | oracle | straight | beam bayes | typical bayes | N, of patients |" in shown
+    assert "| the artery is clipped, 3 ahead | 1.00 [1.00, 1.00] | .00 [.00, .00] |" in shown
+    for title in (
+        "Edit distance less that of `straight`",
+        "Share that truly bring the goal about",
+        "Share of goals told",
+    ):
+        assert f"### {title}" in shown
