@@ -63,6 +63,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def loop(self) -> str:
+        """The name of the loop that it runs."""
+        return self._memory.sessions.get(self.id).loop
+
+    @property
     def world(self) -> World:
         """The world that this session acts on."""
         return self._runtime.world

@@ -12,6 +12,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from loopwright.agents.surgery_goals import read_goal
+from loopwright.agents.surgery_history import Step
+from loopwright.errors import BadInput, UnknownName
 from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
 from loopwright.tools import feedback as generic
 from loopwright.tools.surgery.vocabulary import Action
@@ -46,7 +49,7 @@ class Remark(Frozen):
 
 
 class Aim(Frozen):
-    """What is aimed at from now on, in plain language."""
+    """What is aimed at from now on: a goal that `loopwright.agents.surgery_goals` knows, by its name there."""
 
     kind: Literal["aim"] = "aim"
     goal: str = Field(min_length=1, max_length=GOAL_CHARS)
@@ -55,6 +58,26 @@ class Aim(Frozen):
 Feedback: TypeAlias = Annotated[
     Approve | Reject | Stop | Note | Prefer | Deny | Remark | Aim | Unclear, Field(discriminator="kind")
 ]
+
+class Correction(Frozen):
+    """What a surgeon said against a recommendation, as a labelled example: the payload of an event `corrected`."""
+
+    video: str
+    clip: int = Field(ge=0, description="the last one that was seen")
+    distant: tuple[Action, ...] = Field(description="of the clips before the near ones")
+    near: tuple[Step, ...] = Field(min_length=1, description="the last one is the present clip")
+    goal: str = Field(default="", description="'' for the procedure's usual goal")
+    recommended: tuple[Action, ...] = Field(description="best first")
+    action: Action | None = Field(description="what comes next; None where others were only ruled out")
+    denied: tuple[Action, ...] = ()
+    words: str
+    author: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All that there was before the next action."""
+        return (*(Step(action=action) for action in self.distant), *self.near)
+
 
 _WORDS: dict[Action, str] = {
     "Aspiration": r"aspirat(?:e|ing|ion)|suck(?:ing)?|suction(?:ing)?",
@@ -92,7 +115,7 @@ _SIGHT = re.compile(
     r".*\b(?:bleed(?:s|ing)?|blood|ooz(?:es|ing|e)|smoke|fluid|bile|leak(?:s|ing)?|adhesions?|exposed|seen?|visible"
     r"|covered|hidden|torn|clipped|cut|detached|perforated|spill(?:s|ed|ing)?)\b.*"
 )
-_AIM = re.compile(r"(?:(?:the|our|my) )?(?:new )?(?:goal|aim)(?: is| should be|:)?(?: now)?(?: to)? (?P<goal>.+)")
+_AIM = re.compile(r"(?:(?:the|our|my) )?(?:new )?(?:goal|aim)(?: is| should be|:)?(?: now)?(?: that)? (?P<goal>.+)")
 _AND = r"(?:and then|then|and|so|but|because|since|as)"
 _BETWEEN = re.compile(rf"(?:\s*[,;:.!?]+|\s+-)\s*(?:{_AND}\s+)?|\s+{_AND}\s+")
 EXAMPLES = (
@@ -170,9 +193,10 @@ def _chosen(
 
 
 def _aim(said: str, goal: str) -> Aim | Unclear:
-    if len(goal) > GOAL_CHARS:
-        return generic.unclear(said, f"Could you give the goal in {GOAL_CHARS} characters?")
-    return Aim(goal=goal)
+    try:
+        return Aim(goal=read_goal(goal).name)
+    except (UnknownName, BadInput) as error:
+        return generic.unclear(said, str(error))
 
 
 def _action(match: re.Match[str]) -> Action:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from loopwright.agents.hearing import Heard, Question
+from loopwright.agents.hearing import Heard
 from loopwright.agents.navigator import Decision
 from loopwright.agents.report import Fact, Section, render_template
-from loopwright.agents.thoughts import counted, thought
-from loopwright.errors import IntegrityError, LoopwrightError
+from loopwright.agents.thoughts import counted
+from loopwright.errors import LoopwrightError
 from loopwright.graphs.carm_drawings import (
     OVERLAY,
     Overlay,
@@ -25,6 +25,7 @@ from loopwright.graphs.carm_drawings import (
     true_distance_mm,
 )
 from loopwright.graphs.carm_rounds import Round, read_rounds
+from loopwright.graphs.report_parts import Line, asked_line, picture_uris, process_line, thought_line
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.settings import CArmSettings
@@ -32,15 +33,6 @@ from loopwright.tools.carm.case import Case, open_case
 from loopwright.tools.carm.guard import Motion
 from loopwright.tools.carm.landmarks import Landmarks, nearest
 from loopwright.tools.carm.world import optics_of
-
-
-class Line(NamedTuple):
-    """One thing that happened in a round. `tone` is a class of the page: '', 'ok', 'bad', 'warn' or 'human'."""
-
-    label: str
-    text: str
-    detail: str = ""
-    tone: str = ""
 
 
 class Card(NamedTuple):
@@ -87,6 +79,7 @@ def carm_sections(
     arrivals = _arrivals(rounds, kept["run"]["target"], landmarks)
     chart = distance_chart(rounds, landmarks, world.success_radius_mm)
     cards = [_card(one, view_mm, landmarks) for one in rounds]
+    pictures = picture_uris((one.observation.image for one in rounds if one.observation), read_blob)
     shown = {"rounds": rounds, "landmarks": landmarks, "size": OVERLAY}
     return [
         Section(
@@ -99,7 +92,7 @@ def carm_sections(
         Section(title="The way over the body", html=_path(kept, rounds, landmarks, arrivals, view_mm, case)),
         Section(
             title="Step by step",
-            html=render_template("carm_rounds.html.j2", cards=cards, pictures=_pictures(rounds, read_blob), **shown),
+            html=render_template("carm_rounds.html.j2", cards=cards, pictures=pictures, **shown),
         ),
     ]
 
@@ -181,20 +174,6 @@ def _card(one: Round, view_mm: float, landmarks: Landmarks) -> Card:
     )
 
 
-def _pictures(rounds: Sequence[Round], read_blob: Callable[[ImageRef], bytes]) -> dict[str, str]:
-    """Each picture once: short name to data URI, or to nothing where the memory cannot give it back."""
-    found: dict[str, str] = {}
-    for one in rounds:
-        if one.observation is not None and one.observation.image.sha256[:16] not in found:
-            ref = one.observation.image
-            try:
-                uri = f"data:{ref.media_type};base64,{base64.b64encode(read_blob(ref)).decode()}"
-            except IntegrityError:
-                uri = ""
-            found[ref.sha256[:16]] = uri
-    return found
-
-
 def _png_uri(grey: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
@@ -206,10 +185,7 @@ def _told(event: Event) -> Iterator[Line]:
     payload = event.payload
     match event.kind:
         case "asked":
-            question = Question.model_validate(payload)
-            yield Line(
-                "Asked", question.text, f"For example: {', '.join(question.options)}" if question.options else ""
-            )
+            yield asked_line(event)
         case "heard":
             heard = Heard.model_validate(payload)
             yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard.words)}", "human")
@@ -238,15 +214,13 @@ def _told(event: Event) -> Iterator[Line]:
         case "observed" | "measured" | "localised" | "reviewed":
             pass
         case _:
-            yield _process(event)
+            yield process_line(event)
 
 
 def _consulted(payload: Mapping[str, Any]) -> Iterator[Line]:
     """The model's thoughts. What it saw is on the picture, so the localiser's answers show only where one was odd."""
-    flaws, adapter = counted(payload), f", {payload['adapter']}" if payload["adapter"] else ""
-    if payload["role"] != "localiser" or flaws:
-        who = f"{payload['role'].capitalize()} ({payload['model']}{adapter})"
-        yield Line("Thought", f"{who}: “{thought(payload)}”", flaws, "warn" if flaws else "")
+    if payload["role"] != "localiser" or counted(payload):
+        yield thought_line(payload)
 
 
 def _decided(decision: Decision) -> Line:
@@ -277,22 +251,3 @@ def _understood(words: Mapping[str, Any]) -> str:
             return "not understood, so it was asked back"
         case kind:
             return str(kind)
-
-
-def _process(event: Event) -> Line:
-    payload = event.payload
-    match event.kind:
-        case "rewound":
-            return Line("Rewound", f"From step {payload['from']} back to step {payload['to']}.", tone="warn")
-        case "forked":
-            text = f"From step {payload['step']} of session {payload['parent']}."
-            return Line("Forked", text, f"The parent's record ended at {payload['parent_head'][:16]}…", "warn")
-        case "stopped":
-            sent = payload["last_act_sent"]
-            last = f"Last act sent: {sent['tool']}." if sent else "Nothing had been sent."
-            return Line("Stopped", payload["reason"], last, "bad")
-        case "error":
-            return Line("Error", payload["text"], payload["type"], "bad")
-        case kind:
-            words = ", ".join(f"{name} {value}" for name, value in payload.items() if isinstance(value, str | int))
-            return Line(kind.capitalize(), words)

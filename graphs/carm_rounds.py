@@ -1,14 +1,14 @@
-"""The C-arm's event log read back as rounds: one picture, and all that was seen, said, decided and done about it.
+"""The rounds of a C-arm session: one picture, and all that was seen, said, decided and done about it.
 
-A round is a (branch, step). After a rewind or in a fork the first round has no exposure of its own: it begins with the
-picture of the round that it went back to, or of its parent. Knows no volume and draws nothing.
+Knows no volume and draws nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from loopwright.agents.navigator import Decision
+from loopwright.graphs import rounds
+from loopwright.graphs.rounds import read_rounds_as
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Event, ImageRef
 from loopwright.tools.carm.geometry import Pose
@@ -36,21 +36,13 @@ class Claim(NamedTuple):
     arrived: bool
 
 
-@dataclass(kw_only=True)
-class Round:
-    """One round. `is_left_behind`: a rewind went back before it, or gave its picture another continuation."""
-
-    branch: int
-    step: int
-    events: list[Event] = field(default_factory=list)
-    observation: Observation | None = None
-    origin: Literal["taken", "rewound", "forked"] = "taken"
-    is_left_behind: bool = False
+class Round(rounds.Round):
+    """One round of the C-arm loop."""
 
     @property
-    def name(self) -> str:
-        """'3', or '1:3' for step 3 of the first branch."""
-        return f"{self.branch}:{self.step}" if self.branch else str(self.step)
+    def observation(self) -> Observation | None:
+        """The exposure that it began with."""
+        return None if self.seen is None else Observation.of(self.seen)
 
     @property
     def localisation(self) -> Localisation | None:
@@ -82,35 +74,4 @@ class Round:
 
 def read_rounds(events: Sequence[Event]) -> list[Round]:
     """The rounds of a session in the order in which they began."""
-    rounds: dict[tuple[int, int], Round] = {}
-    newest: dict[int, Round] = {}  # step to the round that last stood at it with a picture
-    came_from: dict[int, Round] = {}  # branch to the round whose picture it began with
-    for event in events:
-        at = rounds.setdefault((event.branch, event.step), Round(branch=event.branch, step=event.step))
-        at.events.append(event)
-        match event.kind:
-            case "observed":
-                at.observation = Observation.of(event.payload)
-            case "forked":
-                at.observation, at.origin = Observation.of(event.payload["state"]["observation"]), "forked"
-            case "rewound" if event.step in newest and newest[event.step].branch < event.branch:
-                came_from[event.branch] = newest[event.step]
-                at.observation, at.origin = newest[event.step].observation, "rewound"
-        if at.observation is not None:
-            newest[at.step] = at
-    _mark_left_behind(list(rounds.values()), came_from)
-    return list(rounds.values())
-
-
-def _mark_left_behind(rounds: Sequence[Round], came_from: dict[int, Round]) -> None:
-    """Everything but the line that leads to the newest branch."""
-    branch, limit = max((r.branch for r in rounds), default=0), float("inf")
-    line: dict[int, float] = {}  # branch to the step before which its rounds belong to the line
-    while True:
-        line[branch] = limit
-        if branch not in came_from:
-            break
-        source = came_from[branch]
-        branch, limit = source.branch, source.step
-    for one in rounds:
-        one.is_left_behind = one.step >= line.get(one.branch, 0)
+    return read_rounds_as(Round, events)

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,13 @@ from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
 from loopwright.graphs.carm_models import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
 from loopwright.graphs.carm_report import carm_sections
+from loopwright.graphs.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Act, ImageRef, Outcome
 from loopwright.settings import CArmSettings, settings
-from loopwright.tools.actuate import STOP, Actuator
+from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case, open_case
 from loopwright.tools.carm.feedback import parse_feedback
 from loopwright.tools.carm.geometry import Optics, Pose
@@ -191,23 +191,12 @@ class _Camera:
         self._patient, self._actuator, self._memory, self._session_id = patient, actuator, memory, session_id
 
     def expose(self, key: str, step: int) -> dict[str, Any]:
-        attempts = (
-            self._actuator.act(f"{key}.{attempt}", Act(tool="take_exposure"), step=step, by="guard")
-            for attempt in count()
-        )
-        # What a STOP kept back is asked for anew when a human resumes the session.
-        outcome = next(outcome for outcome in attempts if outcome.reason != STOP)
+        outcome = self._actuator.act_anew(key, Act(tool="take_exposure"), step=step, by="guard")
         if outcome.status != "done":
             raise ToolRefused(f"`take_exposure` was refused: {outcome.reason}")
         world = self._patient.world
         image = world.image()
-        ref = self._memory.blobs.put(
-            encode_png(image),
-            session_id=self._session_id,
-            media_type="image/png",
-            width_px=image.shape[1],
-            height_px=image.shape[0],
-        )
+        ref = keep_picture(self._memory, self._session_id, image)
         return {
             "pose": world.pose.model_dump(mode="json"),
             "exposures": world.exposures,
@@ -217,13 +206,6 @@ class _Camera:
 
     def picture(self, ref: ImageRef) -> NDArray[np.uint8]:
         return np.array(Image.open(io.BytesIO(self._memory.blobs.read(ref))))
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """(H, W) uint8 to PNG bytes, the same bytes for the same picture."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:

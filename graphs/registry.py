@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 LOOPS: Mapping[str, str] = {
     "carm": "loopwright.graphs.carm_run",
+    "surgery": "loopwright.graphs.surgery_run",
 }
 """Loop name to the module whose `LOOP` it is."""
 

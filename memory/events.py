@@ -13,6 +13,9 @@ from loopwright.memory.tables import Base, EventTable, SessionTable
 from loopwright.memory.values import plain_json
 from loopwright.schema import GENESIS, Event, chain_hash, payload_hash
 
+CORRECTED = "corrected"
+"""The kind of an event by which a loop keeps a human's correction."""
+
 _COLUMNS = tuple(EventTable.__table__.c[name] for name in Event.model_fields)
 _RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload", "created_at") else c for c in _COLUMNS)
 """As `_COLUMNS`, but what a vandal made unreadable is found by `verify` and not by the database driver."""
@@ -76,6 +79,19 @@ class Events:
         query = select(*_COLUMNS).where(EventTable.session_id == session_id, EventTable.seq > after)
         with self._store.read() as connection:
             return [Event(**row._mapping) for row in connection.execute(query.order_by(EventTable.seq))]
+
+    def corrections(self, loop: str, *, session_id: str | None = None) -> list[Event]:
+        """What humans corrected in sessions of `loop`, or in one of them, as labelled examples; the oldest first.
+
+        Reads through all of their events: for exports and training, not for a loop that runs.
+        """
+        query = select(*_COLUMNS).join(SessionTable, SessionTable.id == EventTable.session_id)
+        query = query.where(SessionTable.loop == loop, EventTable.kind == CORRECTED)
+        if session_id is not None:
+            query = query.where(EventTable.session_id == session_id)
+        with self._store.read() as connection:
+            rows = connection.execute(query.order_by(EventTable.created_at, EventTable.session_id, EventTable.seq))
+            return [Event(**row._mapping) for row in rows]
 
     def head(self, session_id: str) -> str:
         """Hash of the newest event, `GENESIS` before the first."""

@@ -16,6 +16,7 @@ same key when it is called again decides:
 Knows no guard, no human and no kind of world.
 """
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from loopwright.errors import Stopped, UnsettledAct
@@ -56,6 +57,14 @@ class Actuator:
             return outcome
         self._authorise(key, act, by)
         return self._send(key, act, timeout_s)
+
+    def act_anew(self, key: str, act: Act, *, step: int, by: "Approver") -> Outcome:
+        """As `act`, under the first of the keys `key.0`, `key.1`, ... that no STOP kept back.
+
+        Whoever resumes a session that was stopped asks anew for what was kept back. Raises as `act`.
+        """
+        attempts = (self.act(f"{key}.{attempt}", act, step=step, by=by) for attempt in count())
+        return next(outcome for outcome in attempts if outcome.reason != STOP)
 
     def settle_all(self, *, stopped: bool = False) -> list[Outcome]:
         """Learn the fate of every act of the session that has no outcome, without sending any.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from loopwright.errors import BadInput, IntegrityError
 from loopwright.finetune.carm_network.views import Views, centred_poses, render_views, sample_body_poses
 from loopwright.finetune.evaluate import metrics
-from loopwright.graphs.carm_run import encode_png
+from loopwright.graphs.pictures import encode_png
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics

@@ -33,7 +33,7 @@ def drive(
     session: "Session", *, wait: bool, as_json: bool, on_event: "Callable[[Event], None]" = lambda event: None
 ) -> int:
     """Stream a session to its rest and return the exit code of the state that it came to rest in."""
-    console = stdout()
+    console, loop = stdout(), session.loop
     if not as_json:
         console.print(f'Session [bold]{session.id}[/bold]. Speak to it with: loopwright feedback {session.id} "..."')
     with _ctrl_c_pauses(session):
@@ -41,7 +41,7 @@ def drive(
             if as_json:
                 json_line(event.model_dump(mode="json"))
             else:
-                for line in narrate(event):
+                for line in narrate(event, loop):
                     console.print(line)
             on_event(event)
     status = session.status

@@ -63,7 +63,7 @@ def show(session: SessionId, as_json: Json = False) -> None:
         return
     stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
     for event in events:
-        for line in narrate(event):
+        for line in narrate(event, row.loop):
             stdout().print(line)
 
 
@@ -202,7 +202,7 @@ def feedback(
     elif understood["kind"] == "unclear":
         stdout().print(f"[yellow]Not understood:[/yellow] {escape(understood['question'])}")
     else:
-        said = ", ".join(f"{k} {v}" for k, v in understood.items() if k != "kind" and v not in ("", None))
+        said = ", ".join(f"{k} {v}" for k, v in understood.items() if k != "kind" and v not in ("", None, [], False))
         late = (
             "" if row.status in ("running", "waiting") else f" The session is {row.status}: it hears when it resumes."
         )

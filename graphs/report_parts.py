@@ -1,0 +1,65 @@
+"""Parts of a report that the loops share: what happened in a round, line by line, and each picture once."""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from loopwright.agents.hearing import Question
+from loopwright.agents.thoughts import counted, thought
+from loopwright.errors import IntegrityError
+from loopwright.schema import Event, ImageRef
+
+
+class Line(NamedTuple):
+    """One thing that happened in a round. `tone` is a class of the page: '', 'ok', 'bad', 'warn' or 'human'."""
+
+    label: str
+    text: str
+    detail: str = ""
+    tone: str = ""
+
+
+def asked_line(event: Event) -> Line:
+    """A question to a human."""
+    question = Question.model_validate(event.payload)
+    return Line("Asked", question.text, f"For example: {', '.join(question.options)}" if question.options else "")
+
+
+def thought_line(consulted: Mapping[str, Any]) -> Line:
+    """What a model answered, and whether it came as it should."""
+    flaws, adapter = counted(consulted), f", {consulted['adapter']}" if consulted["adapter"] else ""
+    who = f"{consulted['role'].capitalize()} ({consulted['model']}{adapter})"
+    return Line("Thought", f"{who}: “{thought(consulted)}”", flaws, "warn" if flaws else "")
+
+
+def process_line(event: Event) -> Line:
+    """What happened to the process: rewound, forked, stopped, an error, and anything else by its name."""
+    payload = event.payload
+    match event.kind:
+        case "rewound":
+            return Line("Rewound", f"From step {payload['from']} back to step {payload['to']}.", tone="warn")
+        case "forked":
+            text = f"From step {payload['step']} of session {payload['parent']}."
+            return Line("Forked", text, f"The parent's record ended at {payload['parent_head'][:16]}…", "warn")
+        case "stopped":
+            sent = payload["last_act_sent"]
+            last = f"Last act sent: {sent['tool']}." if sent else "Nothing had been sent."
+            return Line("Stopped", payload["reason"], last, "bad")
+        case "error":
+            return Line("Error", payload["text"], payload["type"], "bad")
+        case kind:
+            words = ", ".join(f"{name} {value}" for name, value in payload.items() if isinstance(value, str | int))
+            return Line(kind.capitalize(), words)
+
+
+def picture_uris(refs: Iterable[ImageRef], read_blob: Callable[[ImageRef], bytes]) -> dict[str, str]:
+    """Each picture once: short name to data URI, or to nothing where the memory cannot give it back."""
+    found: dict[str, str] = {}
+    for ref in refs:
+        if ref.sha256[:16] not in found:
+            try:
+                uri = f"data:{ref.media_type};base64,{base64.b64encode(read_blob(ref)).decode()}"
+            except IntegrityError:
+                uri = ""
+            found[ref.sha256[:16]] = uri
+    return found
