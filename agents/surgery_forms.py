@@ -36,7 +36,8 @@ _REASONS: dict[Action, str] = {
     "Vessel Clipping": "Duct and artery are seen.",
 }
 """As examples."""
-_BLEEDING = {"none": "no bleeding", "oozing": "oozing blood", "pooling": "pooling blood"}
+BLEEDING_WORDS = {"none": "no bleeding", "oozing": "oozing blood", "pooling": "pooling blood"}
+"""What is said of bleeding."""
 
 
 class RankedAction(Frozen):
@@ -144,12 +145,17 @@ def caption_of(clip: Clip, state: VisibleState | None = None) -> str:
         clip: with its labels.
         state: what is truly visible at its end, where that is known (the simulator).
     """
-    parts = [] if state is None else [f"Seen: {PROGRESS[state.progress]}, {_BLEEDING[state.bleeding]}."]
+    parts = [] if state is None else [seen_words(state)]
     parts += [
         f"{what}: {_in_view(seconds, clip.labelled_s) or 'none'}."
         for what, seconds in (("Instruments", clip.instruments), ("Targets", clip.targets))
     ]
     return plainly(" ".join(parts), CAPTION_CHARS)
+
+
+def seen_words(state: VisibleState) -> str:
+    """What is visible of the patient, as a caption opens with it."""
+    return f"Seen: {PROGRESS[state.progress]}, {BLEEDING_WORDS[state.bleeding]}."
 
 
 def _in_view(seconds: dict[str, int], labelled_s: int) -> str:

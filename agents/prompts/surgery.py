@@ -35,8 +35,12 @@ def caption_messages(images: Sequence[ImageRef], knowledge: Knowledge | None = N
     """
     if not images:
         raise BadInput("There is no picture to describe. Give at least one, or take the captions of labels.")
-    name = (knowledge or bundled_knowledge()).name
-    return [SystemMessage(f"You watch surgery. Procedure: {name}."), _shown(images, DESCRIBE)]
+    return [SystemMessage(caption_system(knowledge)), _shown(images, DESCRIBE)]
+
+
+def caption_system(knowledge: Knowledge | None = None) -> str:
+    """What whoever describes pictures is told before all else."""
+    return f"You watch surgery. Procedure: {(knowledge or bundled_knowledge()).name}."
 
 
 def next_action_messages(

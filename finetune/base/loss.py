@@ -19,7 +19,10 @@ from loopwright.finetune.base.tokenizer import token_id
 
 
 class Losses(NamedTuple):
-    """Scalars. `answer` and `known` are zero in the stage that trains the eye alone."""
+    """Scalars; a world counts by its share of the pictures.
+
+    `answer` and `known` are zero in the stage that trains the eye alone.
+    """
 
     total: Tensor
     answer: Tensor
@@ -99,11 +102,19 @@ def losses(
         answer = answer_loss(model.lm_head(states[:, :-1][bears]), text.labels[:, 1:][bears], weights)
         end = states[text.input_ids == model.config.vision_end_token_id]
     read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
-    seen = torch.stack([regression_loss(r.seen, pictures.targets[world]) for world, r in read.items()]).mean()
-    found = torch.stack(
-        [spot_loss(r.spots, pictures.spots[world], heads[world].get_buffer("places")) for world, r in read.items()]
-    ).mean()
+    by_world = [
+        torch.stack(
+            [
+                regression_loss(r.seen, pictures.targets[world]),
+                regression_loss(r.known, pictures.targets[world]),
+                spot_loss(r.spots, pictures.spots[world], heads[world].get_buffer("places")),
+            ]
+        )
+        * (len(pictures.rows[world]) / len(pictures.images))
+        for world, r in read.items()
+    ]
+    seen, known_if_told, found = torch.stack(by_world).sum(0)
     if text is not None:
-        known = torch.stack([regression_loss(r.known, pictures.targets[world]) for world, r in read.items()]).mean()
+        known = known_if_told
     total = answer + config.seen * seen + config.known * known + config.found * found
     return Losses(total, answer, seen, known, found)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from loopwright.finetune.base.carm import CArmLessons
 from loopwright.finetune.base.corpus import Corpus
+from loopwright.finetune.base.surgery import SurgeryLessons
 from loopwright.schema import Frozen
 
 
@@ -12,6 +13,7 @@ class Worlds(Frozen):
     """Settings of each world that takes part; None leaves it out."""
 
     carm: CArmLessons | None = None
+    surgery: SurgeryLessons | None = None
 
     def open(self, cache_dir: Path, progress: Callable[[str], None]) -> dict[str, Corpus]:
         """World to corpus; what is not in the cache is rendered."""

@@ -18,6 +18,7 @@ from loopwright.finetune.base.carm import CArmLessons
 from loopwright.finetune.base.config import BaseConfig, ModelConfig
 from loopwright.finetune.base.model import make_model
 from loopwright.finetune.base.release import release
+from loopwright.finetune.base.surgery import SurgeryLessons
 from loopwright.finetune.base.tokenizer import train_tokenizer
 from loopwright.finetune.base.train import CHECKPOINT, METRICS, TrainResult, train
 from loopwright.finetune.base.worlds import Worlds
@@ -35,7 +36,10 @@ def config(tiny_config: TrainConfig) -> BaseConfig:
             vocab_size=600, hidden=32, layers=1, heads=2, kv_heads=1, intermediate=32,
             vision_hidden=16, vision_depth=1, vision_heads=2, vision_intermediate=16, patch_px=32,
         ),
-        worlds=Worlds(carm=CArmLessons(data=tiny_config.data, test_phantoms=1)),
+        worlds=Worlds(
+            carm=CArmLessons(data=tiny_config.data, test_phantoms=1),
+            surgery=SurgeryLessons(patients=2, frames_per_patient=4, validation_patients=1, test_patients=1),
+        ),
         look=OptimiserConfig(steps=4, batch=8),
         talk=OptimiserConfig(steps=8, batch=8),
         probes_per_kind=2,
@@ -115,7 +119,9 @@ def test_a_release_is_the_run_measured(
     assert told["worlds"]["carm"]["cases"] == {"train": [0, 1], "validation": [10000, 10000], "test": [30000, 30000]}
     assert BaseConfig.model_validate(told["config"]) == config
     assert {path.name for path in (tmp_path / "base").iterdir()} >= {"config.json", "model.safetensors"}
-    rows = {(row["model"], row["variant"]): row for row in told["metrics"]}
+    assert told["worlds"]["surgery"]["cases"]["test"] == [2_000_000, 2_000_000]
+    rows = {(row["model"], row["variant"]): row for row in told["metrics"] if row["world"] == "carm"}
+    assert {row["variant"] for row in told["metrics"] if row["world"] == "surgery"} >= {"progress", "caption"}
     assert {model for model, _ in rows} == {"vlm-base", "vlm-base, another picture", "prior"}
     assert rows["prior", "where"]["n"] == 2 and "median_mm" in rows["prior", "where"]
     assert "within_15_mm" in rows["vlm-base", "where"] and "within_15_mm" not in rows["vlm-base", "nearest"]
@@ -133,8 +139,8 @@ def test_a_run_folder_of_another_config_is_refused(config: BaseConfig, tmp_path:
 
 
 def test_a_batch_larger_than_the_worlds_is_refused(config: BaseConfig, views_cache: Path, tmp_path: Path) -> None:
-    large = config.model_copy(update={"talk": OptimiserConfig(steps=8, batch=25)})
-    with pytest.raises(BadInput, match="only 24 pictures"):
+    large = config.model_copy(update={"talk": OptimiserConfig(steps=8, batch=33)})
+    with pytest.raises(BadInput, match="only 32 pictures"):
         train(large, tmp_path, cache_dir=views_cache)
 
 

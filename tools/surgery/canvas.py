@@ -76,6 +76,11 @@ class Canvas:
         seen = (pixels + np.asarray(blotches)[..., None]) * vignette[..., None]
         return np.asarray(np.clip(seen.round(), 0, 255), dtype=np.uint8)
 
+    def seen(self, point_scene: Array) -> tuple[float, float]:
+        """Where a point of the scene is in the picture: right and down, [-1, 1] from edge to edge."""
+        [(x, y)] = self._px(point_scene[None])
+        return 2 * x / self._edge - 1, 2 * y / self._edge - 1
+
     @property
     def _zoom(self) -> float:
         return float(np.sqrt(abs(np.linalg.det(self._camera))))

@@ -20,6 +20,15 @@ SIZE_PX = 128
 """The edge of a frame by default: what the small base sees."""
 
 
+class Scene(NamedTuple):
+    """A frame, and where in it the instruments' tips are."""
+
+    pixels: NDArray[np.uint8]
+    """(size, size, 3)."""
+    tips: dict[str, tuple[float, float]]
+    """Instrument to right and down, each in [-1, 1]; those beyond the frame are not in it."""
+
+
 class _Patient(NamedTuple):
     """How one patient looks."""
 
@@ -40,21 +49,24 @@ _ARTERY_WAY = ((0.54, 0.50), (0.66, 0.53), (0.80, 0.56), (0.95, 0.60))
 
 def draw_moment(moment: Moment, *, frame: int = 0, size_px: int = SIZE_PX) -> NDArray[np.uint8]:
     """(size, size, 3) uint8: the frame at the end of a simulated clip; `frame` counts further views of that moment."""
-    patient = zlib.crc32(moment.clip.video.encode())
-    return draw_frame(
-        moment.state, moment.clip.instruments, patient=patient, view=(moment.clip.index, frame), size_px=size_px
-    )
+    patient, view = patient_seed(moment.clip.video), (moment.clip.index, frame)
+    return draw_scene(moment.state, moment.clip.instruments, patient=patient, view=view, size_px=size_px).pixels
 
 
-def draw_frame(
+def patient_seed(video: str) -> int:
+    """The seed of a simulated patient's looks, by the video's name."""
+    return zlib.crc32(video.encode())
+
+
+def draw_scene(
     state: VisibleState,
     instruments: Collection[str],
     *,
     patient: int = 0,
     view: tuple[int, ...] = (0,),
     size_px: int = SIZE_PX,
-) -> NDArray[np.uint8]:
-    """(size, size, 3) uint8: what the endoscope sees.
+) -> Scene:
+    """What the endoscope sees.
 
     Args:
         state: of the patient.
@@ -81,12 +93,16 @@ def draw_frame(
     if state.bleeding == "oozing":
         _ooze(canvas, state, rng)
     others = sorted(set(instruments) - {"grasper"})
+    tips: dict[str, tuple[float, float]] = {}
     for place, name in enumerate(["grasper" if "grasper" in instruments else None, *others]):
         if name is not None:
-            draw_instrument(canvas, name, place, rng)
-    return canvas.finished(
+            right, down = canvas.seen(draw_instrument(canvas, name, place, rng))
+            if max(abs(right), abs(down)) <= 1:
+                tips[name] = right, down
+    pixels = canvas.finished(
         light=float(rng.uniform(0.88, 1.1)), noise=rng.normal(0, 9, (9, 9)), dark_edge=float(rng.uniform(0.5, 0.75))
     )
+    return Scene(pixels, tips)
 
 
 def _patient(rng: np.random.Generator) -> _Patient:

@@ -39,8 +39,12 @@ class _Frame(NamedTuple):
         return float(point[0]), float(point[1])
 
 
-def draw_instrument(canvas: Canvas, name: str, place: int, rng: np.random.Generator) -> None:
-    """Draw an instrument of the vocabulary; `place` counts those in view, so that they do not lie on each other."""
+def draw_instrument(canvas: Canvas, name: str, place: int, rng: np.random.Generator) -> Array:
+    """Draw an instrument of the vocabulary; `place` counts those in view, so that they do not lie on each other.
+
+    Returns:
+        (2,) where its tip is in the scene.
+    """
     entry, tip = _REACHES[place]
     end = np.array(tip) + rng.normal(0, 0.025, 2)
     way = end - np.array(entry)
@@ -48,6 +52,7 @@ def draw_instrument(canvas: Canvas, name: str, place: int, rng: np.random.Genera
     colour, width, draw_tip = _LOOKS[name]
     canvas.tube([entry, frame.at(-0.10, 0.0)], width, colour)
     draw_tip(canvas, frame)
+    return end
 
 
 def _grasper(canvas: Canvas, at: _Frame) -> None:

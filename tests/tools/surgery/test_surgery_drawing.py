@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loopwright.tools.surgery.drawing import draw_frame, draw_moment
+from loopwright.tools.surgery.drawing import draw_moment, draw_scene
 from loopwright.tools.surgery.procedure import BLEEDING, PROGRESS, Procedure, VisibleState
 from loopwright.tools.surgery.simulator import simulate
 from loopwright.tools.surgery.vocabulary import INSTRUMENTS
@@ -24,7 +24,7 @@ def test_a_seed_draws_the_same_frame(procedure: Procedure) -> None:
 
 def test_states_look_different_to_the_same_camera() -> None:
     """No two of a patient's 30 states differ in less than 0.4 % of the picture, where cameras hold still."""
-    frames = [draw_frame(state, ["grasper"], patient=1, size_px=64).astype(int) for state in STATES]
+    frames = [draw_scene(state, ["grasper"], patient=1, size_px=64).pixels.astype(int) for state in STATES]
     for (one, a), (other, b) in itertools.combinations(zip(STATES, frames, strict=True), 2):
         changed = (np.abs(a - b).max(axis=2) > 24).mean()
         assert changed > 0.004, (one, other)
@@ -32,8 +32,8 @@ def test_states_look_different_to_the_same_camera() -> None:
 
 def test_each_instrument_looks_different() -> None:
     state = VisibleState(progress=4)
-    bare = draw_frame(state, [], patient=1, size_px=64).astype(int)
-    frames = [bare, *(draw_frame(state, [name], patient=1, size_px=64).astype(int) for name in INSTRUMENTS)]
+    bare = draw_scene(state, [], patient=1, size_px=64).pixels.astype(int)
+    frames = [bare, *(draw_scene(state, [name], patient=1, size_px=64).pixels.astype(int) for name in INSTRUMENTS)]
     for a, b in itertools.combinations(frames, 2):
         assert (np.abs(a - b).max(axis=2) > 24).mean() > 0.01
 
@@ -47,7 +47,7 @@ def test_a_reader_who_never_saw_the_patient_reads_bleeding() -> None:
         for patient in patients:
             for i, state in enumerate(asked):
                 tools = ["grasper", INSTRUMENTS[1 + (patient + i) % 5]]
-                frame = draw_frame(state, tools, patient=patient, view=(i,), size_px=48)
+                frame = draw_scene(state, tools, patient=patient, view=(i,), size_px=48).pixels
                 rows.append(frame.reshape(16, 3, 16, 3, 3).mean(axis=(1, 3)).ravel() / 255)
                 answers.append(BLEEDING.index(state.bleeding))
         return np.column_stack([np.array(rows), np.ones(len(rows))]), np.array(answers)
@@ -74,3 +74,15 @@ def test_progress_is_what_is_seen(progress: int, adhesions: int, exposure: int, 
     state = VisibleState(progress=progress)
     seen = (state.adhesions, state.exposure, state.vessels_clipped, state.thirds_detached)
     assert seen == (adhesions, exposure, vessels, thirds)
+
+
+def test_a_tip_is_where_its_instrument_is_drawn() -> None:
+    """What an instrument changes in the picture reaches to its tip."""
+    for patient, name in enumerate(INSTRUMENTS):
+        state = VisibleState(progress=4)
+        bare, scene = (draw_scene(state, tools, patient=patient) for tools in ([], [name]))
+        assert not bare.tips and list(scene.tips) == [name]
+        changed = np.abs(scene.pixels.astype(int) - bare.pixels).max(axis=2) > 24
+        row, column = np.nonzero(changed)
+        x, y = (np.array(scene.tips[name]) + 1) * 64
+        assert np.hypot(column - x, row - y).min() < 6
