@@ -29,7 +29,10 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 from loopwright.errors import BadInput
 from loopwright.models.conformal import Calibration
 from loopwright.models.localisation import Localisation
+from loopwright.models.vector_math import settle_kernels
 from loopwright.schema import Frozen
+
+settle_kernels()
 
 INPUT_PX = 128
 SCALE_MM = 100.0

@@ -24,6 +24,9 @@ from transformers import (
 
 from loopwright.errors import BadInput, MissingDependency, OperatorError
 from loopwright.models.local.processor import load_processor
+from loopwright.models.vector_math import settle_kernels
+
+settle_kernels()
 
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
