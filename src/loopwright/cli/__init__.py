@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, evaluate, models, run, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, evaluate, models, plan, run, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(run.app, name="run")
+app.add_typer(plan.app, name="plan")
 app.command("feedback")(sessions.feedback)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(tools.app, name="tools")
