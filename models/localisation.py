@@ -10,9 +10,12 @@ class Localisation(Frozen):
 
     `nearest` is the posterior of being the landmark nearest to the isocentre. `offsets_mm` is (image right, image
     down): how far to move the view to centre each landmark; in the AP view that is (patient-left, caudal).
-    `sigma_mm` is the standard deviation of its error along one axis, in view or not. `nearest_set` and `radius_mm`
-    (of a disc about the offset) hold at `coverage` (split-conformal, averaged over the calibration population); both
-    are None where the weights were never calibrated.
+    `sigma_mm` is the standard deviation of its error along one axis, in view or not.
+
+    `nearest_set` and `radius_mm` (of a disc about the offset) are meant for `coverage`. The network's are
+    split-conformal: they hold it on average over the calibration population, and are None where the weights were never
+    calibrated. A vision-language model's set is credible: the fewest landmarks whose posterior sums to `coverage`, no
+    better than the posterior is calibrated. The hybrid's is the network's with the pool's first landmark added.
     """
 
     nearest: dict[str, float]
