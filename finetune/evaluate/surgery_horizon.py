@@ -12,7 +12,7 @@ fitted to real patients is fitted to the fold's training patients and to nobody 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice, product
 from typing import Any, NamedTuple
@@ -27,8 +27,10 @@ from loopwright.agents.surgery_horizon import HORIZON, HorizonPlan, Roll, edit_d
 from loopwright.agents.surgery_planner import BayesPolicy, NgramPolicy, Policy
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.rows import Row, averaged
+from loopwright.finetune.evaluate.surgery_baselines import Training
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import Procedure
+from loopwright.tools.surgery.samples import HistoryRules, Sample, samples_of
 from loopwright.tools.surgery.simulator import Moment, seeds_of, simulate
 from loopwright.tools.surgery.splits import SPLITS, patient_of, split_of
 from loopwright.tools.surgery.statistics import ClipStatistics, fit_statistics
@@ -65,9 +67,15 @@ class Planned(NamedTuple):
     reaches_goal: bool
 
 
+class Fold(NamedTuple):
+    """What a planner may be fitted to: samples and statistics of training patients."""
+
+    training: Training
+    statistics: ClipStatistics
+
+
 Planner = Callable[[Case], Planned]
-Fit = Callable[[ClipStatistics], Planner]
-"""A planner from what the clips of training patients show."""
+Fit = Callable[[Fold], Planner]
 
 
 def evaluate_recorded_horizon(
@@ -95,9 +103,13 @@ def evaluate_recorded_horizon(
         if not tested:
             continue
         told(f"recorded: {name}, {len(tested)} plans")
-        statistics = fit_statistics([clips for video, clips in videos.items() if patient_of(video) in split.train])
+        train, choosing = (
+            [clips for video, clips in videos.items() if patient_of(video) in part]
+            for part in (split.train, split.validation)
+        )
+        fold = Fold(Training(name, _samples(train), _samples(choosing)), fit_statistics(train))
         for planner, fit in (NGRAMS if fits is None else fits).items():
-            planned[planner] += map(fit(statistics), tested)
+            planned[planner] += map(fit(fold), tested)
         cases += tested
     return _rows("recorded", cases, planned)
 
@@ -115,14 +127,14 @@ def evaluate_simulated_horizon(
     tissue are judged from actions alone. Arguments as `evaluate_recorded_horizon`.
     """
     training = [[moment.clip for moment in simulate(procedure, seed)] for seed in seeds_of("train", patients)]
-    statistics = fit_statistics(training)
+    fold = Fold(Training("simulated", _samples(training), ()), fit_statistics(training))
     runs = [list(simulate(procedure, seed)) for seed in seeds_of("test", patients)]
     cases = [
         case
         for seed, run in zip(seeds_of("test", patients), runs, strict=True)
         for case in _simulated(procedure, seed, run)
     ]
-    planners = {name: fit(statistics) for name, fit in (NGRAMS if fits is None else fits).items()}
+    planners = {name: fit(fold) for name, fit in (NGRAMS if fits is None else fits).items()}
     exact = BayesPolicy(procedure)
     planned = {}
     for name, planner in (planners | {"beam bayes": by_beam(exact), "typical bayes": by_draws(exact)}).items():
@@ -164,6 +176,10 @@ def straight(case: Case) -> Planned:
             chain.append("Dissection" if action == "Tissue Retraction" else "Tissue Retraction")
         chain.append(action)
     return Planned(chain[1:], reaches_goal=True)
+
+
+def _samples(videos: Iterable[Sequence[Clip]]) -> list[Sample]:
+    return [sample for clips in videos for sample in samples_of(clips, HistoryRules())]
 
 
 def _planned(plan: HorizonPlan) -> Planned:
@@ -257,9 +273,9 @@ def _judged(runs: Sequence[Sequence[Moment]]) -> list[Row]:
 
 NGRAMS: Mapping[str, Fit] = {
     "straight": lambda _: straight,
-    "greedy n-gram": lambda statistics: greedily(NgramPolicy(statistics)),
-    "beam n-gram": lambda statistics: by_beam(NgramPolicy(statistics)),
-    "typical n-gram": lambda statistics: by_draws(NgramPolicy(statistics)),
+    "greedy n-gram": lambda fold: greedily(NgramPolicy(fold.statistics)),
+    "beam n-gram": lambda fold: by_beam(NgramPolicy(fold.statistics)),
+    "typical n-gram": lambda fold: by_draws(NgramPolicy(fold.statistics)),
 }
 """What any model of the next action has to beat: what the goal asks for and no more, and counted frequencies."""
 

@@ -19,6 +19,7 @@ from loopwright.finetune.evaluate.surgery_horizon import (
     WHAT,
     Case,
     Fit,
+    Fold,
     Planned,
     Planner,
     by_beam,
@@ -31,7 +32,7 @@ from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import Procedure, bundled_procedure
 from loopwright.tools.surgery.simulator import simulate
 from loopwright.tools.surgery.splits import patient_of, split_of
-from loopwright.tools.surgery.statistics import ClipStatistics, fit_statistics
+from loopwright.tools.surgery.statistics import fit_statistics
 from loopwright.tools.surgery.vocabulary import Action
 
 A: Action = "Aspiration"
@@ -62,11 +63,11 @@ class Spy:
     """Plans nothing, and notes what it was fitted to and asked."""
 
     def __init__(self) -> None:
-        self.fitted: list[ClipStatistics] = []
+        self.fitted: list[Fold] = []
         self.asked: list[tuple[int, Case]] = []
 
-    def __call__(self, statistics: ClipStatistics) -> Planner:
-        self.fitted.append(statistics)
+    def __call__(self, given: Fold) -> Planner:
+        self.fitted.append(given)
         fold = len(self.fitted)
 
         def plan(case: Case) -> Planned:
@@ -83,8 +84,10 @@ def oracle(case: Case) -> Planned:
 def test_nobody_is_trained_on_who_is_tested_and_plans_begin_where_they_should(videos: dict[str, list[Clip]]) -> None:
     spy = Spy()
     rows = evaluate_recorded_horizon(videos, {"spy": spy})
-    for fold, statistics in enumerate(spy.fitted, 1):
-        split = split_of(f"fold{fold}", PATIENTS)
+    for fold, (training, statistics) in enumerate(spy.fitted, 1):
+        split = split_of(training.fold, PATIENTS)
+        assert {patient_of(sample.video) for sample in training.samples} == split.train
+        assert {patient_of(sample.video) for sample in training.choosing} == split.validation
         assert statistics == fit_statistics([clips for v, clips in videos.items() if patient_of(v) in split.train])
         tested = {patient_of(case.video) for n, case in spy.asked if n == fold}
         assert tested <= split.test and not tested & split.train
