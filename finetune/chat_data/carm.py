@@ -11,7 +11,6 @@ Seeds of phantoms say which part they belong to (`loopwright.finetune.carm_netwo
 import csv
 import hashlib
 import io
-import json
 import multiprocessing
 import re
 import zlib
@@ -37,7 +36,7 @@ from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.landmarks import LANDMARKS, Unit
-from loopwright.tools.files import write_whole
+from loopwright.tools.files import keep_parameters, write_whole
 
 ROWS = ".rows.jsonl"
 """In a case's folder, yet its paths are from OUT, as in the files that are made of it."""
@@ -165,7 +164,8 @@ def build(
     if not sources:
         raise BadInput("There is nothing to build. Name phantoms (`--train 8`), a `--volume` or a `--table`.")
     _check_sources(out, sources)
-    _check_parameters(out, data)
+    # What decides the data includes the words of prompts and answers.
+    keep_parameters(out, {**data.model_dump(mode="json"), "words": _fingerprint_of_words()})
     lacking = [source for source in sources if not _is_finished(out, source)]
     for done, source in enumerate(_built(out, lacking, data, workers), start=1):
         progress(f"built {source.part}/{source.folder}, {done} of {len(lacking)}")
@@ -239,23 +239,6 @@ def _check_phantom(source: Volume) -> None:
             f"`{source.spec}` is no phantom of the part {source.part!r}; its seeds are {first} to "
             f"{first + _SEEDS_A_PART - 1}."
         )
-
-
-def _check_parameters(out: Path, data: CArmData) -> None:
-    """One folder holds one kind of data: what decides it is written down, the prompts' and answers' words included."""
-    now = {**data.model_dump(mode="json"), "words": _fingerprint_of_words()}
-    path = out / "parameters.json"
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(now, indent=1).encode())
-        return
-    try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"`{path}` is damaged ({error}). Build into another folder.") from error
-    changes = [f"`{name}` = {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]
-    if changes:
-        raise BadInput(f"`{out}` was built with {'; '.join(changes)}. Use the same parameters, or another folder.")
 
 
 def _fingerprint_of_words() -> str:

@@ -7,13 +7,12 @@ mid-coronal depth. Knows no model.
 
 import csv
 import io
-import json
 import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from loopwright.tools.carm.landmarks import Array, Landmarks, landmark_id, neare
 from loopwright.tools.carm.render import make_renderer, to_uint8
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import optics_of
-from loopwright.tools.files import write_whole
+from loopwright.tools.files import keep_parameters, write_whole
 
 ISOCENTRES_PER_CASE = 1024
 """As the paper: 1,024 isocentres a volume."""
@@ -79,8 +78,9 @@ def write_dataset(
     """
     settings = settings or process_settings().carm
     size_px = size_px or settings.image_size_px
-    out_dir.mkdir(parents=True, exist_ok=True)
-    _check_parameters(out_dir, {"n_per_case": n_per_case, "size_px": size_px, "seed": seed}, settings)
+    optics = {name: getattr(settings, name) for name in ("source_detector_mm", "source_isocentre_mm", "detector_mm")}
+    asked = {"n_per_case": n_per_case, "size_px": size_px, "seed": seed}
+    keep_parameters(out_dir, {**asked, **optics, "renderer": settings.renderer})
     table = out_dir / "dataset.csv"
     finished = _read_table(table)
     for case in cases:
@@ -168,24 +168,6 @@ def _is_whole(path: Path, size_px: int) -> bool:
             return image.size == (size_px, size_px) and image.mode == "L"
     except (FileNotFoundError, UnidentifiedImageError, OSError, SyntaxError):
         return False
-
-
-def _check_parameters(out_dir: Path, parameters: dict[str, Any], settings: CArmSettings) -> None:
-    """One folder holds pictures of one kind: what decides them is written down, and must not change."""
-    optics = {name: getattr(settings, name) for name in ("source_detector_mm", "source_isocentre_mm", "detector_mm")}
-    now = {**parameters, **optics, "renderer": settings.renderer}
-    path = out_dir / "parameters.json"
-    if not path.exists():
-        write_whole(path, json.dumps(now, indent=1).encode())
-        return
-    try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"`{path}` is damaged ({error}). Write to another folder.") from error
-    differing = [name for name in now if before.get(name) != now[name]]
-    if differing:
-        changes = ", ".join(f"`{name}` = {before.get(name)!r}, now {now[name]!r}" for name in differing)
-        raise BadInput(f"`{out_dir}` was written with {changes}. Use the same parameters, or another folder.")
 
 
 def _read_table(path: Path) -> dict[str, list[Row]]:

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen
-from loopwright.tools.files import write_whole
+from loopwright.tools.files import keep_parameters, write_whole
 from loopwright.tools.surgery.cholec import DataSet, FrameLabels, read_labels
 from loopwright.tools.surgery.clips import Clip, ClipRules, Counts, clips_of, frame_actions
 from loopwright.tools.surgery.frames import FrameCounts, choose_frames, frame_folder, frames_by_video
@@ -30,7 +30,7 @@ from loopwright.tools.surgery.statistics import fit_statistics
 from loopwright.tools.surgery.vocabulary import ACTIONS
 
 CLIPS, COUNTS, STATISTICS = "clips.jsonl", "counts.json", "statistics.json"
-PARAMETERS, SOURCE = "parameters.json", "source.json"
+SOURCE = "source.json"
 _REPAIR = "build it: `loopwright data build surgery`"
 Row = TypeVar("Row", bound=Frozen)
 _CITE = (
@@ -95,7 +95,7 @@ def build(
     split = split_of(data.split, [patient_of(video.video) for video in labels])
     frames = frames or frame_folder(folder)
     pictures = frames_by_video(frames) if frames is not None else {}
-    _check_parameters(out, data)
+    keep_parameters(out, data.model_dump(mode="json"))
     videos = []
     for video in labels:
         videos.append(_built(video, split, data, pictures.get(patient_of(video.video), {}), frames))
@@ -227,22 +227,6 @@ def _said(video: _Video) -> str:
     if video.part is None:
         return f"{video.name}: skipped, {video.why}."
     return f"{video.name}: {len(video.clips)} clips and {len(video.samples)} samples to {video.part}."
-
-
-def _check_parameters(out: Path, data: SurgeryData) -> None:
-    now = data.model_dump(mode="json")
-    path = out / PARAMETERS
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _json(now))
-        return
-    try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"`{path}` is damaged ({error}). Build into another folder.") from error
-    changes = [f"`{name}` = {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]
-    if changes:
-        raise BadInput(f"`{out}` was built with {'; '.join(changes)}. Use the same settings, or another folder.")
 
 
 def _json(value: object) -> bytes:
