@@ -58,7 +58,7 @@ docs: $(DEV) ## Write docs/cli.md from the real --help
 	@$(BIN)/python docs/cli_reference.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 bench: $(DEV) ## List the benchmarks; `make bench-NAME` runs one
-	@ls benchmarks | sed 's/\.py$$//; s/^/  make bench-/'
+	@grep -rl --include='*.py' '^if __name__ == "__main__"' benchmarks | sed 's/\.py$$//; s/.__main__$$//; s/^benchmarks./  make bench-/' | sort
 
 bench-%: $(DEV)
 	@$(BIN)/python $(firstword $(wildcard benchmarks/$* benchmarks/$*.py) benchmarks/$*)

@@ -17,7 +17,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +29,7 @@ from loopwright.models.images import image_block
 from loopwright.models.local.chat import LocalChatModel
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.timing import ratio, seconds_in_turn
 from tests.models import tiny
 
 
@@ -91,13 +91,7 @@ def main() -> None:
             "one session": lambda: [model.invoke(messages).text for messages in prompts],
         }
         said = {name: way() for name, way in ways.items()}  # also warms up
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.repeats):
-            for name, way in ways.items():
-                begin = time.perf_counter()
-                way()
-                seconds[name].append(time.perf_counter() - begin)
-        ratios = [alone / shared for alone, shared in zip(seconds["generate"], seconds["sessions"], strict=True)]
+        seconds = seconds_in_turn(ways, options.repeats)
         print(
             json.dumps(
                 {
@@ -107,11 +101,7 @@ def main() -> None:
                     "repeats": options.repeats,
                     "same_text": sum(a == b for a, b in zip(said["generate"], said["sessions"], strict=True)),
                     "median_s": {name: round(statistics.median(times), 3) for name, times in seconds.items()},
-                    "generate_over_sessions": {
-                        "median": round(statistics.median(ratios), 2),
-                        "lowest": round(min(ratios), 2),
-                        "highest": round(max(ratios), 2),
-                    },
+                    "generate_over_sessions": ratio(seconds["generate"], seconds["sessions"]),
                 },
                 indent=2,
             )

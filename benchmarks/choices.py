@@ -18,7 +18,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +34,7 @@ from loopwright.models.scoring import score_choices
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.timing import ratio, seconds_in_turn
 from tests.models import tiny
 
 QUESTION = "Which landmark is nearest to the centre of the view?"
@@ -75,16 +75,6 @@ def generate(model: Any, inputs: dict[str, Any], matcher: Matcher, answer: list[
     assert drawn[0, inputs["input_ids"].shape[1] :].tolist() == answer
 
 
-def ratio(slow_s: list[float], fast_s: list[float]) -> dict[str, float]:
-    """Of times that were taken in turn."""
-    ratios = [slow / fast for slow, fast in zip(slow_s, fast_s, strict=True)]
-    return {
-        "median": round(statistics.median(ratios), 1),
-        "lowest": round(min(ratios), 1),
-        "highest": round(max(ratios), 1),
-    }
-
-
 def main() -> None:
     """Interleave the two, print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,12 +97,7 @@ def main() -> None:
     }
     for way in ways.values():
         way()  # warms up
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(options.repeats):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - begin)
+    seconds = seconds_in_turn(ways, options.repeats)
     row = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "prompt_tokens": inputs["input_ids"].shape[1],
