@@ -26,13 +26,16 @@ MAKEFLAGS += --no-print-directory
 step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; echo "==> $(1): FAILED after \
 	$$((SECONDS - begin)) s"; exit $$code; }; echo "==> $(1): ok, $$((SECONDS - begin)) s"
 
-.PHONY: help demo test check lint fmt types layers unit docs bench clean chest
+.PHONY: help demo demo-surgery test check lint fmt types layers unit docs bench clean chest
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(RUN) chest ## Run the C-arm loop on the real chest CT and write a report (installs what is missing)
 	@$(BIN)/loopwright demo
+
+demo-surgery: $(RUN) ## Run the surgery loop on a simulated patient and write a report (installs what is missing)
+	@$(BIN)/loopwright demo surgery
 
 test: $(DEV) chest lint types layers unit ## Run everything that CI runs (installs what is missing)
 

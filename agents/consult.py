@@ -93,6 +93,11 @@ class Consult:
         probabilities: dict[str, float] = self._record(role, name, answer)["probabilities"]
         return probabilities
 
+    @property
+    def has_scores(self) -> bool:
+        """Whether the model can score a closed set, as those can whose tokens are drawn here."""
+        return self._who.card.kind == "local"
+
     def once(self, kind: str, produce: Callable[[], Payload]) -> Payload:
         """What something else than the model says of this moment, recorded as an event `kind`."""
         return self._journal.outside(self._at, kind, produce)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from loopwright.agents.consult import Consult
 from loopwright.agents.plain import plainly
 from loopwright.agents.prompts.surgery import plan_messages
+from loopwright.agents.role import SAID_SHARE
 from loopwright.agents.surgery_forms import ASSESSMENT_CHARS, N_RANKS, RATIONALE_CHARS, Plan, RankedAction, plan_form
 from loopwright.agents.surgery_history import MemorySettings, Step, view
 from loopwright.agents.surgery_knowledge import Knowledge
@@ -100,28 +101,53 @@ class PolicyAdviser:
 
 
 class ModelAdviser:
-    """Ranks by a model's scores; then the model gives its reasons for the ranking as it stands."""
+    """Ranks by a model's scores; then the model gives its reasons for the ranking as it stands.
+
+    A model that cannot score is asked for a plan at once, whose order is taken; what the surgeon wishes moves in it.
+    """
 
     def __init__(self, memory: MemorySettings, knowledge: Knowledge) -> None:
         self._memory, self._knowledge = memory, knowledge
 
     def advise(self, steps: Sequence[Step], wish: Wish, goal: str, consult: Consult) -> Advice:
-        """See `Adviser`. Two calls of the model.
+        """See `Adviser`.
 
         Raises:
             OperatorError, Stopped, Paused: as `Consult.reply`.
         """
         asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=wish.words)
-        scores = consult.scores("planner", asked.messages, asked.choices, asked.form, name="next")
-        odds: dict[Action, float] = {action: scores[action] for action in asked.choices}
         messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=wish.words)
-        plan = consult.reply("planner", messages, plan_form(ranked(odds, wish), in_order=True), name="plan")
+        if consult.has_scores:
+            scores = consult.scores("planner", asked.messages, asked.choices, asked.form, name="next")
+            odds: dict[Action, float] = {action: scores[action] for action in asked.choices}
+            plan = consult.reply("planner", messages, plan_form(ranked(odds, wish), in_order=True), name="plan")
+        else:
+            said = consult.reply("planner", messages, plan_form(asked.choices), name="plan")
+            odds = _said_odds(said.ranking, asked.choices)
+            plan = _rearranged(said, ranked(odds, wish), wish)
         return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=wish.first is not None)
 
 
 def ranked(odds: Mapping[Action, float], wish: Wish) -> tuple[Action, ...]:
     """The actions of `odds`: the one that is asked for, those by their odds, those ruled out by theirs."""
     return tuple(sorted(odds, key=lambda action: (action != wish.first, action in wish.denied, -odds[action])))
+
+
+def _said_odds(ranking: Sequence[Action], choices: Sequence[Action]) -> dict[Action, float]:
+    """What is made of a ranking without scores, in its order: the first is as probable as any that a model names."""
+    order: list[Action] = [*ranking, *(action for action in choices if action not in ranking)]
+    rest = (1 - SAID_SHARE) / (len(order) - 1)
+    return {action: SAID_SHARE if action == order[0] else rest for action in order}
+
+
+def _rearranged(said: Plan, ranking: Sequence[Action], wish: Wish) -> Plan:
+    """A plan in another order; a reason that is missing is the surgeon's."""
+    known = {item.action: item for item in said.actions}
+    missing = plainly(f"The model did not name it; the surgeon says: {wish.words}", RATIONALE_CHARS)
+    first, second, third = (
+        known.get(action) or RankedAction(action=action, rationale=missing) for action in ranking[:N_RANKS]
+    )
+    return said.model_copy(update={"actions": (first, second, third)})
 
 
 def choices_after(steps: Sequence[Step], knowledge: Knowledge) -> tuple[Action, ...]:
@@ -132,7 +158,7 @@ def choices_after(steps: Sequence[Step], knowledge: Knowledge) -> tuple[Action, 
 def _progress(steps: Sequence[Step]) -> str:
     last = steps[-1]
     clippings = sum(step.action == "Vessel Clipping" for step in steps)
-    clipped = f"clipping done {clippings} times" if clippings else "nothing clipped yet"
+    clipped = {0: "nothing clipped yet", 1: "clipped once"}.get(clippings, f"clipped {clippings} times")
     seen = f"{PROGRESS[last.truth.progress].capitalize()}; " if last.truth else ""
     return f"{seen}{last.action} is clip {len(steps)}, {clipped}."
 

@@ -97,7 +97,7 @@ def _facts(kept: Mapping[str, Any], rounds: Sequence[Round]) -> Iterator[Fact]:
     without = sum(one.origin == "taken" and one.seen is not None and not one.seen["image"] for one in rounds)
     if without:
         yield Fact("Clips without a picture", str(without))
-    yield Fact("Corrected", f"{sum(e.kind == 'corrected' for one in rounds for e in one.events)} times")
+    yield Fact("Corrections", str(sum(e.kind == "corrected" for one in rounds for e in one.events)))
     yield Fact("When unsure", run["on_uncertain"])
 
 

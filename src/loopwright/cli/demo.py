@@ -1,7 +1,7 @@
-"""`loopwright demo`: the C-arm loop on the real chest CT, with one clinician correction on the way, and its report."""
+"""`loopwright demo [LOOP]`: a loop on what comes with it, with one human correction on the way, and its report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -11,39 +11,62 @@ from loopwright.errors import BadInput
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
+    from loopwright.graphs.state import RunConfig
     from loopwright.schema import Event
 
-START = "Right scapular inferior angle"
-TARGETS = ("Carina", "T12")
-CORRECTION_AT_STEP = 1
-CORRECTION = "go 30 mm caudal"
+
+class Demo(NamedTuple):
+    """What is shown: a run, and what a human says once, when an event of a kind goes by at a step."""
+
+    told: str
+    run: "RunConfig"
+    at: tuple[str, int]
+    words: str
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The HTML report to write.")] = Path("runs/demo.html"),
-    volume: Annotated[str, typer.Option(help="`chest`, a file, or `phantom:SEED`.")] = "chest",
+    loop: Annotated[Literal["carm", "surgery"], typer.Argument(help="Which loop to show.")] = "carm",
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML report to write; default: runs/demo-LOOP.html.", show_default=False)
+    ] = None,
+    volume: Annotated[str, typer.Option(help="Of the C-arm: `chest`, a file, or `phantom:SEED`.")] = "chest",
 ) -> int:
-    """Steer the C-arm from the right scapula to the carina and on to T12 over a real chest CT."""
-    from loopwright.graphs.carm_run import CArmRun
+    """Steer the C-arm over a real chest CT, or foresee a simulated surgeon, corrected once on the way."""
     from loopwright.graphs.sessions import report_session, start_session
 
+    shown = _carm(volume) if loop == "carm" else _surgery()
     console = stdout()
-    volume = _available(volume)
-    console.print(
-        f"The C-arm loop on [bold]{volume}[/bold]: from the {START.lower()} to the {' and on to '.join(TARGETS)}."
-    )
+    console.print(shown.told)
     with opened_memory() as memory:
-        config = CArmRun(volume=volume, start=START, target=TARGETS)
-        session = start_session(memory, "carm", config, settings().data_dir / "devices")
+        session = start_session(memory, loop, shown.run, settings().data_dir / "devices")
 
-        def clinician(event: "Event") -> None:
-            if event.kind == "localised" and event.step == CORRECTION_AT_STEP:
-                session.say(CORRECTION)
+        def human(event: "Event") -> None:
+            if (event.kind, event.step) == shown.at:
+                session.say(shown.words)
 
-        code = drive(session, wait=False, as_json=False, on_event=clinician)
-        report = report_session(memory, session.id, out)
+        code = drive(session, wait=False, as_json=False, on_event=human)
+        report = report_session(memory, session.id, out or Path(f"runs/demo-{loop}.html"))
     console.print(f"\nThe report, with every picture, decision and event: [bold]{report.resolve()}[/bold]")
     return code
+
+
+def _carm(volume: str) -> Demo:
+    from loopwright.graphs.carm_run import CArmRun
+
+    start, targets = "Right scapular inferior angle", ("Carina", "T12")
+    volume = _available(volume)
+    told = f"The C-arm loop on [bold]{volume}[/bold]: from the {start.lower()} to the {' and on to '.join(targets)}."
+    run = CArmRun(volume=volume, start=start, target=targets)
+    return Demo(told, run, at=("localised", 1), words="go 30 mm caudal")
+
+
+def _surgery() -> Demo:
+    from loopwright.graphs.surgery_run import SurgeryRun
+
+    video, at_bleeding = "simulated:2000038", 7
+    told = f"The surgery loop on [bold]{video}[/bold]: what comes next, clip by clip, until the vessels are clipped."
+    run = SurgeryRun(video=video, goal="the vessels are clipped", perform="asked")
+    return Demo(told, run, at=("captioned", at_bleeding), words="No, it is bleeding, coagulate first!")
 
 
 def _available(volume: str) -> str:

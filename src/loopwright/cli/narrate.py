@@ -30,8 +30,11 @@ def _consulted(p: dict[str, Any]) -> Iterator[str]:
     yield f"  [magenta]{p['role']:<9} {escape(thought(p))}[/magenta]{told}"
 
 
+_UNTOLD = ("kind", "text", "question", "is_correction")
+
+
 def _heard(p: dict[str, Any]) -> Iterator[str]:
-    words = {k: v for k, v in p["words"].items() if k not in ("kind", "text", "question") and v not in ("", None, [])}
+    words = {k: v for k, v in p["words"].items() if k not in _UNTOLD and v not in ("", None, [])}
     meaning = p["words"]["kind"] + (f" ({', '.join(f'{k} {_shown(v)}' for k, v in words.items())})" if words else "")
     yield f'  [cyan]heard     {escape(p["author"])}: "{escape(p["text"])}" -> {escape(meaning)}[/cyan]'
 
