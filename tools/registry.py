@@ -6,13 +6,17 @@ from loopwright.errors import UnknownName
 from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
 from loopwright.tools.contract import Tool
 from loopwright.tools.recall import leave_note, recall_history, recall_similar
+from loopwright.tools.surgery.tools import next_clip, record_plan, surgery_status
 
 TOOLS: tuple[Tool[Any, Any], ...] = (
     c_arm_status,
     leave_note,
     move_c_arm,
+    next_clip,
     recall_history,
     recall_similar,
+    record_plan,
+    surgery_status,
     take_exposure,
 )
 

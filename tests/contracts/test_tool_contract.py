@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loopwright.errors import DeveloperError, Stopped
 from loopwright.memory import Memory, open_memory
-from loopwright.schema import CancelToken, Verdict
+from loopwright.schema import CancelToken, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Pose
@@ -23,6 +23,7 @@ from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
 from loopwright.tools.contract import Tool, ToolContext
 from loopwright.tools.registry import TOOLS
+from loopwright.tools.surgery.world import SurgicalVideoWorld
 
 AnyTool = Tool[Any, Any]
 each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda t: t.name)
@@ -70,20 +71,30 @@ def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(each)
 
 
+def c_arm(device: Path) -> World:
+    """A C-arm over a box of air."""
+    air = np.full((8, 8, 8), -1000, np.int16)
+    volume = Volume(hounsfield=air, affine_world=np.diag([20.0, 20, 20, 1]), name="box")
+    return CArmWorld(Case(name="box", volume=volume), device=device, start=Pose(x_mm=70, y_mm=70, z_mm=70))
+
+
+def surgery(device: Path) -> World:
+    """A simulated patient."""
+    return SurgicalVideoWorld("simulated:7", device=device, frame_px=32)
+
+
 class Rig:
     """A world and a memory with a past, both real, and the fingerprints of what they hold."""
 
-    def __init__(self, folder: Path, memory: Memory) -> None:
-        air = np.full((8, 8, 8), -1000, np.int16)
-        volume = Volume(hounsfield=air, affine_world=np.diag([20.0, 20, 20, 1]), name="box")
-        start = Pose(x_mm=70, y_mm=70, z_mm=70)
+    def __init__(self, folder: Path, memory: Memory, tool: AnyTool) -> None:
         self.files = (folder / "memory.sqlite", folder / "device.sqlite")
-        self.world = CArmWorld(Case(name="box", volume=volume), device=self.files[1], start=start)
+        is_surgery = ".surgery." in tool.function.__module__
+        self.world: World = surgery(self.files[1]) if is_surgery else c_arm(self.files[1])
         self.memory = memory
         self.n_calls = 0
         self.session_id = memory.sessions.create("carm", {}).id
         for step in range(3):
-            detail = {"pose": start.model_dump(), "why": "x" * 1000}
+            detail = {"why": "x" * 1000}
             memory.steps.record(self.session_id, 0, step, label="left", signature="a", detail=detail)
 
     def context(self) -> ToolContext:
@@ -115,9 +126,9 @@ def dump(file: Path) -> list[str]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, tool: AnyTool) -> Iterator[Rig]:
     with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as memory:
-        yield Rig(tmp_path, memory)
+        yield Rig(tmp_path, memory, tool)
 
 
 def test_names_are_unique_sorted_and_plain() -> None:
