@@ -38,7 +38,8 @@ from loopwright.tools.surgery.vocabulary import ACTIONS
 
 WHAT = "next action"
 DIFFERENCE = "difference"
-REFERENCES = ("stage-trigram", "boosting+seen")
+BEST = "bayes history+frame"
+REFERENCES = ("stage-trigram", "boosting+seen", BEST)
 TOP = (1, 2, 3)
 _FOLDS = tuple(name for name in SPLITS if name.startswith("fold"))
 
@@ -83,20 +84,32 @@ def folds_of(samples: Sequence[Sample]) -> list[Fold]:
 
 
 def evaluate_recorded(
-    samples: Sequence[Sample], fits: Mapping[str, Fit] = BASELINES, *, told: Callable[[str], object] = lambda _: None
+    samples: Sequence[Sample],
+    fits: Mapping[str, Fit] = BASELINES,
+    *,
+    world: str = "recorded",
+    only: Callable[[Sample], bool] | None = None,
+    told: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows of each predictor over all folds, and of their differences to the references.
 
     Args:
         samples: of real patients, whatever part they were built for.
         fits: predictors by their names.
+        world: what the rows call it.
+        only: which samples are tested on; None: all. Predictors are fitted to all of the training patients.
         told: of each fold and predictor.
 
     Raises:
-        BadInput: see `folds_of`.
+        BadInput: see `folds_of`; or no sample is left to test on.
     """
     folds = folds_of(samples)
-    return _rows("recorded", folds, _that_apply(fits, samples), {}, told)
+    if only is not None:
+        folds = [fold._replace(test=list(filter(only, fold.test))) for fold in folds]
+        folds = [fold for fold in folds if fold.test]
+    if not folds:
+        raise BadInput("No sample is left to test on: none of the clips has what is asked for.")
+    return _rows(world, folds, _that_apply(fits, samples), {}, told)
 
 
 def evaluate_simulated(
@@ -111,11 +124,16 @@ def evaluate_simulated(
     `bayes ...` rows are those of `loopwright.tools.surgery.bayes`; their `expected1` to `expected3` are over what may
     come next at these moments, with less noise than the hits.
     """
+    fold, tested = simulated_fold(procedure, patients)
+    best = {f"bayes {known}": best_predictor(procedure, known, tested) for known in KNOWN}
+    return _rows("simulated", [fold], _that_apply(fits, fold.test), best, told)
+
+
+def simulated_fold(procedure: Procedure, patients: int) -> tuple[Fold, list[list[Moment]]]:
+    """Simulated patients, so many of each part, and the tested ones' moments."""
     of = {part: [list(simulate(procedure, seed)) for seed in seeds_of(part, patients)] for part in PARTS}
     samples = {part: [sample for moments in runs for sample in _samples(moments)] for part, runs in of.items()}
-    fold = Fold(Training("simulated", samples["train"], samples["validation"]), samples["test"])
-    best = {f"bayes {known}": _bayes(procedure, known, of["test"]) for known in KNOWN}
-    return _rows("simulated", [fold], _that_apply(fits, samples["test"]), best, told)
+    return Fold(Training("simulated", samples["train"], samples["validation"]), samples["test"]), of["test"]
 
 
 def scored(world: str, model: str, samples: Sequence[Sample], odds: Array) -> Row:
@@ -160,18 +178,20 @@ def _rows(
         row = scored(world, name, samples, odds[name])
         rows.append(row.model_copy(update={"figures": row.figures | _expected(odds[name])}))
     return rows + [
-        _difference(world, name, reference, samples, odds)
+        difference_of(DIFFERENCE, world, name, f"minus {reference}", samples, (odds[name], odds[reference]))
         for reference in REFERENCES
         for name in odds
         if reference in odds and name != reference
     ]
 
 
-def _difference(world: str, model: str, reference: str, samples: Sequence[Sample], odds: Mapping[str, Array]) -> Row:
-    """How much more often the model is right than the reference, on the same samples."""
-    ours, theirs = _hits(samples, odds[model]), _hits(samples, odds[reference])
+def difference_of(
+    what: str, world: str, model: str, variant: str, samples: Sequence[Sample], odds: tuple[Array, Array]
+) -> Row:
+    """How much more often the first of two predictions is right than the second, on the same samples."""
+    ours, theirs = (_hits(samples, of_model) for of_model in odds)
     values: dict[str, ArrayLike] = {f"slacc{k}": ours[f"slacc{k}"] - theirs[f"slacc{k}"] for k in TOP}
-    return averaged(DIFFERENCE, world, model, f"minus {reference}", values, [sample.video for sample in samples])
+    return averaged(what, world, model, variant, values, [sample.video for sample in samples])
 
 
 def _that_apply(fits: Mapping[str, Fit], samples: Sequence[Sample]) -> dict[str, Fit]:
@@ -212,7 +232,7 @@ def _samples(moments: Sequence[Moment]) -> Iterator[Sample]:
     return samples_of([moment.clip for moment in moments], HistoryRules())
 
 
-def _bayes(procedure: Procedure, known: Known, patients: Sequence[Sequence[Moment]]) -> Predictor:
+def best_predictor(procedure: Procedure, known: Known, patients: Sequence[Sequence[Moment]]) -> Predictor:
     """The best predictor, which knows the procedure, and of these patients what `known` says."""
     moments = {moment.clip.video: list(run) for run in patients for moment in run[:1]}
 

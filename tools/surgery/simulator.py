@@ -52,6 +52,12 @@ def video_name(seed: int) -> str:
     return f"simulated-{seed}"
 
 
+def seed_of(video: str) -> int | None:
+    """The seed in a simulated patient's name; None where it is none."""
+    prefix, _, digits = video.rpartition("-")
+    return int(digits) if prefix == "simulated" and digits.isascii() and digits.isdigit() else None
+
+
 def simulate(procedure: Procedure, seed: int, instead: Mapping[int, Action] | None = None) -> Iterator[Moment]:
     """A patient's procedure, clip by clip, to its end. The same seed gives the same patient.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from loopwright.cli import evaluate_surgery
 from loopwright.cli.output import json_line, stderr, stdout
 from loopwright.errors import BadInput, MissingDependency, UnknownName
 
@@ -27,6 +28,9 @@ HOW_MANY = {"localisation": 50, "navigation": 400, "preservation": 200, "fit": 2
 
 T = TypeVar("T")
 World = Literal["phantom", "chest"]
+
+
+app.command("surgery")(evaluate_surgery.surgery)
 
 
 @app.callback()
@@ -109,73 +113,6 @@ def carm(
     else:
         found, bars = _preservation(wanted), []
     return _report(what, found, bars, wanted, out, as_json)
-
-
-@app.command()
-def surgery(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `loopwright data build surgery`: each official fold in turn is the test."),
-    ] = None,
-    simulated: Annotated[
-        bool, typer.Option("--simulated", help="On simulated patients, beside the best possible.")
-    ] = False,
-    patients: Annotated[int, typer.Option(min=1, help="Simulated patients of each part.")] = 300,
-    what: Annotated[
-        Literal["next", "horizon"], typer.Option(help="What to measure: the next action, or plans to a goal.")
-    ] = "next",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> int:
-    """Measure how well the next action is predicted, or what plans to a goal are worth."""
-    from loopwright.finetune.evaluate.rows import summary
-    from loopwright.finetune.evaluate.surgery import (
-        evaluate_recorded,
-        evaluate_simulated,
-        headline,
-        read_all_samples,
-    )
-    from loopwright.finetune.evaluate.surgery_tables import markdown
-    from loopwright.tools.surgery.procedure import bundled_procedure
-
-    if data is None and not simulated:
-        raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
-    if what == "horizon":
-        return _horizon(data, patients if simulated else 0, as_json)
-    rows = evaluate_recorded(read_all_samples(data), told=_tell) if data is not None else []
-    if simulated:
-        rows += evaluate_simulated(bundled_procedure(), patients, told=_tell)
-    last = summary("surgery", []) | {"headline": headline(rows)}
-    if as_json:
-        for row in rows:
-            json_line(row.as_json())
-        json_line(last)
-    else:
-        stdout().print(markdown(rows), markup=False)
-    return 0 if last["bars_met"] else 1
-
-
-def _horizon(data: Path | None, patients: int, as_json: bool) -> int:
-    """Plans to a goal on the recorded videos in `data`, and on simulated patients."""
-    from loopwright.finetune.evaluate.rows import summary
-    from loopwright.finetune.evaluate.surgery_horizon import (
-        evaluate_recorded_horizon,
-        evaluate_simulated_horizon,
-        headline,
-        markdown,
-    )
-    from loopwright.tools.surgery.dataset import read_clips
-    from loopwright.tools.surgery.procedure import bundled_procedure
-
-    rows = evaluate_recorded_horizon(read_clips(data), told=_tell) if data is not None else []
-    if patients:
-        rows += evaluate_simulated_horizon(bundled_procedure(), patients, told=_tell)
-    if as_json:
-        for row in rows:
-            json_line(row.as_json())
-        json_line(summary("surgery horizon", []) | {"headline": headline(rows)})
-    else:
-        stdout().print(markdown(rows), markup=False)
-    return 0
 
 
 def _report(

@@ -1,0 +1,53 @@
+"""What models of the next action have to reach, and whether they did; what could not be measured was not met."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from loopwright.finetune.evaluate.rows import Bar, Row
+from loopwright.finetune.evaluate.surgery import BEST, DIFFERENCE, WHAT
+from loopwright.finetune.evaluate.surgery_memory import COMPARED
+from loopwright.finetune.evaluate.surgery_memory import DIFFERENCE as MEMORY_DIFFERENCE
+
+OF_BAYES = 0.95
+OVER_NGRAMS = 0.03
+UNDER_BOOSTING = -0.02
+ABOVE_ZERO = 0.0001
+"""Least lower end of an interval that excludes 0."""
+NGRAMS = ("no-repeat", "bigram", "trigram", "stage-trigram", "phase-bigram")
+_TUNED = "-sft"
+
+
+def bars_of(rows: Sequence[Row]) -> list[Bar]:
+    """The bars of the fine-tuned models among `rows`; none where no such model was measured.
+
+    On recorded patients it is the one that reads labels in words (`indir-sft`) that is held to them: few of the clips
+    have pictures.
+    """
+    tuned = [row for row in rows if row.model.endswith(_TUNED)]
+    bars: list[Bar] = []
+    for row in tuned:
+        if row.what == WHAT and row.world == "simulated":
+            share = row.figures["slacc1"] / _best(rows, "simulated", (BEST,))
+            bars.append(Bar(f"{row.model}, simulated: share of Bayes' top-1", share, OF_BAYES))
+        if row.what == WHAT and row.world == "recorded" and row.model == "indir-sft":
+            over = row.figures["slacc1"] - _best(rows, "recorded", NGRAMS)
+            bars.append(Bar(f"{row.model}, recorded: top-1 over the best n-gram", over, OVER_NGRAMS))
+            low = _low(rows, DIFFERENCE, "recorded", row.model, "minus boosting+seen")
+            bars.append(Bar(f"{row.model}, recorded: lower end of top-1 minus boosting", low, UNDER_BOOSTING))
+    for model in dict.fromkeys(row.model for row in tuned if row.what == MEMORY_DIFFERENCE):
+        for more, less in COMPARED:
+            low = _low(rows, MEMORY_DIFFERENCE, "simulated", model, f"{more} minus {less}")
+            bars.append(Bar(f"{model}: lower end of memory {more} minus {less}", low, ABOVE_ZERO))
+    return bars
+
+
+def _best(rows: Iterable[Row], world: str, models: Sequence[str]) -> float:
+    """The best top-1 accuracy of these models; NaN where none was measured."""
+    found = [row.figures["slacc1"] for row in rows if (row.what, row.world) == (WHAT, world) and row.model in models]
+    return max(found, default=math.nan)
+
+
+def _low(rows: Iterable[Row], what: str, world: str, model: str, variant: str) -> float:
+    """The lower end of a difference's interval; NaN where it was not measured, or over one patient."""
+    found = [r for r in rows if (r.what, r.world, r.model, r.variant) == (what, world, model, variant)]
+    return found[0].intervals.get("slacc1", (math.nan, math.nan))[0] if found else math.nan

@@ -1,0 +1,199 @@
+"""`loopwright eval surgery`: how well the next action is predicted, and by whom; plans to a goal."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import typer
+
+from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.errors import BadInput, MissingDependency, UnknownName
+
+if TYPE_CHECKING:
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.rows import Row
+    from loopwright.finetune.evaluate.surgery_models import Surgeon
+
+MODEL = "small"
+
+
+class _Wanted(NamedTuple):
+    """What the command line asked for."""
+
+    data: Path | None
+    patients: int
+    """Simulated ones of each part; 0 for none."""
+    model: str | None
+    adapters: Path | None
+    rows: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """`data`, where it is needed."""
+        if self.data is None:
+            raise BadInput("Give `--data DIR`: a folder that was built with pictures (`--frames`).")
+        return self.data
+
+    def surgeons(self, store: "PngStore") -> "list[Surgeon]":
+        """The models; none, and a line that says why, where nobody asked for any and none is there."""
+        from loopwright.finetune.evaluate.surgery_models import open_surgeons
+        from loopwright.models.cards import load_card
+
+        try:
+            found = open_surgeons(load_card(self.model or MODEL), store, self.adapters)
+        except (BadInput, MissingDependency) as error:
+            if self.model or self.adapters or self.rows:
+                raise
+            _tell(f"Rows of models are left out. {error}")
+            return []
+        for row in self.rows:
+            if row not in (names := [surgeon.name for surgeon in found]):
+                raise UnknownName("row of a model", row, names)
+        return [surgeon for surgeon in found if not self.rows or surgeon.name in self.rows]
+
+
+def surgery(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `loopwright data build surgery`: each official fold in turn is the test."),
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="On simulated patients, beside the best possible.")
+    ] = False,
+    patients: Annotated[int, typer.Option(min=1, help="Simulated patients of each part.")] = 300,
+    what: Annotated[
+        Literal["next", "memory", "video", "horizon"],
+        typer.Option(
+            help="What to measure: the next action, the four views of the past (simulated), the next action where "
+            "there are pictures (recorded), or plans to a goal."
+        ),
+    ] = "next",
+    model: Annotated[
+        str | None, typer.Option(help=f"Card of the vision-language model. By default `{MODEL}`, if it is there.")
+    ] = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `indir/fold1`, `dir/simulated`, ...: an adapter for each fold; else the card's."),
+    ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Only this model's row, such as `indir-sft`; repeat it for several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write tables (Markdown) and rows (JSON) to this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> int:
+    """Measure how well the next action is predicted, or what plans to a goal are worth."""
+    if what in ("next", "horizon") and data is None and not simulated:
+        raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
+    wanted = _Wanted(data, patients if simulated or what == "memory" else 0, model, adapters, tuple(row or ()))
+    if what == "horizon":
+        return _horizon(wanted, as_json)
+    measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
+    return _report(what, measure[what](wanted), out, as_json)
+
+
+def _next(wanted: _Wanted) -> "list[Row]":
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.surgery import evaluate_recorded, evaluate_simulated, read_all_samples
+    from loopwright.finetune.evaluate.surgery_baselines import BASELINES
+    from loopwright.finetune.evaluate.surgery_models import Sights
+    from loopwright.tools.surgery.procedure import bundled_procedure
+
+    samples = read_all_samples(wanted.data) if wanted.data is not None else []
+    store = PngStore()
+    surgeons = wanted.surgeons(store)
+    rows: list[Row] = []
+    if samples:
+        fits = {s.name: s.fit(Sights(store), told=_tell) for s in surgeons if s.kind == "indir"}
+        rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
+    if wanted.patients:
+        procedure = bundled_procedure()
+        sights = Sights(store, procedure)
+        fits = {s.name: s.fit(sights, told=_tell) for s in surgeons}
+        rows += evaluate_simulated(procedure, wanted.patients, {**BASELINES, **fits}, told=_tell)
+    return rows
+
+
+def _memory(wanted: _Wanted) -> "list[Row]":
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.surgery_memory import evaluate_memory
+    from loopwright.finetune.evaluate.surgery_models import Sights
+    from loopwright.tools.surgery.procedure import bundled_procedure
+
+    store, procedure = PngStore(), bundled_procedure()
+    sights = Sights(store, procedure)
+    return evaluate_memory(procedure, wanted.patients, wanted.surgeons(store), sights, told=_tell)
+
+
+def _video(wanted: _Wanted) -> "list[Row]":
+    """The next action after clips with pictures: seen, in words, and from labels alone."""
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.surgery import evaluate_recorded, read_all_samples
+    from loopwright.finetune.evaluate.surgery_baselines import BASELINES
+    from loopwright.finetune.evaluate.surgery_models import Sights
+    from loopwright.tools.surgery.dataset import read_source
+
+    samples, frames = read_all_samples(wanted.folder), read_source(wanted.folder)["frames"]
+    store = PngStore()
+    sights = Sights(store, frames=None if frames is None else Path(frames))
+    surgeons = [way for s in wanted.surgeons(store) for way in ((s, s.blind) if s.kind == "indir" else (s,))]
+    fits = {surgeon.name: surgeon.fit(sights, told=_tell) for surgeon in surgeons}
+    return evaluate_recorded(
+        samples, {**BASELINES, **fits}, world="video", only=lambda sample: bool(sample.near[-1].frames), told=_tell
+    )
+
+
+def _horizon(wanted: _Wanted, as_json: bool) -> int:
+    """Plans to a goal on the recorded videos in `data`, and on simulated patients."""
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.surgery_horizon import (
+        evaluate_recorded_horizon,
+        evaluate_simulated_horizon,
+        headline,
+        markdown,
+    )
+    from loopwright.tools.surgery.dataset import read_clips
+    from loopwright.tools.surgery.procedure import bundled_procedure
+
+    rows = evaluate_recorded_horizon(read_clips(wanted.data), told=_tell) if wanted.data is not None else []
+    if wanted.patients:
+        rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, told=_tell)
+    if as_json:
+        for row in rows:
+            json_line(row.as_json())
+        json_line(summary("surgery horizon", []) | {"headline": headline(rows)})
+    else:
+        stdout().print(markdown(rows), markup=False)
+    return 0
+
+
+def _report(what: str, rows: "Sequence[Row]", out: Path | None, as_json: bool) -> int:
+    """Print, and write where that is asked for. Without a fine-tuned model nothing is held to the bars."""
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.surgery import headline
+    from loopwright.finetune.evaluate.surgery_bars import bars_of
+    from loopwright.finetune.evaluate.surgery_tables import markdown
+
+    bars = bars_of(rows)
+    last = summary("surgery", bars) | {"headline": headline(rows)}
+    if not bars:
+        last["bars_met"] = None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        told = {"rows": [row.as_json() for row in rows], **last}
+        (out / f"surgery-{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        (out / f"surgery-{what}.md").write_text(markdown(rows, bars), encoding="utf-8")
+        _tell(f"Wrote {out}")
+    if as_json:
+        for row in rows:
+            json_line(row.as_json())
+        json_line(last)
+    else:
+        stdout().print(markdown(rows, bars), markup=False)
+    return 1 if last["bars_met"] is False else 0
+
+
+def _tell(line: str) -> None:
+    stderr().print(line, markup=False)
