@@ -69,16 +69,31 @@ def score_batch(
     end_ids: Sequence[int] | None = None,
 ) -> ChoiceScores:
     """As `score_choices`, of B prompts that are padded on the left (`loopwright.models.local.batch.collate`)."""
-    if not temperature > 0:
-        raise BadInput(f"`temperature` is {temperature!r}; expected a number above 0.")
     tokenizer: Any = getattr(processor, "tokenizer", processor)
     ends = list(end_ids) if end_ids is not None else _end_ids(model, tokenizer)
-    log_probs = _log_probs(model, inputs, _tokens_of(choices, tokenizer), ends)
+    return score_tokens(model, inputs, tokens_of(choices, tokenizer), ends, temperature)
+
+
+def score_tokens(
+    model: "PreTrainedModel",
+    inputs: Mapping[str, Any],
+    tokens: Sequence[Sequence[int]],
+    end_ids: Sequence[int],
+    temperature: float = 1.0,
+) -> ChoiceScores:
+    """As `score_batch`, of choices that are `tokens_of` theirs: needs no tokenizer, which others may use meanwhile."""
+    if not temperature > 0:
+        raise BadInput(f"`temperature` is {temperature!r}; expected a number above 0.")
+    log_probs = _log_probs(model, inputs, tokens, list(end_ids))
     return ChoiceScores(log_probs, np.exp(log_softmax(log_probs / temperature, axis=-1)))
 
 
-def _tokens_of(choices: Sequence[str], tokenizer: "PreTrainedTokenizerFast") -> list[list[int]]:
-    """Each choice as the tokens that a reply begins with: on its own, since the prompt's tokens stand already."""
+def tokens_of(choices: Sequence[str], tokenizer: "PreTrainedTokenizerFast") -> list[list[int]]:
+    """Each choice as the tokens that a reply begins with: on its own, since the prompt's tokens stand already.
+
+    Raises:
+        BadInput: no choices, one without tokens, or two that are the same reply.
+    """
     if not choices:
         raise BadInput("`choices` is empty; expected at least one.")
     tokens: list[list[int]] = tokenizer(list(choices), add_special_tokens=False)["input_ids"]
@@ -131,7 +146,7 @@ def _trie(tokens: Sequence[Sequence[int]], device: torch.device) -> _Trie:
 
 @torch.no_grad()
 def _log_probs(
-    model: "PreTrainedModel", inputs: Mapping[str, Any], tokens: list[list[int]], ends: list[int]
+    model: "PreTrainedModel", inputs: Mapping[str, Any], tokens: Sequence[Sequence[int]], ends: list[int]
 ) -> NDArray[np.float64]:
     """(B, C) log probability of each row of `tokens` and then any of `ends`, after each of B prompts."""
     shifting: list[Any] = [module for module in model.modules() if hasattr(module, "rope_deltas")]

@@ -33,7 +33,7 @@ from loopwright.models.local.batch import Inputs, batches, collate
 from loopwright.models.local.conversation import turns
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
 from loopwright.models.local.text import TextStream
-from loopwright.models.scoring import ChoiceScores, score_batch, score_choices
+from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
 if TYPE_CHECKING:
@@ -132,19 +132,8 @@ class LocalChatModel(BaseChatModel):
             BadInput: no choices, or two that are the same reply.
             Halted: the cancel token was set before the model had time for it.
         """
-        inputs = self.prepare(messages)
-        temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
-
-        def job(model: PreTrainedModel) -> ChoiceScores:
-            if cancel is not None:
-                cancel.raise_if_set()
-            here = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-            with _tokenizing:
-                return score_choices(
-                    model, self.engine.processor, here, choices, temperature, sorted(self.engine.eos_token_ids)
-                )
-
-        return self.engine.run(job, self._adapter_folder)
+        scores = self.score_choices_of([messages], choices, cancel=cancel)
+        return ChoiceScores(scores.log_probs[0], scores.probabilities[0])
 
     def score_choices_of(
         self, prompts: Sequence[Sequence[BaseMessage]], choices: Sequence[str], *, cancel: CancelToken | None = None
@@ -157,17 +146,16 @@ class LocalChatModel(BaseChatModel):
         found = np.empty((2, len(prompts), len(choices)))
         temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
         prepared = [self.prepare(prompt) for prompt in prompts]
+        tokenizer: Any = self.engine.processor.tokenizer
+        with _tokenizing:
+            tokens = tokens_of(choices, tokenizer)
 
         def job(model: PreTrainedModel, chosen: Sequence[int]) -> ChoiceScores:
             if cancel is not None:
                 cancel.raise_if_set()
-            tokenizer: Any = self.engine.processor.tokenizer
             batch = collate([prepared[i] for i in chosen], tokenizer.pad_token_id)
             here = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            with _tokenizing:
-                return score_batch(
-                    model, self.engine.processor, here, choices, temperature, sorted(self.engine.eos_token_ids)
-                )
+            return score_tokens(model, here, tokens, sorted(self.engine.eos_token_ids), temperature)
 
         for chosen in batches(prepared, SCORED_TOGETHER):
             found[:, chosen] = self.engine.run(partial(job, chosen=chosen), self._adapter_folder)
