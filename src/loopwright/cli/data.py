@@ -22,7 +22,6 @@ distill_app = typer.Typer(help="Have a stronger model write what a smaller one l
 app.add_typer(render_app, name="render")
 app.add_typer(build_app, name="build")
 app.add_typer(distill_app, name="distill")
-build_app.command("surgery")(data_surgery.build)
 distill_app.command("surgery")(data_surgery.distill)
 
 Part = Literal["train", "validation", "calibration", "test"]
@@ -147,6 +146,9 @@ def build_carm(
             json_line({"file": str(path), "rows": n_rows})
         else:
             stdout().print(f"{n_rows} conversations in {path}", markup=False)
+
+
+build_app.command("surgery")(data_surgery.build)
 
 
 @app.command()

@@ -30,9 +30,6 @@ T = TypeVar("T")
 World = Literal["phantom", "chest"]
 
 
-app.command("surgery")(evaluate_surgery.surgery)
-
-
 @app.callback()
 def _evaluate() -> None:
     pass
@@ -113,6 +110,9 @@ def carm(
     else:
         found, bars = _preservation(wanted), []
     return _report(what, found, bars, wanted, out, as_json)
+
+
+app.command("surgery")(evaluate_surgery.surgery)
 
 
 def _report(
