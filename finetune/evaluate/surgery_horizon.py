@@ -2,7 +2,8 @@
 
     edit        edit distance between the planned chain and the real one, by the length of the longer: 0 to 1
     reached     the plan reaches its goal, as the chain of its actions tells
-    performed   the plan, performed on the simulated patient, truly brings the goal about
+    performed   the plan, performed on the simulated patient, truly brings the goal about; only goals about tissue,
+                so it has an N of its own
     length      planned actions by real ones
 
 A plan begins some clips before the goal is reached, so all plans of a row have a truth of one length. A video that
@@ -40,6 +41,7 @@ WHAT = "horizon"
 DIFFERENCE = "horizon difference"
 JUDGED = "horizon goals"
 REFERENCE = "straight"
+EVERY = "all goals"
 GOALS = ("the artery is clipped", "the vessels are clipped", "the gallbladder is detached", "the first Coagulation")
 COMPARED = ("edit", "performed")
 AHEAD = (3, 6, 12)
@@ -229,32 +231,42 @@ def _rows(world: str, cases: Sequence[Case], planned: Mapping[str, Sequence[Plan
     if not cases:
         raise BadInput(f"No video comes to any of the goals: {', '.join(GOALS)}. Give more videos, or longer ones.")
     rows = []
-    for goal, ahead in product((read_goal(goal).name for goal in GOALS), AHEAD):
-        chosen = [i for i, case in enumerate(cases) if (case.goal.name, len(case.following)) == (goal, ahead)]
-        if not chosen:
-            continue
-        videos, variant = [cases[i].video for i in chosen], f"{goal}, {ahead} ahead"
+    for variant, chosen in _groups(cases).items():
+        videos = [cases[i].video for i in chosen]
         values = {
             name: _values([cases[i] for i in chosen], [plans[i] for i in chosen]) for name, plans in planned.items()
         }
-        rows += [averaged(WHAT, world, name, variant, dict(of), videos) for name, of in values.items()]
+        tried = sum(cases[i].performed is not None for i in chosen)
+        for name, of in values.items():
+            row = averaged(WHAT, world, name, variant, dict(of), videos)
+            rows.append(row.model_copy(update={"figures": row.figures | ({"n_performed": tried} if tried else {})}))
         for name in (name for name in values if name != REFERENCE and REFERENCE in values):
             less = {figure: values[name][figure] - of for figure, of in values[REFERENCE].items() if figure in COMPARED}
             rows.append(averaged(DIFFERENCE, world, name, variant, dict(less), videos))
     return rows
 
 
+def _groups(cases: Sequence[Case]) -> dict[str, list[int]]:
+    """Which cases stand behind the rows of a variant: all, and those of each goal and distance."""
+    groups = {EVERY: list(range(len(cases)))}
+    for goal, ahead in product((read_goal(goal).name for goal in GOALS), AHEAD):
+        chosen = [i for i, case in enumerate(cases) if (case.goal.name, len(case.following)) == (goal, ahead)]
+        if chosen:
+            groups[f"{goal}, {ahead} ahead"] = chosen
+    return groups
+
+
 def _values(cases: Sequence[Case], planned: Sequence[Planned]) -> dict[str, Array]:
-    """(n,) by figure; `performed` only where it can be tried."""
+    """(n,) by figure; `performed` only where it can be tried, NaN for goals about actions alone."""
     both = list(zip(cases, planned, strict=True))
     values: dict[str, list[float]] = {
         "edit": [edit_distance(plan.actions, case.following) for case, plan in both],
         "reached": [float(plan.reaches_goal) for _, plan in both],
         "length": [len(plan.actions) / len(case.following) for case, plan in both],
     }
-    tried = [case.performed(plan.actions) for case, plan in both if case.performed is not None]
-    if tried:
-        values["performed"] = [float(worked) for worked in tried]
+    tried = [np.nan if case.performed is None else float(case.performed(plan.actions)) for case, plan in both]
+    if np.isfinite(tried).any():
+        values["performed"] = tried
     return {figure: np.array(of) for figure, of in values.items()}
 
 
@@ -282,17 +294,8 @@ NGRAMS: Mapping[str, Fit] = {
 
 def headline(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For the summary: each world's planners over all their plans, the nearest to what was done first."""
-    found = []
-    for world, model in dict.fromkeys((row.world, row.model) for row in rows if row.what == WHAT):
-        of = [row for row in rows if (row.what, row.world, row.model) == (WHAT, world, model)]
-        line: dict[str, Any] = {"world": world, "model": model}
-        for figure in ("edit", "reached", "performed"):
-            counted = [(row.n, row.figures[figure]) for row in of if figure in row.figures]
-            n = sum(n for n, _ in counted)
-            if n:
-                line |= {figure: round(sum(n * value for n, value in counted) / n, 4), f"n_{figure}": n}
-        found.append(line)
-    return sorted(found, key=lambda line: (line["world"], line["edit"]))
+    pooled = [row for row in rows if (row.what, row.variant) == (WHAT, EVERY)]
+    return [row.as_json() for row in sorted(pooled, key=lambda row: (row.world, row.figures["edit"]))]
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -98,7 +98,8 @@ def test_nobody_is_trained_on_who_is_tested_and_plans_begin_where_they_should(vi
         assert [*past, *case.following] == actions[: len(past) + len(case.following)]
         assert case.goal.reached_after(past, case.following) == len(case.following)
         assert case.past[-1].caption.startswith("Instruments:") and case.past[-1].truth is None
-    assert sum(row.n for row in rows) == len(spy.asked)
+    pooled, *by_goal = rows
+    assert (pooled.variant, pooled.n) == ("all goals", len(spy.asked)) and sum(row.n for row in by_goal) == pooled.n
     assert all(row.figures == {"edit": 1.0, "reached": 0.0, "length": 0.0} for row in rows)
 
 
@@ -128,6 +129,9 @@ def test_simulated_plans_are_performed_on_their_patient(simulated: list[Row]) ->
     for row in plans:
         about_tissue = "Coagulation" not in row.variant
         assert ("performed" in row.figures) == about_tissue
+        if about_tissue:
+            on_tissue = [other.n for other in plans if other.model == row.model and " is " in other.variant]
+            assert row.figures["n_performed"] == (sum(on_tissue) if row.variant == "all goals" else row.n)
         if about_tissue and row.model in ("nothing", "oracle"):
             assert row.figures["performed"] == (row.model == "oracle")
     mean = {
@@ -180,6 +184,7 @@ def test_the_command_prints_rows_with_their_n_and_tables(
     assert {row["model"] for row in plans} == set(NGRAMS) and all(row["n"] >= row["n_cases"] > 0 for row in plans)
     assert (last["summary"], last["bars_met"]) == ("surgery horizon", True)
     assert {line["model"] for line in last["headline"]} == set(NGRAMS)
+    assert all(line["edit_ci"] and line["variant"] == "all goals" for line in last["headline"])
 
 
 def test_tables_have_a_line_a_goal_and_a_column_a_planner(simulated: list[Row]) -> None:
