@@ -160,7 +160,7 @@ def _progress(steps: Sequence[Step]) -> str:
     clippings = sum(step.action == "Vessel Clipping" for step in steps)
     clipped = {0: "nothing clipped yet", 1: "clipped once"}.get(clippings, f"clipped {clippings} times")
     seen = f"{PROGRESS[last.truth.progress].capitalize()}; " if last.truth else ""
-    return f"{seen}{last.action} is clip {len(steps)}, {clipped}."
+    return f"{seen}{len(steps)} clips so far, the last one {last.action}, {clipped}."
 
 
 def _safety(steps: Sequence[Step], knowledge: Knowledge) -> str:
