@@ -160,7 +160,8 @@ def _progress(steps: Sequence[Step]) -> str:
     clippings = sum(step.action == "Vessel Clipping" for step in steps)
     clipped = {0: "nothing clipped yet", 1: "clipped once"}.get(clippings, f"clipped {clippings} times")
     seen = f"{PROGRESS[last.truth.progress].capitalize()}; " if last.truth else ""
-    return f"{seen}{len(steps)} clips so far, the last one {last.action}, {clipped}."
+    count = "1 clip" if len(steps) == 1 else f"{len(steps)} clips"
+    return f"{seen}{count} so far, the last one {last.action}, {clipped}."
 
 
 def _safety(steps: Sequence[Step], knowledge: Knowledge) -> str:

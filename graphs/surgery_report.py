@@ -170,6 +170,8 @@ def _told(event: Event) -> Iterator[Line]:
             yield Line("Planned", f"{', '.join(advice.plan.ranking)} ({by})")
         case "reviewed" if payload["uncertain"]:
             yield Line("Reviewed", f"Not sure: {payload['probability']:.0%} for the first action.", tone="warn")
+        case "validated" if payload["unchecked"]:
+            yield Line("Unchecked", f"{', '.join(payload['unchecked'])}: nobody knows what is truly visible.")
         case "corrected":
             label = payload["action"] or f"not {', '.join(payload['denied'])}"
             yield Line("Learned", f"Here comes {label}.", "Kept as a labelled example.", "human")

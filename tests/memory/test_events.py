@@ -33,6 +33,15 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+def test_corrections_are_found_in_all_sessions_of_a_loop(memory: Memory) -> None:
+    ids = [memory.sessions.create(loop, {}).id for loop in ("surgery", "surgery", "carm")]
+    for i, session_id in enumerate(ids):
+        memory.events.append(session_id, "heard", {}, branch=0, step=0)
+        memory.events.append(session_id, "corrected", {"of": i}, branch=0, step=1)
+    assert [e.payload["of"] for e in memory.events.corrections("surgery")] == [0, 1]
+    assert [e.payload["of"] for e in memory.events.corrections("surgery", session_id=ids[1])] == [1]
+
+
 def test_events_form_a_chain_from_genesis(memory: Memory, session_id: str) -> None:
     written = [memory.events.append(session_id, "seen", {"i": i}, branch=0, step=i) for i in range(3)]
     assert memory.events.read(session_id) == written

@@ -69,6 +69,15 @@ class TestOnce:
         assert entry is not None
         assert (entry.status, entry.approved_by, entry.step, entry.outcome) == ("settled", "human", 3, outcome)
 
+    def test_what_a_stop_kept_back_is_asked_for_anew(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+        memory.inbox.put(session_id, "STOP", is_stop=True)
+        with pytest.raises(Stopped):
+            actuator(world, memory, session_id).act_anew("k", LEFT, step=1, by="guard")
+        memory.inbox.clear_stop(session_id)
+        outcomes = [actuator(world, memory, session_id).act_anew("k", LEFT, step=1, by="guard") for _ in range(2)]
+        assert outcomes[0] == outcomes[1] and outcomes[0].key == "k.1"
+        assert world.pose == MOVED
+
     def test_a_known_key_returns_its_outcome(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
         first = actuator(world, memory, session_id).act("k", LEFT, step=1, by="guard")
         untouchable = Wrapped(None)  # whatever is asked of it raises

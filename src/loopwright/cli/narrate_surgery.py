@@ -30,6 +30,8 @@ def _planned(p: dict[str, Any]) -> Iterator[str]:
 def _validated(p: dict[str, Any]) -> Iterator[str]:
     for note in p["notes"]:
         yield f"  [yellow]note      {note['action']}: {escape(note['reason'])}[/yellow]"
+    if p["unchecked"]:
+        yield f"  [dim]unchecked {', '.join(p['unchecked'])}: nobody knows what is truly visible[/dim]"
 
 
 def _reviewed(p: dict[str, Any]) -> Iterator[str]:

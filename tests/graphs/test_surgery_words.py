@@ -1,0 +1,67 @@
+"""What a surgeon's words change, and which of them teach."""
+
+from typing import Any
+
+import pytest
+
+from loopwright.agents.hearing import Heard
+from loopwright.agents.surgery_advice import Advice, Wish
+from loopwright.agents.surgery_feedback import parse_feedback
+from loopwright.agents.surgery_forms import PLAN
+from loopwright.graphs.surgery_words import WORDS_CHARS, Change, heed
+from loopwright.tools.surgery.vocabulary import Action
+
+CHOICES: tuple[Action, ...] = ("Dissection", "Coagulation", "Aspiration", "Vessel Clipping")
+"""What may follow Tissue Retraction; Dissection is recommended."""
+
+
+def heard(*texts: str, wish: Wish | None = None) -> Change:
+    items = ",".join(f'{{"action":"{action}","rationale":"So."}}' for action in CHOICES[:3])
+    plan = PLAN.parse(f'{{"progress":"Early.","safety":"Slowly.","actions":[{items}]}}')
+    advice = Advice(plan=plan, probabilities=dict.fromkeys(CHOICES, 0.25), source="ngram")
+    messages = [
+        Heard(message_id=i, author="surgeon", text=text, words=parse_feedback(text).model_dump(mode="json"))
+        for i, text in enumerate(texts)
+    ]
+    return heed(wish or Wish(), "", advice, messages, CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("texts", "first", "denied", "teaches"),
+    [
+        (["coagulate"], "Coagulation", [], True),
+        (["no, coagulate"], "Coagulation", ["Dissection"], True),
+        (["dissect"], "Dissection", [], False),
+        (["no"], None, ["Dissection"], True),
+        (["do not clip"], None, ["Vessel Clipping"], False),
+        (["do not dissect"], None, ["Dissection"], True),
+        (["coagulate", "do not coagulate"], None, ["Coagulation"], True),
+        (["do not coagulate", "coagulate"], "Coagulation", [], True),
+        (["retract"], None, [], False),  # it is what is being done
+        (["it is bleeding"], None, [], False),
+        (["approve"], None, [], False),
+        (["note: a stone"], None, [], False),
+        (["what now"], None, [], False),
+    ],
+)
+def test_words_change_the_wish(texts: list[str], first: str | None, denied: list[str], teaches: bool) -> None:
+    change = heard(*texts)
+    assert (change.wish.first, list(change.wish.denied)) == (first, denied)
+    assert bool(change.corrected) == teaches
+    is_about_the_clip = texts[0] not in ("approve", "note: a stone", "what now")
+    assert change.replans == is_about_the_clip
+    assert (texts[-1] in change.wish.words) == is_about_the_clip
+
+
+def test_a_goal_is_aimed_at_and_is_no_word_about_the_clip() -> None:
+    change = heard("the goal is that the artery is clipped")
+    assert (change.goal, change.wish, change.replans) == ("the artery is clipped", Wish(), True)
+
+
+def test_long_words_are_cut() -> None:
+    assert len(heard("no, " + "it is bleeding " * 19).wish.words) <= WORDS_CHARS
+
+
+def test_what_was_denied_before_stays_denied() -> None:
+    before: Any = Wish(denied=("Aspiration",), words="do not aspirate")
+    assert heard("no", wish=before).wish.denied == ("Aspiration", "Dissection")
