@@ -89,6 +89,7 @@ def evaluate_recorded(
     *,
     world: str = "recorded",
     only: Callable[[Sample], bool] | None = None,
+    references: Sequence[str] = REFERENCES,
     told: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows of each predictor over all folds, and of their differences to the references.
@@ -98,6 +99,7 @@ def evaluate_recorded(
         fits: predictors by their names.
         world: what the rows call it.
         only: which samples are tested on; None: all. Predictors are fitted to all of the training patients.
+        references: predictors that the others are paired with.
         told: of each fold and predictor.
 
     Raises:
@@ -109,7 +111,7 @@ def evaluate_recorded(
         folds = [fold for fold in folds if fold.test]
     if not folds:
         raise BadInput("No sample is left to test on: none of the clips has what is asked for.")
-    return _rows(world, folds, _that_apply(fits, samples), {}, told)
+    return _rows(world, folds, _that_apply(fits, samples), {}, references, told)
 
 
 def evaluate_simulated(
@@ -121,12 +123,15 @@ def evaluate_simulated(
 ) -> list[Row]:
     """Rows on simulated test patients: predictors fitted to as many training patients, and the best possible.
 
-    `bayes ...` rows are those of `loopwright.tools.surgery.bayes`; their `expected1` to `expected3` are over what may
+    `of_bayes1` is the share of the top-1 hits that `BEST` has on the same samples. `bayes ...` rows are those of
+    `loopwright.tools.surgery.bayes`; their `expected1` to `expected3` are over what may
     come next at these moments, with less noise than the hits.
     """
     fold, tested = simulated_fold(procedure, patients)
     best = {f"bayes {known}": best_predictor(procedure, known, tested) for known in KNOWN}
-    return _rows("simulated", [fold], _that_apply(fits, fold.test), best, told)
+    rows = _rows("simulated", [fold], _that_apply(fits, fold.test), best, REFERENCES, told)
+    most = next(row.figures["slacc1"] for row in rows if row.model == BEST)
+    return [row.model_copy(update={"figures": row.figures | _of_best(row, most)}) for row in rows]
 
 
 def simulated_fold(procedure: Procedure, patients: int) -> tuple[Fold, list[list[Moment]]]:
@@ -163,6 +168,7 @@ def _rows(
     folds: Sequence[Fold],
     fits: Mapping[str, Fit],
     fitted: Mapping[str, Predictor],
+    references: Sequence[str],
     told: Callable[[str], object],
 ) -> list[Row]:
     """Rows of what is fitted to each fold, of what is `fitted` already, and of the differences."""
@@ -179,7 +185,7 @@ def _rows(
         rows.append(row.model_copy(update={"figures": row.figures | _expected(odds[name])}))
     return rows + [
         difference_of(DIFFERENCE, world, name, f"minus {reference}", samples, (odds[name], odds[reference]))
-        for reference in REFERENCES
+        for reference in references
         for name in odds
         if reference in odds and name != reference
     ]
@@ -220,6 +226,11 @@ def _means(values: Array, member: NDArray[np.intp]) -> Array:
     sums = np.bincount(member, weights=np.where(there, values, 0.0))
     means: Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
     return means
+
+
+def _of_best(row: Row, most: float) -> dict[str, float]:
+    """The share of what the best predictor gets right."""
+    return {"of_bayes1": row.figures["slacc1"] / most} if row.what == WHAT else {}
 
 
 def _expected(odds: Array) -> dict[str, float]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from loopwright.finetune.evaluate.rows import Bar, Row
-from loopwright.finetune.evaluate.surgery import BEST, DIFFERENCE, WHAT
+from loopwright.finetune.evaluate.surgery import DIFFERENCE, WHAT
 from loopwright.finetune.evaluate.surgery_memory import COMPARED
 from loopwright.finetune.evaluate.surgery_memory import DIFFERENCE as MEMORY_DIFFERENCE
 
@@ -27,7 +27,7 @@ def bars_of(rows: Sequence[Row]) -> list[Bar]:
     bars: list[Bar] = []
     for row in tuned:
         if row.what == WHAT and row.world == "simulated":
-            share = row.figures["slacc1"] / _best(rows, "simulated", (BEST,))
+            share = row.figures["of_bayes1"]
             bars.append(Bar(f"{row.model}, simulated: share of Bayes' top-1", share, OF_BAYES))
         if row.what == WHAT and row.world == "recorded" and row.model == "indir-sft":
             over = row.figures["slacc1"] - _best(rows, "recorded", NGRAMS)

@@ -16,9 +16,9 @@ import numpy as np
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from loopwright.agents.prompts.surgery import next_action_messages
-from loopwright.agents.role import choose
-from loopwright.agents.surgery_forms import NEXT_ACTION, caption_of
+from loopwright.agents.prompts.surgery import caption_messages, next_action_messages
+from loopwright.agents.role import ask, choose
+from loopwright.agents.surgery_forms import CAPTION, NEXT_ACTION, caption_of
 from loopwright.agents.surgery_history import MemoryMode, MemorySettings, NearAs, Step, step_of, view
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.pictures import PngStore
@@ -40,6 +40,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 ROLES: dict[Kind, str] = {"indir": "surgery_indir", "dir": "surgery_dir"}
 """The card's adapters."""
 NEAR_AS: dict[Kind, NearAs] = {"indir": "captions", "dir": "pictures"}
+CAPTIONED = "indir-sft+captions"
 SIMULATED = "simulated"
 """The fold of simulated patients."""
 TOGETHER = 128
@@ -57,10 +58,7 @@ class Sights:
         self._store, self._procedure, self._frames = store, procedure, frames
         self._moments = cache(self._simulated)
         self._pictures: dict[tuple[str, int], tuple[ImageRef, ...]] = {}
-
-    def described(self, kind: Kind) -> Describe:
-        """Clips as that kind of model is shown them."""
-        return self.in_words if kind == "indir" else self.in_pictures
+        self._captions: dict[tuple[str, int, int], str] = {}
 
     def in_words(self, clip: Clip) -> Step:
         """With a caption."""
@@ -73,6 +71,14 @@ class Sights:
         if key not in self._pictures:
             self._pictures[key] = self._shown(clip)
         return step_of(clip, images=self._pictures[key])
+
+    def captioned(self, captioner: BaseChatModel, clip: Clip) -> Step:
+        """With the caption that a model writes of its picture (IndirNHFM); not described where it has none."""
+        key = clip.video, clip.index, id(captioner)
+        if key not in self._captions:
+            images = self.in_pictures(clip).images
+            self._captions[key] = ask(captioner, caption_messages(images), CAPTION).value if images else ""
+        return step_of(clip, caption=self._captions[key])
 
     def _shown(self, clip: Clip) -> tuple[ImageRef, ...]:
         moment = self._moment(clip)
@@ -94,6 +100,13 @@ class Surgeon(NamedTuple):
     kind: Kind
     model_for: Callable[[Training], BaseChatModel]
     is_blind: bool = False
+    captioner_for: Callable[[Training], BaseChatModel] | None = None
+    """Who writes the captions; None: the labels, or the simulator's truth."""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it is told what labels say, or the simulator's truth."""
+        return self.kind == "indir" and self.captioner_for is None
 
     @property
     def blind(self) -> "Surgeon":
@@ -103,18 +116,27 @@ class Surgeon(NamedTuple):
     def fit(self, sights: Sights, *, mode: MemoryMode = "all", told: Tell = lambda _: None) -> Fit:
         """As a predictor: its fit is which model is taken."""
         memory = MemorySettings(mode=mode, near_as=NEAR_AS[self.kind])
-        shown = step_of if self.is_blind else sights.described(self.kind)
 
         def fitted(training: Training) -> Predictor:
+            shown = self._described(sights, training)
             repeats = any(sample.next == sample.actions[-1] for sample in training.samples)
             may_repeat = repeats or mode == "near"  # which shows no action: not to repeat it would give it away
             return partial(_odds, self.model_for(training), memory, shown, may_repeat=may_repeat, told=told)
 
         return fitted
 
+    def _described(self, sights: Sights, training: Training) -> Describe:
+        if self.captioner_for is not None:
+            return partial(sights.captioned, self.captioner_for(training))
+        if self.is_blind:
+            return step_of
+        return sights.in_words if self.kind == "indir" else sights.in_pictures
+
 
 def open_surgeons(card: ModelCard, store: PngStore, adapters: Path | None = None) -> list[Surgeon]:
     """`indir-base` and `dir-base`, and `indir-sft` and `dir-sft` where there are adapters.
+
+    `indir-sft+captions` reads what `dir-sft` writes of each picture, where both are there.
 
     Args:
         card: of the base; its adapters `surgery_indir` and `surgery_dir` are taken where `adapters` has none.
@@ -131,7 +153,13 @@ def open_surgeons(card: ModelCard, store: PngStore, adapters: Path | None = None
     tuned: list[Kind] = [
         k for k in KINDS if ROLES[k] in card.adapters or (adapters is not None and (adapters / k).is_dir())
     ]
-    return [*found, *(Surgeon(f"{kind}-sft", kind, partial(_adapted, model, kind, adapters)) for kind in tuned)]
+    adapted: dict[Kind, Callable[[Training], BaseChatModel]] = {
+        kind: partial(_adapted, model, kind, adapters) for kind in tuned
+    }
+    found += [Surgeon(f"{kind}-sft", kind, model_for) for kind, model_for in adapted.items()]
+    if len(adapted) == len(KINDS):
+        found.append(Surgeon(CAPTIONED, "indir", adapted["indir"], captioner_for=adapted["dir"]))
+    return found
 
 
 def refuse_who_knows_the_tested(folder: Path, cases: Sequence[str], training: Training) -> None:
@@ -198,7 +226,9 @@ def _odds(
     told: Tell,
 ) -> Array:
     """(n, 5) P(next action); 0 for the last one where clips are merged, so that it never follows itself."""
-    prompts = [next_action_messages(view(_steps(history, memory, describe), memory)) for history in histories]
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:  # captions are drawn together
+        pasts = pool.map(lambda history: _steps(history, memory, describe), histories)
+        prompts = [next_action_messages(view(steps, memory)) for steps in pasts]
     odds = np.concatenate([np.empty((0, len(ACTIONS))), *_scored_together(model, prompts, told)])
     if not may_repeat:
         last = np.array([ACTIONS.index(history.actions[-1]) for history in histories], dtype=np.intp)

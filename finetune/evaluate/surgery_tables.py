@@ -56,7 +56,10 @@ def _of_world(rows: Sequence[Row], world: str) -> str:
     found = [row for row in of_world if row.what == WHAT]
     counts = (found[0].n, found[0].n_cases, *(found[0].figures[f"{name}_relaxed"] for name in ("n", "n_cases")))
     heads = [f"{title}@1/2/3, N = {n:,.0f}" for title, n in zip(_COLUMNS.values(), counts, strict=True)]
-    lines = [(row.model, _with_interval(row), *(_three(row, name) for name in _COLUMNS)) for row in found]
+    lines = [[row.model, _with_interval(row), *(_three(row, name) for name in _COLUMNS)] for row in found]
+    if all("of_bayes1" in row.figures for row in found):
+        heads.append("SLAcc@1 of Bayes'")
+        lines = [[*line, _number(row.figures["of_bayes1"])] for line, row in zip(lines, found, strict=True)]
     paper = [(name, "", *cells) for name, cells in zip(_OF_PAPER, _PAPER, strict=True) if world == "recorded"]
     parts = [f"## Next action, {world}\n\n{_table(('', 'SLAcc@1 [95 %]', *heads), [*lines, *paper])}"]
     pairs = [(row.model, row.variant, _with_interval(row)) for row in of_world if row.what == DIFFERENCE]

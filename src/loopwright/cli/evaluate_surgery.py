@@ -35,9 +35,12 @@ class _Wanted(NamedTuple):
             raise BadInput("Give `--data DIR`: a folder that was built with pictures (`--frames`).")
         return self.data
 
-    def surgeons(self, store: "PngStore") -> "list[Surgeon]":
-        """The models; none, and a line that says why, where nobody asked for any and none is there."""
-        from loopwright.finetune.evaluate.surgery_models import open_surgeons
+    def surgeons(self, store: "PngStore", *, is_short: bool = False) -> "list[Surgeon]":
+        """The models; none, and a line that says why, where nobody asked for any and none is there.
+
+        Captions take long to write: unless `is_short`, a model that reads written ones is there where it is named.
+        """
+        from loopwright.finetune.evaluate.surgery_models import CAPTIONED, open_surgeons
         from loopwright.models.cards import load_card
 
         try:
@@ -50,7 +53,8 @@ class _Wanted(NamedTuple):
         for row in self.rows:
             if row not in (names := [surgeon.name for surgeon in found]):
                 raise UnknownName("row of a model", row, names)
-        return [surgeon for surgeon in found if not self.rows or surgeon.name in self.rows]
+        usual = [surgeon.name for surgeon in found if is_short or surgeon.name != CAPTIONED]
+        return [surgeon for surgeon in found if surgeon.name in (self.rows or usual)]
 
 
 def surgery(
@@ -106,7 +110,7 @@ def _next(wanted: _Wanted) -> "list[Row]":
     surgeons = wanted.surgeons(store)
     rows: list[Row] = []
     if samples:
-        fits = {s.name: s.fit(Sights(store), told=_tell) for s in surgeons if s.kind == "indir"}
+        fits = {s.name: s.fit(Sights(store), told=_tell) for s in surgeons if s.reads_labels}
         rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
     if wanted.patients:
         procedure = bundled_procedure()
@@ -130,7 +134,7 @@ def _memory(wanted: _Wanted) -> "list[Row]":
 def _video(wanted: _Wanted) -> "list[Row]":
     """The next action after clips with pictures: seen, in words, and from labels alone."""
     from loopwright.finetune.evaluate.pictures import PngStore
-    from loopwright.finetune.evaluate.surgery import evaluate_recorded, read_all_samples
+    from loopwright.finetune.evaluate.surgery import REFERENCES, evaluate_recorded, read_all_samples
     from loopwright.finetune.evaluate.surgery_baselines import BASELINES
     from loopwright.finetune.evaluate.surgery_models import Sights
     from loopwright.tools.surgery.dataset import read_source
@@ -138,10 +142,16 @@ def _video(wanted: _Wanted) -> "list[Row]":
     samples, frames = read_all_samples(wanted.folder), read_source(wanted.folder)["frames"]
     store = PngStore()
     sights = Sights(store, frames=None if frames is None else Path(frames))
-    surgeons = [way for s in wanted.surgeons(store) for way in ((s, s.blind) if s.kind == "indir" else (s,))]
+    found = wanted.surgeons(store, is_short=True)
+    surgeons = [way for s in found for way in ((s, s.blind) if s.reads_labels else (s,))]
     fits = {surgeon.name: surgeon.fit(sights, told=_tell) for surgeon in surgeons}
     return evaluate_recorded(
-        samples, {**BASELINES, **fits}, world="video", only=lambda sample: bool(sample.near[-1].frames), told=_tell
+        samples,
+        {**BASELINES, **fits},
+        world="video",
+        only=lambda sample: bool(sample.near[-1].frames),
+        references=(*REFERENCES, "indir-sft"),
+        told=_tell,
     )
 
 
