@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice, product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from loopwright.agents.surgery_forms import caption_of
 from loopwright.agents.surgery_goals import Goal, read_goal
 from loopwright.agents.surgery_history import Step, imagined, step_of
-from loopwright.agents.surgery_horizon import HORIZON, HorizonPlan, Roll, edit_distance, likeliest, typical
-from loopwright.agents.surgery_planner import BayesPolicy, NgramPolicy, Policy
+from loopwright.agents.surgery_horizon import HORIZON, WIDTH, HorizonPlan, Roll, edit_distance, likeliest, typical
+from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy, NgramPolicy, Policy
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.rows import Row, averaged
 from loopwright.finetune.evaluate.surgery_baselines import Training
@@ -36,6 +36,9 @@ from loopwright.tools.surgery.simulator import Moment, seeds_of, simulate
 from loopwright.tools.surgery.splits import SPLITS, patient_of, split_of
 from loopwright.tools.surgery.statistics import ClipStatistics, fit_statistics
 from loopwright.tools.surgery.vocabulary import Action
+
+if TYPE_CHECKING:
+    from loopwright.finetune.evaluate.surgery_models import Surgeon
 
 WHAT = "horizon"
 DIFFERENCE = "horizon difference"
@@ -145,9 +148,18 @@ def evaluate_simulated_horizon(
     return _rows("simulated", cases, planned) + _judged(runs)
 
 
-def by_beam(policy: Policy) -> Planner:
+def of_surgeons(surgeons: "Iterable[Surgeon]") -> dict[str, Fit]:
+    """Models that read what labels say, as planners by beam search, one beam a bank: each question takes time."""
+
+    def fit(surgeon: "Surgeon") -> Fit:
+        return lambda fold: by_beam(ModelPolicy(surgeon.model_for(fold.training)), width=1)
+
+    return {f"beam {surgeon.name}": fit(surgeon) for surgeon in surgeons if surgeon.reads_labels}
+
+
+def by_beam(policy: Policy, *, width: int = WIDTH) -> Planner:
     """The most probable chain to the goal."""
-    return lambda case: _planned(likeliest(Roll(policy, case.past, case.goal)))
+    return lambda case: _planned(likeliest(Roll(policy, case.past, case.goal), width=width))
 
 
 def by_draws(policy: Policy) -> Planner:

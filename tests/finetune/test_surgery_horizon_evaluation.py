@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from langchain_core.language_models import BaseChatModel
+from tests.models.tiny import make_qwen25vl
 
 from loopwright import cli
 from loopwright.agents.surgery_goals import read_goal
 from loopwright.agents.surgery_history import Step
-from loopwright.agents.surgery_planner import BayesPolicy
+from loopwright.agents.surgery_horizon import Roll, likeliest
+from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.rows import Row
+from loopwright.finetune.evaluate.surgery_baselines import Training
 from loopwright.finetune.evaluate.surgery_horizon import (
     DIFFERENCE,
     JUDGED,
@@ -26,8 +30,12 @@ from loopwright.finetune.evaluate.surgery_horizon import (
     evaluate_recorded_horizon,
     evaluate_simulated_horizon,
     markdown,
+    of_surgeons,
     straight,
 )
+from loopwright.finetune.evaluate.surgery_models import Surgeon
+from loopwright.models.cards import ModelCard
+from loopwright.models.open import open_model
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import Procedure, bundled_procedure
 from loopwright.tools.surgery.simulator import simulate
@@ -198,3 +206,24 @@ def test_tables_have_a_line_a_goal_and_a_column_a_planner(simulated: list[Row]) 
         "Share of goals told",
     ):
         assert f"### {title}" in shown
+
+
+def test_a_model_of_the_fold_plans_by_its_own_odds(tmp_path: Path, videos: dict[str, list[Clip]]) -> None:
+    make_qwen25vl(tmp_path / "base")
+    model = open_model(ModelCard(name="tiny", kind="local", base=str(tmp_path / "base")))
+    asked: list[str] = []
+
+    def of_fold(training: Training) -> BaseChatModel:
+        asked.append(training.fold)
+        return model
+
+    told = Surgeon("indir-base", "indir", of_fold)
+    fits = of_surgeons([told, Surgeon("dir-base", "dir", of_fold)])
+    assert list(fits) == ["beam indir-base"]
+    train = list(videos.values())[:2]
+    plan = fits["beam indir-base"](Fold(Training("fold3", [], []), fit_statistics(train)))
+    case = Case("VID79", read_goal("the next Coagulation"), (Step(action=R), Step(action=D, caption="Hook.")), (C,))
+    found = plan(case)
+    assert asked == ["fold3"] and found.reaches_goal
+    best = likeliest(Roll(ModelPolicy(model), case.past, case.goal), width=1).best
+    assert list(found.actions) == list(best.actions)

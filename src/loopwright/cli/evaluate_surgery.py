@@ -157,19 +157,23 @@ def _video(wanted: _Wanted) -> "list[Row]":
 
 def _horizon(wanted: _Wanted, as_json: bool) -> int:
     """Plans to a goal on the recorded videos in `data`, and on simulated patients."""
+    from loopwright.finetune.evaluate.pictures import PngStore
     from loopwright.finetune.evaluate.rows import summary
     from loopwright.finetune.evaluate.surgery_horizon import (
+        NGRAMS,
         evaluate_recorded_horizon,
         evaluate_simulated_horizon,
         headline,
         markdown,
+        of_surgeons,
     )
     from loopwright.tools.surgery.dataset import read_clips
     from loopwright.tools.surgery.procedure import bundled_procedure
 
-    rows = evaluate_recorded_horizon(read_clips(wanted.data), told=_tell) if wanted.data is not None else []
+    fits = {**NGRAMS, **of_surgeons(wanted.surgeons(PngStore()))}
+    rows = evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell) if wanted.data is not None else []
     if wanted.patients:
-        rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, told=_tell)
+        rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
     if as_json:
         for row in rows:
             json_line(row.as_json())
