@@ -53,6 +53,9 @@ class SurgeryChat(Frozen):
     seed: int = Field(default=0, ge=0)
     asked: TaskSettings = TaskSettings()
     simulated: int = Field(default=0, ge=0, description="patients to train on; a tenth as many to choose by")
+    plain_share: float = Field(
+        default=0.3, ge=0, le=1, description="simulated moments (Indir) told as recorded ones are, by labels alone"
+    )
     drawn_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of simulated pictures")
     recorded_px: int = Field(default=448, ge=32, le=2048, description="recorded pictures fit into such a square")
 
@@ -209,14 +212,17 @@ def _recorded_scene(
 
 def _simulated_scenes(album: _Album, chat: SurgeryChat, procedure: Procedure, seed: int) -> Iterator[Scene]:
     moments = list(simulate(procedure, seed))
+    plain = np.random.default_rng([chat.seed, seed]).random(len(moments)) < chat.plain_share
     near = HistoryRules(near_clips=chat.asked.near_steps)
 
     def described(clip: Clip) -> Step:
         moment = moments[clip.index]
         images = album.drawn(moment) if album.is_wanted else ()
-        return step_of(clip, caption=caption_of(clip, moment.state), images=images)
+        state = None if plain[clip.index] else moment.state
+        return step_of(clip, caption=caption_of(clip, state), images=images)
 
     for sample in samples_of([moment.clip for moment in moments], near):
         last = moments[sample.index]
         odds = next_action(procedure, "history+frame", sample.actions, last)
-        yield Scene(sample, steps_of(sample, described), odds, last.state)
+        is_told = album.is_wanted or not plain[sample.index]
+        yield Scene(sample, steps_of(sample, described), odds, last.state if is_told else None)

@@ -165,7 +165,9 @@ def test_pictures_are_shown_described_and_lie_beside_the_file(recorded: Recorded
 
 
 def test_a_plan_says_what_is_true_and_puts_first_what_came_next(tmp_path: Path) -> None:
-    build(tmp_path, SurgeryChat(asked=asked_in("all", "next", "plan"), simulated=3), formats=("messages",))
+    build(
+        tmp_path, SurgeryChat(asked=asked_in("all", "next", "plan"), simulated=3, plain_share=0), formats=("messages",)
+    )
     examples = read_examples(tmp_path / "train.messages.jsonl")
     assert len(examples) > 60
     for (question, following), (planned, said) in pairs(examples):
@@ -176,6 +178,15 @@ def test_a_plan_says_what_is_true_and_puts_first_what_came_next(tmp_path: Path) 
         for ranked in plan.actions:
             if ranked.action == "Coagulation":
                 assert (ranked.rationale == "Nothing bleeds now.") == (not bleeds)
+
+
+def test_some_simulated_moments_are_told_as_recorded_ones_are(tmp_path: Path) -> None:
+    build(tmp_path, SurgeryChat(asked=asked_in("near", "plan"), simulated=4), formats=("messages",))
+    examples = read_examples(tmp_path / "train.messages.jsonl")
+    plain = ["Seen:" not in asked(example) for example in examples]
+    assert 0.15 < np.mean(plain) < 0.45
+    told = [PLAN.parse(answer).progress.startswith("Work is at the") for answer in answers(examples)]
+    assert told == plain  # what the prompt does not show, the answer does not know
 
 
 def pairs(examples: Sequence[Example]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:

@@ -77,3 +77,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(BadInput, match="no YAML"):
         SftConfig.load(tmp_path / "broken.yaml")
+
+
+def test_a_built_folder_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    data = SftConfig.load(CONFIGS / "surgery_indir.yaml").data
+    with pytest.raises(BadInput, match=r"holds no `train.messages.jsonl`"):
+        data.of_folder(tmp_path)
+    (tmp_path / "train.messages.jsonl").touch()
+    assert data.of_folder(tmp_path).train.parent == tmp_path and data.of_folder(tmp_path).validation is None
+    (tmp_path / "validation.messages.jsonl").touch()
+    assert data.of_folder(tmp_path).validation == tmp_path / "validation.messages.jsonl"
