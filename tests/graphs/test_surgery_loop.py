@@ -184,14 +184,14 @@ def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_
     session = operate(perform="plan", clips=3)
     events = saying(session, {("observed", 0): "clip first"})
     assert payloads(events, "observed")[1]["clip"]["action"] == "Vessel Clipping"
-    careless = operate(perform="plan", clips=30, planner="ngram")
+    careless = operate(perform="plan", clips=10, video="simulated:2000038")
     events = list(careless.stream())
     refused = [e.step for e in events if e.kind == "guarded" and not e.payload["ok"]]
     done = [p["clip"]["action"] for p in payloads(events, "observed")]
-    first = [plans(events, step)[0][0] for step in range(29)]
-    performed = [p["is_counted"] for p in payloads(events, "scored")]
-    assert all(performed[step] == (step in refused) for step in range(29))
-    assert all(done[step + 1] == first[step] for step in range(29) if step not in refused)
+    first = [plans(events, step)[0][0] for step in range(9)]
+    assert refused
+    assert [e.step for e in events if e.kind == "scored" and e.payload["is_counted"]] == refused
+    assert all(done[step + 1] == first[step] for step in range(9) if step not in refused)
 
 
 def test_a_goal_ends_the_run_and_may_be_said(operate: Operate) -> None:
