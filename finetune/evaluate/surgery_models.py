@@ -58,7 +58,6 @@ class Sights:
         self._store, self._procedure, self._frames = store, procedure, frames
         self._moments = cache(self._simulated)
         self._pictures: dict[tuple[str, int], tuple[ImageRef, ...]] = {}
-        self._captions: dict[tuple[str, int, int], str] = {}
 
     def in_words(self, clip: Clip) -> Step:
         """With a caption."""
@@ -72,13 +71,18 @@ class Sights:
             self._pictures[key] = self._shown(clip)
         return step_of(clip, images=self._pictures[key])
 
-    def captioned(self, captioner: BaseChatModel, clip: Clip) -> Step:
-        """With the caption that a model writes of its picture (IndirNHFM); not described where it has none."""
-        key = clip.video, clip.index, id(captioner)
-        if key not in self._captions:
-            images = self.in_pictures(clip).images
-            self._captions[key] = ask(captioner, caption_messages(images), CAPTION).value if images else ""
-        return step_of(clip, caption=self._captions[key])
+    def captioned_by(self, captioner: BaseChatModel) -> Describe:
+        """With the caption that a model writes of the picture, once (IndirNHFM); without, where there is no picture."""
+        captions: dict[tuple[str, int], str] = {}
+
+        def described(clip: Clip) -> Step:
+            key = clip.video, clip.index
+            if key not in captions:
+                images = self.in_pictures(clip).images
+                captions[key] = ask(captioner, caption_messages(images), CAPTION).value if images else ""
+            return step_of(clip, caption=captions[key])
+
+        return described
 
     def _shown(self, clip: Clip) -> tuple[ImageRef, ...]:
         moment = self._moment(clip)
@@ -127,7 +131,7 @@ class Surgeon(NamedTuple):
 
     def _described(self, sights: Sights, training: Training) -> Describe:
         if self.captioner_for is not None:
-            return partial(sights.captioned, self.captioner_for(training))
+            return sights.captioned_by(self.captioner_for(training))
         if self.is_blind:
             return step_of
         return sights.in_words if self.kind == "indir" else sights.in_pictures

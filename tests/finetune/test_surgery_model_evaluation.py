@@ -152,15 +152,17 @@ def test_captions_are_written_of_the_pictures_once_where_they_are_not_the_labels
     sights = Sights(store, procedure)
     fold, (moments,) = simulated_fold(procedure, 1)
     caption = "Seen: nothing to speak of."
-    scribe = ScriptedChatModel(replies=(caption,))
+    scribe = ScriptedChatModel(replies=(caption, caption))
     base = surgeon_of(open_surgeons(card, store), "indir-base")
     reader = base._replace(captioner_for=lambda _: scribe)
     asked = [history_of(fold.test[2])]
     odds = reader.fit(sights)(fold.training)(asked)
-    assert sights.captioned(scribe, moments[2].clip).caption == caption  # from what was kept: the script has run out
+    describe = sights.captioned_by(scribe)
+    assert describe(moments[2].clip) == describe(moments[2].clip)  # from what was kept: the script has run out
+    assert describe(moments[2].clip).caption == caption
     assert np.abs(odds - base.fit(sights)(fold.training)(asked)).max() > 1e-6
     recorded = moments[2].clip.model_copy(update={"video": "VID01"})
-    assert sights.captioned(scribe, recorded).caption == ""  # no picture, no caption, and nobody is asked
+    assert describe(recorded).caption == ""  # no picture, no caption, and nobody is asked
 
 
 def test_a_model_that_cannot_be_scored_is_asked(samples: list[Sample]) -> None:

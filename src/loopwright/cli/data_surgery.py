@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from loopwright.finetune.chat_data.surgery import Recorded, SurgeryChat
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Frames = Annotated[
+    Path | None, typer.Option(help="Folder of `VIDxx/000000.png`, where it is not in the data set's own.")
+]
+Rules = Annotated[
+    Path | None,
+    typer.Option(help="YAML of how seconds become clips, see docs/data.md; what it leaves out is usual."),
+]
+Chat = Annotated[
+    Literal["indir", "dir", "both"] | None,
+    typer.Option(help="Also write conversations: near history in words (Indir) or in pictures (Dir)."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="View of the past: `all`, `near-action`, `near` or `image-action`; else drawn each time."),
+]
+Format = Annotated[
+    Literal["messages", "sharegpt", "both"], typer.Option("--format", help="For TRL, for LLaMA-Factory, or both.")
+]
 Kind = Literal["indir", "dir"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHAT = "chat"
@@ -27,35 +45,22 @@ def build(
     cholect45: Annotated[
         Path | None, typer.Option(help="CholecT45's folder: `verb/VIDxx.txt` and so on, or one packed `.npz`.")
     ] = None,
-    frames: Annotated[
-        Path | None, typer.Option(help="Folder of `VIDxx/000000.png`, where it is not in the data set's own.")
-    ] = None,
+    frames: Frames = None,
     split: Annotated[str, typer.Option(help="`rendezvous`, `fold1` to `fold5` (the test), or `all`.")] = "rendezvous",
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="YAML of how seconds become clips, see docs/data.md; what it leaves out is usual."),
-    ] = None,
+    rules: Rules = None,
     history: Annotated[int, typer.Option(min=1, help="Clips that a sample knows in detail.")] = 5,
     min_history: Annotated[int, typer.Option(min=1, help="Leave out samples with fewer clips before them.")] = 1,
     frames_per_clip: Annotated[int, typer.Option(min=0, help="Pictures that a clip shows at most.")] = 1,
-    chat: Annotated[
-        Literal["indir", "dir", "both"] | None,
-        typer.Option(help="Also write conversations: near history in words (Indir) or in pictures (Dir)."),
-    ] = None,
+    chat: Chat = None,
     simulated: Annotated[
         int, typer.Option(min=0, help="Simulated patients to ask about too, and a tenth as many to choose by.")
     ] = 0,
     task: Annotated[list[str] | None, typer.Option(help="Only `next`, `plan` or `caption`; may be repeated.")] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="View of the past: `all`, `near-action`, `near` or `image-action`; else drawn each time."),
-    ] = None,
+    memory: Memory = None,
     distilled: Annotated[
         Path | None, typer.Option(help="A teacher's plans, of `loopwright data distill surgery`.")
     ] = None,
-    form: Annotated[
-        Literal["messages", "sharegpt", "both"], typer.Option("--format", help="For TRL, for LLaMA-Factory, or both.")
-    ] = "both",
+    form: Format = "both",
     seed: Annotated[int, typer.Option(min=0, help="Seed of views and tasks.")] = 0,
     as_json: Json = False,
 ) -> None:
