@@ -7,6 +7,8 @@ first, those ruled out come last. Without a model the reasons are written by cod
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from loopwright.agents.consult import Consult
 from loopwright.agents.plain import plainly
 from loopwright.agents.prompts.surgery import plan_messages
@@ -28,12 +30,29 @@ _BLEEDING = {
 }
 
 
+class Said(Frozen):
+    """One message about the next action: what it says by itself, and what was recommended when it was heard."""
+
+    message_id: int
+    author: str
+    text: str
+    recommended: tuple[Action, ...] = Field(min_length=1, description="best first")
+    action: Action | None = Field(default=None, description="what comes next; None where none was named")
+    denied: tuple[Action, ...] = ()
+
+
 class Wish(Frozen):
-    """What the surgeon said since the clip was seen."""
+    """What the surgeon said since the clip was seen: what came of it, and each message."""
 
     first: Action | None = None
     denied: tuple[Action, ...] = ()
     words: str = ""
+    said: tuple[Said, ...] = Field(default=(), description="oldest first")
+
+    @property
+    def words_for_first(self) -> str:
+        """The message that named `first`."""
+        return next((said.text for said in reversed(self.said) if said.action == self.first is not None), "")
 
     def rules_out(self, choices: Sequence[Action]) -> bool:
         """Whether nothing is left to recommend."""
@@ -93,7 +112,7 @@ class PolicyAdviser:
 
     def _why(self, action: Action, odds: Mapping[Action, float], wish: Wish) -> str:
         if action == wish.first:
-            return f"The surgeon asks for it: {wish.words}"
+            return f"The surgeon asks for it: {wish.words_for_first}"
         if action in wish.denied:
             return f"Ruled out by the surgeon as the next one: {wish.words}"
         share = f"{round(100 * odds[action])} in 100, {_ODDS[self._source]}"

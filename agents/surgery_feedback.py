@@ -59,8 +59,12 @@ Feedback: TypeAlias = Annotated[
     Approve | Reject | Stop | Note | Prefer | Deny | Remark | Aim | Unclear, Field(discriminator="kind")
 ]
 
+
 class Correction(Frozen):
-    """What a surgeon said against a recommendation, as a labelled example: the payload of an event `corrected`."""
+    """What one message says against a recommendation, as a labelled example: the payload of an event `corrected`.
+
+    Of what was said about a clip and taken back before the clip ended there is no example.
+    """
 
     video: str
     clip: int = Field(ge=0, description="the last one that was seen")

@@ -23,7 +23,7 @@ from loopwright.agents.surgery_goals import read_goal
 from loopwright.agents.surgery_history import Step, step_of
 from loopwright.agents.surgery_knowledge import Knowledge
 from loopwright.graphs.state import LoopState, Update, moment
-from loopwright.graphs.surgery_words import heed, is_approved, settles
+from loopwright.graphs.surgery_words import Change, heed, is_approved, lessons, settles
 from loopwright.schema import Act, CancelToken, ImageRef, Verdict
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.surgery.clips import Clip
@@ -162,8 +162,7 @@ class SurgeryNodes:
 
     def plan(self, state: SurgeryState) -> Command[Literal["validate", "plan", "record", "finish"]]:
         """Rank what may come next, and say why."""
-        steps, wish = self._steps(state), Wish.model_validate(state["wish"])
-        choices = choices_after(steps, self._d.knowledge)
+        steps, wish, choices = self._steps(state), Wish.model_validate(state["wish"]), self._choices(state)
         if wish.rules_out(choices):
             return self._nothing_left(state, wish, choices)
         goal = next(iter(state["goals"]), "")
@@ -188,16 +187,14 @@ class SurgeryNodes:
         uncertain = best < self._d.sure_from and not advice.is_asked_for
         question = self._question(state, advice, uncertain)
         heard = self._d.ear.converse(at, "review", state["visit"], lambda h: None if settles(h) else question)
-        change = heed(wish, next(iter(state["goals"]), ""), advice, heard, tuple(advice.probabilities))
+        change = heed(wish, next(iter(state["goals"]), ""), advice, heard, self._choices(state))
         told = {"uncertain": uncertain, "probability": best, "heard": [h.words for h in heard]}
         self._d.journal.derived(at, "reviewed", told, name=str(state["visit"]))
-        self._learn(state, advice, change.wish, change.corrected)
-        update = Update(wish=change.wish.model_dump(mode="json"), goals=[change.goal] if change.goal else [])
-        if update["goals"] != state["goals"]:
-            update["goal_since"] = at.step + 1
+        update = _changed(state, change)
         if change.replans:
             return Command(goto="plan", update={**update, "visit": state["visit"] + 1})
         if uncertain and self._d.on_uncertain == "stop" and not settles(heard):
+            self._learn(state)
             return _end(update, "failed", f"{advice.first} is not sure enough: {best:.0%}")
         by = "human" if advice.is_asked_for or is_approved(heard) else "guard"
         return Command(goto="record", update={**update, "approved_by": by})
@@ -205,6 +202,7 @@ class SurgeryNodes:
     def record(self, state: SurgeryState) -> Command[Literal["observe", "finish"]]:
         """Record the plan with the video, go on to the next clip, and score the plan by what is done there."""
         at, advice = moment(state), _advice(state) if state["decision"] else None
+        self._learn(state)
         key = f"{self._d.journal.session_id}/{at.branch}/{at.step}"
         if advice is not None:
             act = Act(tool="record_plan", arguments={"actions": list(advice.plan.ranking)})
@@ -244,18 +242,14 @@ class SurgeryNodes:
             text="You ruled out every action that may follow. Which one comes next?",
             options=("dissect", "coagulate", "stop"),
         )
+        advice, goal = _advice(state), next(iter(state["goals"]), "")
 
-        def names_one(heard: Heard) -> bool:
-            return heard.words["kind"] == "prefer" and heard.words["action"] in choices
+        def pending(heard: Sequence[Heard]) -> Question | None:
+            return question if heed(wish, goal, advice, heard, choices).wish.rules_out(choices) else None
 
-        heard = self._d.ear.converse(
-            moment(state), "plan", state["visit"], lambda h: None if any(map(names_one, h)) else question
-        )
-        named = next(h for h in reversed(heard) if names_one(h))
-        first: Action = named.words["action"]
-        others: tuple[Action, ...] = tuple(action for action in wish.denied if action != first)
-        asked = Wish(first=first, denied=others, words=f"{wish.words}; {named.text}")
-        return Command(goto="plan", update=Update(wish=asked.model_dump(mode="json"), visit=state["visit"] + 1))
+        heard = self._d.ear.converse(moment(state), "plan", state["visit"], pending)
+        update = _changed(state, heed(wish, goal, advice, heard, choices))
+        return Command(goto="plan", update={**update, "visit": state["visit"] + 1})
 
     def _question(self, state: SurgeryState, advice: Advice, uncertain: bool) -> Question | None:
         best = f"{advice.first} ({advice.plan.actions[0].rationale})"
@@ -269,24 +263,24 @@ class SurgeryNodes:
             return Question(about="approval", text=f"May I recommend {best}?{against}", options=options)
         return None
 
-    def _learn(self, state: SurgeryState, advice: Advice, wish: Wish, corrected: Sequence[Heard]) -> None:
-        """Record what the surgeon corrected, as labelled examples."""
+    def _learn(self, state: SurgeryState) -> None:
+        """Record what the surgeon corrected at this clip, as labelled examples."""
         clip, near = _clip(state), self._steps(state)[len(state["past"]["distant"]) :]
-        for one in corrected:
+        for said in lessons(Wish.model_validate(state["wish"]), self._choices(state)):
             example = Correction(
                 video=clip.video,
                 clip=clip.index,
                 distant=state["past"]["distant"],
                 near=near,
                 goal=next(iter(state["goals"]), ""),
-                recommended=advice.plan.ranking,
-                action=wish.first,
-                denied=wish.denied,
-                words=one.text,
-                author=one.author,
+                recommended=said.recommended,
+                action=said.action,
+                denied=said.denied,
+                words=said.text,
+                author=said.author,
             )
-            said = example.model_dump(mode="json", exclude={"near": {"__all__": {"truth"}}})
-            self._d.journal.derived(moment(state), "corrected", said, name=str(one.message_id))
+            learned = example.model_dump(mode="json", exclude={"near": {"__all__": {"truth"}}})
+            self._d.journal.derived(moment(state), "corrected", learned, name=str(said.message_id))
 
     def _instead(self, state: SurgeryState, advice: Advice | None) -> Action | None:
         """What the simulator's surgeon performs next, None for whatever the procedure does.
@@ -337,6 +331,10 @@ class SurgeryNodes:
         actions, since = self._actions(state), state["goal_since"]
         return goal.is_reached(actions[:since], actions[since:]) if is_true is None else is_true
 
+    def _choices(self, state: SurgeryState) -> tuple[Action, ...]:
+        """What may follow."""
+        return choices_after(self._steps(state), self._d.knowledge)
+
     def _actions(self, state: SurgeryState) -> tuple[Action, ...]:
         return tuple(step.action for step in self._steps(state))
 
@@ -346,6 +344,14 @@ class SurgeryNodes:
 
 def _end(update: Update, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:
     return Command(goto="finish", update={**update, "status": status, "reason": reason})
+
+
+def _changed(state: SurgeryState, change: Change) -> Update:
+    """What the surgeon's words make of the state."""
+    update = Update(wish=change.wish.model_dump(mode="json"), goals=[change.goal] if change.goal else [])
+    if update["goals"] != state["goals"]:
+        update["goal_since"] = state["step"] + 1
+    return update
 
 
 def _ended(state: SurgeryState) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from loopwright.agents.hearing import Heard
-from loopwright.agents.surgery_advice import Advice, Wish
+from loopwright.agents.surgery_advice import Advice, Said, Wish
 from loopwright.tools.surgery.vocabulary import Action
 
 WORDS_CHARS = 200
@@ -16,11 +16,10 @@ WORDS_CHARS = 200
 
 
 class Change(NamedTuple):
-    """What words made of a wish. `corrected` are the messages that said no to what was recommended."""
+    """What words made of a wish and a goal."""
 
     wish: Wish
     goal: str
-    corrected: list[Heard]
     replans: bool
 
 
@@ -30,18 +29,18 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
     An action that cannot follow, because it is what is being done, is not wished for: of such a message the words are
     told, and no more.
     """
-    corrected: list[Heard] = []
     before = (wish, goal)
     for one in heard:
-        words, first, denied = one.words, wish.first, set[Action](wish.denied)
+        words, action = one.words, None
+        no: set[Action] = set()
         match words["kind"]:
             case "prefer" if words["action"] in choices:
-                first = words["action"]
-                denied |= {*words["denied"], *([advice.first] if words["is_correction"] else [])}
+                action = words["action"]
+                no = {*words["denied"], *([advice.first] if words["is_correction"] else [])} - {action}
             case "deny":
-                denied |= set(words["denied"])
+                no = set(words["denied"])
             case "reject":
-                denied.add(advice.first)
+                no = {advice.first}
             case "aim":
                 goal = words["goal"]
                 continue
@@ -49,14 +48,39 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
                 pass
             case _:  # approve and note change nothing
                 continue
-        if words["kind"] == "prefer" and first is not None:
-            denied.discard(first)
-        elif first in denied:
-            first = None
-        wish = Wish(first=first, denied=tuple(sorted(denied)), words=_joined(wish.words, one.text))
-        if advice.first in denied or first not in (None, advice.first):
-            corrected.append(one)
-    return Change(wish, goal, corrected, (wish, goal) != before)
+        denied = (set(wish.denied) | no) - {action}
+        said = Said(
+            message_id=one.message_id,
+            author=one.author,
+            text=one.text,
+            recommended=advice.plan.ranking,
+            action=action,
+            denied=tuple(sorted(no)),
+        )
+        wish = Wish(
+            first=action or (None if wish.first in denied else wish.first),
+            denied=tuple(sorted(denied)),
+            words=_joined(wish.words, one.text),
+            said=(*wish.said, said),
+        )
+    return Change(wish, goal, (wish, goal) != before)
+
+
+def lessons(wish: Wish, choices: Sequence[Action]) -> list[Said]:
+    """The messages that contradicted a recommendation, each with what it says itself, as far as it stands in the end.
+
+    What was named and then taken back, or named again, labels nothing; so the final decision counts once.
+    """
+    taught: list[Said] = []
+    if wish.rules_out(choices):  # whoever denies everything tells nothing of what comes next
+        return taught
+    for said in wish.said:
+        is_decision = said.action == wish.first != said.recommended[0] and all(one.action is None for one in taught)
+        action = said.action if is_decision else None
+        denied = tuple(one for one in said.denied if one in wish.denied)
+        if action is not None or said.recommended[0] in denied:
+            taught.append(said.model_copy(update={"action": action, "denied": denied}))
+    return taught
 
 
 def settles(heard: Iterable[Heard]) -> bool:

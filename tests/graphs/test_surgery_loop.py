@@ -150,6 +150,55 @@ def test_where_nothing_is_left_the_surgeon_is_asked(operate: Operate, memory: Me
     assert replay_session(memory, session.id).difference is None
 
 
+def test_each_correction_holds_what_its_own_message_says(operate: Operate, memory: Memory) -> None:
+    session = operate(clips=3)
+    events = saying(
+        session,
+        {
+            ("recalled", 1): "coagulate again",
+            ("captioned", 1): "it is oozing",
+            ("planned", 1): "no",
+            ("validated", 1): "clip the duct",
+        },
+    )
+    (first, *_), *_ = plans(events, 1)
+    learned = [Correction.model_validate(e.payload) for e in memory.events.corrections("surgery")]
+    assert [(one.words, one.action, one.denied) for one in learned] == [
+        ("no", None, (first,)),
+        ("clip the duct", "Vessel Clipping", ()),
+    ]
+    assert replay_session(memory, session.id).difference is None
+
+
+def test_what_was_ruled_out_and_then_named_after_all_is_learned_as_named(operate: Operate, memory: Memory) -> None:
+    session = operate(clips=2, approval="human")
+    session.run()
+    assert plans(memory.events.read(session.id), 0)[-1][0] == "Tissue Retraction"
+    session.say("no")
+    assert session.run() == "waiting"
+    session.say("retract")
+    assert session.run() == "succeeded"
+    learned = [Correction.model_validate(e.payload) for e in memory.events.corrections("surgery")]
+    assert [(one.words, one.action, one.denied) for one in learned] == [("retract", "Tissue Retraction", ())]
+
+
+def test_what_is_said_when_nothing_is_left_is_heeded_and_learned(operate: Operate, memory: Memory) -> None:
+    session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
+    no = "do not retract, do not dissect, do not coagulate, do not clip, do not aspirate"
+    saying(session, {("observed", 0): no})
+    session.say("the goal is another dissection")
+    assert session.run() == "waiting"
+    session.say("coagulate")
+    session.run()
+    events = memory.events.read(session.id)
+    assert payloads(events, "planned")[-1]["plan"]["actions"][0]["rationale"] == "The surgeon asks for it: coagulate"
+    learned = [Correction.model_validate(e.payload) for e in memory.events.corrections("surgery")]
+    assert [one.action for one in learned] == [None, "Coagulation"]
+    assert {one.goal for one in learned} == {"the next Dissection"}
+    assert "Coagulation" not in learned[0].denied
+    assert replay_session(memory, session.id).difference is None
+
+
 def test_words_that_correct_nothing_teach_nothing(operate: Operate, memory: Memory) -> None:
     session = operate(clips=3)
     events = saying(session, {("observed", 0): "note: a stone", ("observed", 1): "dissection next"})

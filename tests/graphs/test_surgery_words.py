@@ -8,7 +8,7 @@ from loopwright.agents.hearing import Heard
 from loopwright.agents.surgery_advice import Advice, Wish
 from loopwright.agents.surgery_feedback import parse_feedback
 from loopwright.agents.surgery_forms import PLAN
-from loopwright.graphs.surgery_words import WORDS_CHARS, Change, heed
+from loopwright.graphs.surgery_words import WORDS_CHARS, Change, heed, lessons
 from loopwright.tools.surgery.vocabulary import Action
 
 CHOICES: tuple[Action, ...] = ("Dissection", "Coagulation", "Aspiration", "Vessel Clipping")
@@ -27,27 +27,47 @@ def heard(*texts: str, wish: Wish | None = None) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("texts", "first", "denied", "teaches"),
+    ("texts", "first", "denied", "taught"),
     [
-        (["coagulate"], "Coagulation", [], True),
-        (["no, coagulate"], "Coagulation", ["Dissection"], True),
-        (["dissect"], "Dissection", [], False),
-        (["no"], None, ["Dissection"], True),
-        (["do not clip"], None, ["Vessel Clipping"], False),
-        (["do not dissect"], None, ["Dissection"], True),
-        (["coagulate", "do not coagulate"], None, ["Coagulation"], True),
-        (["do not coagulate", "coagulate"], "Coagulation", [], True),
-        (["retract"], None, [], False),  # it is what is being done
-        (["it is bleeding"], None, [], False),
-        (["approve"], None, [], False),
-        (["note: a stone"], None, [], False),
-        (["what now"], None, [], False),
+        (["coagulate"], "Coagulation", [], ["coagulate: Coagulation"]),
+        (["no, coagulate"], "Coagulation", ["Dissection"], ["no, coagulate: Coagulation, not Dissection"]),
+        (["dissect"], "Dissection", [], []),
+        (["no"], None, ["Dissection"], ["no: not Dissection"]),
+        (["do not clip"], None, ["Vessel Clipping"], []),
+        (["do not dissect"], None, ["Dissection"], ["do not dissect: not Dissection"]),
+        (["coagulate", "do not coagulate"], None, ["Coagulation"], []),
+        (["do not coagulate", "coagulate"], "Coagulation", [], ["coagulate: Coagulation"]),
+        (["coagulate", "coagulate first"], "Coagulation", [], ["coagulate: Coagulation"]),
+        (
+            ["no", "it is bleeding", "clip"],
+            "Vessel Clipping",
+            ["Dissection"],
+            ["no: not Dissection", "clip: Vessel Clipping"],
+        ),
+        (["no", "dissect"], "Dissection", [], []),
+        (
+            ["do not coagulate, do not clip, do not aspirate", "no"],
+            None,
+            ["Aspiration", "Coagulation", "Dissection", "Vessel Clipping"],
+            [],
+        ),
+        (["retract"], None, [], []),  # it is what is being done
+        (["it is bleeding"], None, [], []),
+        (["approve"], None, [], []),
+        (["note: a stone"], None, [], []),
+        (["what now"], None, [], []),
     ],
 )
-def test_words_change_the_wish(texts: list[str], first: str | None, denied: list[str], teaches: bool) -> None:
+def test_words_change_the_wish_and_some_teach(
+    texts: list[str], first: str | None, denied: list[str], taught: list[str]
+) -> None:
     change = heard(*texts)
     assert (change.wish.first, list(change.wish.denied)) == (first, denied)
-    assert bool(change.corrected) == teaches
+    told = [
+        f"{said.text}: " + ", ".join([*filter(None, [said.action]), *(f"not {action}" for action in said.denied)])
+        for said in lessons(change.wish, CHOICES)
+    ]
+    assert told == taught
     is_about_the_clip = texts[0] not in ("approve", "note: a stone", "what now")
     assert change.replans == is_about_the_clip
     assert (texts[-1] in change.wish.words) == is_about_the_clip
