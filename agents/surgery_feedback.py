@@ -130,10 +130,7 @@ EXAMPLES = (
 
 def parse_feedback(text: str) -> Feedback:
     """Read one message; never raises, and never guesses an action."""
-    found: Feedback = generic.parse(text, _rules, EXAMPLES)
-    if isinstance(found, Prefer) and text.rstrip().endswith("?"):
-        return generic.unclear(text.strip(), f"Is that an order? Then say `{_VERB[found.action]}`.")
-    return found
+    return generic.parse(text, _rules, EXAMPLES)
 
 
 def render_feedback(feedback: Feedback) -> str:

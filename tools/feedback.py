@@ -4,6 +4,8 @@ Nothing is guessed: what no rule reads in full comes back as `Unclear` with a qu
 is heard generously, for a stop too many costs a click and a stop too few may cost more. A stop word anywhere in the
 text is a STOP, also in a note ("note: stop at T12"), also misspelt ("stpo", "stooop", "S T O P"). It is not one
 inside "non-stop", or right after "don't", "do not", "must not", "never", "no need to" or "without a".
+
+A question is no order: "approve?" and "20 mm left?" are asked back, "could you go 20 mm left?" is done.
 """
 
 import re
@@ -51,6 +53,8 @@ _POLITE = re.compile(
     r"^(?:(?:please|kindly|(?:could|can|would) you)[\s,.]+)+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"
 )
 _ENDS = " .,;:!?"
+_REQUEST = re.compile(r"(?:please,? )?(?:could|can|would) you\b")
+"""A question by courtesy alone."""
 
 
 def is_stop(text: str) -> bool:
@@ -96,13 +100,16 @@ def parse(
         return unclear(original, f"That is longer than {MAX_CHARS} characters. Could you say it shorter?")
     if note := _NOTE.fullmatch(original):
         return Note(text=note["note"])
-    said = plain(text)
+    said, folded = plain(text), _folded(text)
+    is_question = folded.rstrip(" .,;:!").endswith("?")
     if _APPROVE.fullmatch(said):
-        return Approve()
+        return unclear(original, "Is that a yes? Then send `approve`.") if is_question else Approve()
     if _REJECT.fullmatch(said):
         return Reject()
     found = rules(said)
     if found is not None and not isinstance(found, Unclear):
+        if is_question and not _REQUEST.match(folded):
+            return unclear(original, "Is that a question? If not, send it again without the question mark.")
         return found
     if rejected := _REJECT_WITH.fullmatch(original):
         return _reject(original, rejected["reason"].strip(), rejected["explicit"] is not None, rules)

@@ -126,6 +126,7 @@ def test_rejection_keeps_the_reason_as_it_was_said(text: str, reason: str) -> No
         ("three quarters of a cm left", "left", 7.5),
         ("twenty mm in the cranial direction", "cranial", 20),
         ("300 mm inferior", "caudal", 300),
+        ("Could you go 20 mm left?", "left", 20),
     ],
 )
 def test_motions(text: str, direction: str, distance_mm: float) -> None:
@@ -151,6 +152,11 @@ def test_a_motion_moves_the_view_that_way() -> None:
 @pytest.mark.parametrize(
     ("text", "asks"),
     [
+        ("approve?", "Then send `approve`"),
+        ("OK ?!", "Then send `approve`"),
+        ("can you confirm?", "Then send `approve`"),
+        ("go 20 mm left?", "without the question mark"),
+        ("that is the T12？", "without the question mark"),
         ("left", "How far left"),
         ("go left a bit", "How far left"),
         ("go to the left", "How far left"),
