@@ -96,19 +96,20 @@ class Session:
             BadInput: the session has already ended.
             LoopwrightError: what a node raised; the session can be resumed.
         """
-        with self._memory.sessions.acquire(self.id) as lease, self._watching_for_stop():
-            self._begin()
-            try:
-                yield from self._run(lease, wait)
-            except Halted as halt:
-                self._halt(halt)
-            except LoopwrightError as error:
-                self._memory.sessions.set_status(self.id, "paused")
-                self._runtime.journal.process(
-                    self._moment(), "error", {"type": type(error).__name__, "text": str(error)}
-                )
-                raise
-            yield from self._runtime.journal.drain()
+        with self._memory.sessions.acquire(self.id) as lease:
+            self._begin()  # a STOP that is acknowledged here must not be seen by the watcher any more
+            with self._watching_for_stop():
+                try:
+                    yield from self._run(lease, wait)
+                except Halted as halt:
+                    self._halt(halt)
+                except LoopwrightError as error:
+                    self._memory.sessions.set_status(self.id, "paused")
+                    self._runtime.journal.process(
+                        self._moment(), "error", {"type": type(error).__name__, "text": str(error)}
+                    )
+                    raise
+                yield from self._runtime.journal.drain()
 
     def run(self, *, wait: bool = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
@@ -172,13 +173,14 @@ class Session:
                 return
             self._memory.sessions.set_status(self.id, "waiting")
             if not wait and not self._memory.inbox.unread(self.id):
-                return
+                return  # a STOP is unread until the session is resumed
             self._await_answer()
             self._memory.sessions.set_status(self.id, "running")
             given = Command(resume=True)
 
     def _await_answer(self) -> None:
-        while not self._memory.inbox.unread(self.id):
+        """Return when there is one; a STOP is none, and sets the cancel token within a moment."""
+        while not (unread := self._memory.inbox.unread(self.id)) or any(message.is_stop for message in unread):
             self._runtime.cancel.wait(STOP_POLL_S)
             self._runtime.cancel.raise_if_set()
 
