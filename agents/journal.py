@@ -7,6 +7,7 @@ compared. Knows nothing of any loop.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from loopwright.errors import Halted
@@ -58,6 +59,10 @@ class Journal:
         """The payload recorded under this key, None where there is none."""
         event = self._by_key.get(event_key(at, kind, name))
         return event.payload if event else None
+
+    def written_at(self, at: Moment, kind: str, name: str = "") -> datetime:
+        """When the event of this key was written; it is there."""
+        return self._by_key[event_key(at, kind, name)].created_at
 
     def starting_with(self, at: Moment, kind: str, prefix: str) -> list[Payload]:
         """Payloads of this moment and kind whose name starts with `prefix`, in the order of the log."""

@@ -188,7 +188,7 @@ def _told(event: Event) -> Iterator[Line]:
             yield asked_line(event)
         case "heard":
             heard = Heard.model_validate(payload)
-            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard.words)}", "human")
+            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard)}", "human")
         case "reviewed" if payload["uncertain"]:
             n = len(payload["nearest_set"])
             yield Line("Reviewed", f"Not sure which landmark is nearest: {n} are possible.", tone="warn")
@@ -233,7 +233,8 @@ def _decided(decision: Decision) -> Line:
     return Line("Decided", text, f"{why}." if claims_nothing else f"{why}; {about}.")
 
 
-def _understood(words: Mapping[str, Any]) -> str:
+def _understood(heard: Heard) -> str:
+    words = heard.words
     match words["kind"]:
         case "move_view":
             return f"move the view {Motion.towards(words['direction'], words['distance_mm']).describe()}"
@@ -244,7 +245,7 @@ def _understood(words: Mapping[str, Any]) -> str:
         case "reject":
             return f"no{': ' + words['reason'] if words['reason'] else ''}"
         case "approve":
-            return "yes, go ahead"
+            return "yes, go ahead" if heard.is_approval else "yes, before anything was asked: it approves nothing"
         case "note":
             return "a note, kept on record"
         case "unclear":

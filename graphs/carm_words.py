@@ -48,7 +48,7 @@ def told_of(heard: Sequence[Heard], denied: Sequence[str]) -> Told:
 
 def settles(heard: Iterable[Heard]) -> bool:
     """Whether anything that was heard answers a question."""
-    return any(h.words["kind"] not in ("note", "unclear") for h in heard)
+    return any(h.is_approval or h.words["kind"] not in ("approve", "note", "unclear") for h in heard)
 
 
 def either_or(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from loopwright.agents.surgery_goals import read_goal
 from loopwright.agents.surgery_history import Step, step_of
 from loopwright.agents.surgery_knowledge import Knowledge
 from loopwright.graphs.state import LoopState, Update, moment
-from loopwright.graphs.surgery_words import Change, heed, is_approved, lessons, settles
+from loopwright.graphs.surgery_words import Change, heed, lessons, settles
 from loopwright.schema import Act, CancelToken, ImageRef, Verdict
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.surgery.clips import Clip
@@ -196,7 +196,7 @@ class SurgeryNodes:
         if uncertain and self._d.on_uncertain == "stop" and not settles(heard):
             self._learn(state)
             return _end(update, "failed", f"{advice.first} is not sure enough: {best:.0%}")
-        by = "human" if advice.is_asked_for or is_approved(heard) else "guard"
+        by = "human" if advice.is_asked_for or any(h.is_approval for h in heard) else "guard"
         return Command(goto="record", update={**update, "approved_by": by})
 
     def record(self, state: SurgeryState) -> Command[Literal["observe", "finish"]]:

@@ -163,7 +163,7 @@ def _told(event: Event) -> Iterator[Line]:
             yield asked_line(event)
         case "heard":
             heard = Heard.model_validate(payload)
-            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard.words)}", "human")
+            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard)}", "human")
         case "planned":
             advice = Advice.model_validate(payload)
             by = "the surgeon asks for it" if advice.is_asked_for else advice.source
@@ -201,7 +201,8 @@ def _came(scored: Mapping[str, Any]) -> Line:
     return Line("Came", f"{scored['action']}, ranked {rank}.", detail, "ok" if rank == 1 else "warn")
 
 
-def _understood(words: Mapping[str, Any]) -> str:
+def _understood(heard: Heard) -> str:
+    words = heard.words
     match words["kind"]:
         case "prefer":
             denied = f", not {', '.join(words['denied'])}" if words["denied"] else ""
@@ -215,7 +216,7 @@ def _understood(words: Mapping[str, Any]) -> str:
         case "remark":
             return "told to the planner"
         case "approve":
-            return "yes, go ahead"
+            return "yes, go ahead" if heard.is_approval else "yes, before anything was asked: it approves nothing"
         case "note":
             return "a note, kept on record"
         case "unclear":

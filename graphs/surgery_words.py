@@ -85,12 +85,7 @@ def lessons(wish: Wish, choices: Sequence[Action]) -> list[Said]:
 
 def settles(heard: Iterable[Heard]) -> bool:
     """Whether anything that was heard answers a question."""
-    return any(h.words["kind"] not in ("note", "unclear", "remark") for h in heard)
-
-
-def is_approved(heard: Iterable[Heard]) -> bool:
-    """Whether what is recommended was approved."""
-    return any(h.words["kind"] == "approve" for h in heard)
+    return any(h.is_approval or h.words["kind"] not in ("approve", "note", "unclear", "remark") for h in heard)
 
 
 def _joined(before: str, text: str) -> str:

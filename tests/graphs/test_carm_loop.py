@@ -175,6 +175,16 @@ def test_a_human_approves_rejects_or_directs(patient: Patient, begin: Begin, mem
     assert replay_session(memory, session.id).difference is None
 
 
+def test_a_yes_approves_no_motion_that_was_not_asked_about_before_it(
+    patient: Patient, begin: Begin, memory: Memory
+) -> None:
+    session = begin(patient.run("Carina", approval="human"))
+    saying(session, {("localised", 0): "approve", ("decided", 0): "yes"})
+    assert session.status == "waiting"
+    assert motions_done(memory, session) == []
+    assert replay_session(memory, session.id).difference is None
+
+
 def test_stop_lets_no_motion_follow_and_resuming_goes_on(
     patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
 ) -> None:

@@ -219,6 +219,48 @@ def test_rules_annotate_and_never_reorder(operate: Operate) -> None:
     assert plans(events, 0)[0][2] == "Vessel Clipping"
 
 
+def test_a_yes_approves_nothing_that_was_not_asked_before_it(operate: Operate, memory: Memory) -> None:
+    session = operate(approval="human", clips=2)
+    saying(session, {("observed", 0): "approve"})
+    assert session.status == "waiting"
+    assert acts(memory, session, "record_plan") == []
+    session.say("approve")
+    assert session.run() == "succeeded"
+    assert memory.ledger.of(session.id)[0].approved_by == "human"
+    assert replay_session(memory, session.id).difference is None
+    careless = operate(perform="plan", clips=10, video="simulated:2000038")
+    before = list(careless.stream())
+    refused = [e.step for e in before if e.kind == "guarded" and not e.payload["ok"]]
+    eager = operate(perform="plan", clips=10, video="simulated:2000038")
+    events = saying(eager, {("planned", step): "approve" for step in refused})
+    assert [e.step for e in events if e.kind == "guarded" and not e.payload["ok"]] == refused
+
+
+def test_what_was_not_understood_is_asked_back_whatever_follows_it(operate: Operate, memory: Memory) -> None:
+    session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
+    saying(session, {("observed", 0): "do not clip until the duct is seen", ("recalled", 0): "clip the duct"})
+    assert session.status == "waiting"
+    assert session.run() == "waiting"  # silence settles nothing
+    (question,) = payloads(memory.events.read(session.id), "asked")
+    assert "do not clip until" in question["text"]
+    session.say("do not clip")
+    assert session.run() == "succeeded"
+    assert acts(memory, session, "record_plan")[0]["actions"][0] != "Vessel Clipping"
+    assert replay_session(memory, session.id).difference is None
+
+
+def test_a_stop_is_no_answer(operate: Operate, memory: Memory) -> None:
+    session = operate(approval="human")
+    events = []
+    for event in session.stream(wait=True):
+        events.append(event)
+        if event.kind == "asked":
+            session.say("STOP")
+    assert session.status == "stopped"
+    assert [e.kind for e in events[-2:]] == ["asked", "stopped"]
+    assert len(payloads(events, "asked")) == 1
+
+
 def test_the_simulator_performs_what_the_surgeon_asks_for(operate: Operate, memory: Memory) -> None:
     session = operate(perform="asked")
     events = saying(session, {("observed", 1): NO})
