@@ -16,7 +16,7 @@ from loopwright.agents.role import SAID_SHARE
 from loopwright.agents.surgery_forms import ASSESSMENT_CHARS, N_RANKS, RATIONALE_CHARS, Plan, RankedAction, plan_form
 from loopwright.agents.surgery_history import MemorySettings, Step, view
 from loopwright.agents.surgery_knowledge import Knowledge
-from loopwright.agents.surgery_planner import Policy, admissible, next_action_question
+from loopwright.agents.surgery_planner import Policy, admissible, following, next_action_question
 from loopwright.schema import Frozen
 from loopwright.tools.surgery.procedure import PROGRESS
 from loopwright.tools.surgery.vocabulary import Action
@@ -138,11 +138,12 @@ class ModelAdviser:
         messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=wish.words)
         if consult.has_scores:
             scores = consult.scores("planner", asked.messages, asked.choices, asked.form, name="next")
-            odds: dict[Action, float] = {action: scores[action] for action in asked.choices}
+            scored: dict[Action, float] = {action: scores[action] for action in asked.choices}
+            odds = following(scored, steps)
             plan = consult.reply("planner", messages, plan_form(ranked(odds, wish), in_order=True), name="plan")
         else:
             said = consult.reply("planner", messages, plan_form(asked.choices), name="plan")
-            odds = _said_odds(said.ranking, asked.choices)
+            odds = _said_odds(said.ranking, admissible(steps, asked.choices))
             plan = _rearranged(said, ranked(odds, wish), wish)
         return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=wish.first is not None)
 
@@ -154,15 +155,16 @@ def ranked(odds: Mapping[Action, float], wish: Wish) -> tuple[Action, ...]:
 
 def _said_odds(ranking: Sequence[Action], choices: Sequence[Action]) -> dict[Action, float]:
     """What is made of a ranking without scores, in its order: the first is as probable as any that a model names."""
-    order: list[Action] = [*ranking, *(action for action in choices if action not in ranking)]
+    order = sorted(choices, key=lambda action: ranking.index(action) if action in ranking else len(ranking))
     rest = (1 - SAID_SHARE) / (len(order) - 1)
     return {action: SAID_SHARE if action == order[0] else rest for action in order}
 
 
 def _rearranged(said: Plan, ranking: Sequence[Action], wish: Wish) -> Plan:
-    """A plan in another order; a reason that is missing is the surgeon's."""
+    """A plan in another order; a reason that is missing is the surgeon's, if anybody's."""
     known = {item.action: item for item in said.actions}
-    missing = plainly(f"The model did not name it; the surgeon says: {wish.words}", RATIONALE_CHARS)
+    told = f"; the surgeon says: {wish.words}" if wish.words else "."
+    missing = plainly(f"The model did not name it{told}", RATIONALE_CHARS)
     first, second, third = (
         known.get(action) or RankedAction(action=action, rationale=missing) for action in ranking[:N_RANKS]
     )

@@ -4,7 +4,7 @@ A policy is given the steps so far and answers with probabilities over the actio
 follows itself, as clips of one action are merged. Knows no loop and writes nothing down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -135,16 +135,28 @@ class ModelPolicy:
         """
         asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=words)
         found = choose(self._model, asked.messages, asked.choices, asked.form, cancel=self._cancel)
-        return {action: found.probabilities[action] for action in asked.choices}
+        return following({action: found.probabilities[action] for action in asked.choices}, steps)
 
 
 def next_action_question(
     steps: Sequence[Step], memory: MemorySettings, knowledge: Knowledge, *, goal: str = "", words: str = ""
 ) -> Question:
-    """The question that `ModelPolicy` asks, for whoever asks it with a record kept."""
-    choices = admissible(steps, knowledge.choices)
-    messages = next_action_messages(view(steps, memory), knowledge, goal=goal, words=words)
+    """The question that `ModelPolicy` asks, for whoever asks it with a record kept.
+
+    The choices tell no more than the view: the last action is among them where it is not shown (`following`).
+    """
+    shown = view(steps, memory)
+    last = shown.near[-1].action if shown.near else None
+    choices: tuple[Action, ...] = tuple(action for action in knowledge.choices if action != last)
+    messages = next_action_messages(shown, knowledge, goal=goal, words=words)
     return Question(messages, choices, next_action_form(choices))
+
+
+def following(odds: Mapping[Action, float], steps: Sequence[Step]) -> dict[Action, float]:
+    """`odds` without the last action performed, where that was offered."""
+    left: dict[Action, float] = {action: p for action, p in odds.items() if action in admissible(steps)}
+    total = sum(left.values()) if len(left) < len(odds) else 1.0
+    return {action: p / total for action, p in left.items()}
 
 
 def admissible(steps: Sequence[Step], choices: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:

@@ -66,6 +66,17 @@ def test_a_model_without_scores_is_asked_once_and_its_order_is_taken(desk: Desk)
     assert len(model.prompts) == 1
 
 
+def test_a_last_action_that_is_not_shown_may_be_named_and_is_not_recommended(desk: Desk) -> None:
+    items = [f'{{"action":"{a}","rationale":"So."}}' for a in ("Dissection", "Coagulation", "Aspiration")]
+    consult, _ = desk.scripted(f'{{"progress":"Early.","safety":"Slowly.","actions":[{",".join(items)}]}}')
+    adviser = ModelAdviser(MemorySettings(mode="near"), bundled_knowledge())
+    advice = adviser.advise([Step(action="Dissection")], Wish(), "", consult)
+    assert advice.plan.ranking[:2] == ("Coagulation", "Aspiration")
+    assert advice.plan.actions[2].rationale == "The model did not name it."
+    assert advice.probabilities["Coagulation"] == pytest.approx(0.8)
+    assert "Dissection" not in advice.probabilities
+
+
 def test_what_the_surgeon_wishes_moves_in_a_plan_that_a_model_wrote(desk: Desk) -> None:
     items = [f'{{"action":"{a}","rationale":"So."}}' for a in ("Coagulation", "Dissection", "Aspiration")]
     consult, _ = desk.scripted(f'{{"progress":"Early.","safety":"Slowly.","actions":[{",".join(items)}]}}')

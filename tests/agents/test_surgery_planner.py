@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.agents.surgery_history import MemorySettings, Step, imagined
-from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy, NgramPolicy, admissible
+from loopwright.agents.surgery_history import MemoryMode, MemorySettings, Step, imagined
+from loopwright.agents.surgery_knowledge import bundled_knowledge
+from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy, NgramPolicy, admissible, next_action_question
 from loopwright.errors import BadInput
 from loopwright.models.scripted import ScriptedChatModel
 from loopwright.tools.surgery.bayes import next_action
@@ -99,3 +100,24 @@ def test_a_model_is_shown_the_view_the_goal_and_the_words_and_never_offered_the_
     assert odds["Coagulation"] == pytest.approx(0.8)
     assert "Dissection" not in odds
     assert sum(odds.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("mode", ["image-action", "near", "near-action", "all"])
+def test_a_question_tells_the_last_action_only_where_the_view_does(mode: MemoryMode) -> None:
+    asked = [
+        next_action_question(
+            [Step(action="Aspiration"), Step(action=last, duration_s=9, caption="A hook.")],
+            MemorySettings(mode=mode),
+            bundled_knowledge(),
+        )
+        for last in ("Dissection", "Coagulation")
+    ]
+    one, other = ((question.messages, question.choices, question.form.pattern) for question in asked)
+    assert (one == other) == (mode == "near")
+    assert ("Dissection" in asked[0].choices) == (mode == "near")
+
+
+def test_a_last_action_that_is_not_shown_is_offered_and_never_follows() -> None:
+    with ScriptedChatModel(replies=("Dissection",)) as model:
+        odds = ModelPolicy(model, MemorySettings(mode="near")).next_action([Step(action="Dissection", caption="Fog.")])
+    assert odds == pytest.approx(dict.fromkeys((a for a in ACTIONS if a != "Dissection"), 0.25))
