@@ -18,12 +18,14 @@ from loopwright.agents.surgery_history import MemorySettings, Step, view
 from loopwright.agents.surgery_knowledge import Knowledge
 from loopwright.agents.surgery_planner import Policy, admissible, following, next_action_question
 from loopwright.schema import Frozen
-from loopwright.tools.surgery.procedure import PROGRESS
+from loopwright.tools.surgery.procedure import DUCT_CLIPPED, PROGRESS
 from loopwright.tools.surgery.vocabulary import Action
 
 PlannerName = Literal["ngram", "bayes", "model"]
 
 _ODDS = {"ngram": "so often after such a past", "bayes": "exact odds at this sight"}
+_N_VESSELS = 2
+"""To be clipped: artery and duct."""
 _BLEEDING = {
     "oozing": "It oozes: seal the source before going on.",
     "pooling": "Blood pools: clear the view, then seal the source.",
@@ -186,7 +188,11 @@ def _progress(steps: Sequence[Step]) -> str:
 
 
 def _safety(steps: Sequence[Step], knowledge: Knowledge) -> str:
+    """What bleeds, or the first of the rules that still applies: none about clipping once both vessels are clipped."""
     truth = steps[-1].truth
     if truth is not None and truth.bleeding != "none":
         return _BLEEDING[truth.bleeding]
-    return knowledge.safety.partition(". ")[0] + "."
+    n_clipped = sum(step.action == "Vessel Clipping" for step in steps)
+    is_clipped = n_clipped >= _N_VESSELS if truth is None else truth.progress >= DUCT_CLIPPED
+    rules = [f"{rule.rstrip('.')}." for rule in knowledge.safety.split(". ")]
+    return next((rule for rule in rules if not (is_clipped and rule.startswith("Clip"))), rules[0])

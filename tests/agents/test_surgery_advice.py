@@ -12,7 +12,7 @@ from loopwright.agents.surgery_forms import PLAN
 from loopwright.agents.surgery_history import MemorySettings, Step
 from loopwright.agents.surgery_knowledge import bundled_knowledge
 from loopwright.agents.surgery_planner import BayesPolicy, NgramPolicy
-from loopwright.tools.surgery.procedure import PROGRESS, VisibleState
+from loopwright.tools.surgery.procedure import DUCT_CLIPPED, PROGRESS, VisibleState
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
 WISHES = st.builds(
@@ -50,6 +50,17 @@ def test_reasons_that_code_writes_are_in_the_form_of_a_plan(action: Action, trut
         advice = adviser.advise(steps, wish, "", nobody)
         assert PLAN.parse(advice.plan.model_dump_json()) == advice.plan
         assert Advice.model_validate(advice.model_dump(mode="json")) == advice
+
+
+@pytest.mark.parametrize("truth", [None, VisibleState(progress=DUCT_CLIPPED, bleeding="none")])
+def test_nobody_is_told_when_to_clip_after_both_are_clipped(truth: VisibleState | None) -> None:
+    nobody: Any = None
+    clipped = [Step(action="Vessel Clipping"), Step(action="Dissection"), Step(action="Vessel Clipping")]
+    adviser = PolicyAdviser(NgramPolicy(), "ngram", bundled_knowledge())
+    before = adviser.advise([Step(action="Dissection")], Wish(), "", nobody)
+    after = adviser.advise([*clipped, Step(action="Dissection", truth=truth)], Wish(), "", nobody)
+    assert before.plan.safety.startswith("Clip nothing before")
+    assert after.plan.safety == "Keep close to the gallbladder."
 
 
 def test_a_model_without_scores_is_asked_once_and_its_order_is_taken(desk: Desk) -> None:
