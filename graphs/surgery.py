@@ -357,6 +357,8 @@ def _changed(state: SurgeryState, change: Change) -> Update:
 def _ended(state: SurgeryState) -> str:
     """How the plans turned out, in a line."""
     tally = state["tally"]
+    if not tally["n"]:
+        return "no plan was scored"
     hits = ", ".join(f"{tally[f'top_{k}']} among the first {k}" for k in (2, 3))
     return f"of {tally['n']} plans, {tally['top_1']} had the next action first, {hits}"
 

@@ -105,6 +105,7 @@ def prepare(config: RunConfig) -> dict[str, Any]:
         UnknownName: there is no such procedure, goal or model card.
     """
     run = SurgeryRun.model_validate(config)
+    _refuse_unread(run)
     video, knowledge = open_video(run.video), load_knowledge(run.procedure)
     goal = read_goal(run.goal).name if run.goal else ""
     if len(knowledge.choices) <= N_RANKS:
@@ -127,6 +128,24 @@ def prepare(config: RunConfig) -> dict[str, Any]:
         "card": checked_card(run.model) if run.planner == "model" else None,
         "captioning_card": checked_card(run.captioning_model or run.model) if run.asks_for_captions else None,
     }
+
+
+def _refuse_unread(run: SurgeryRun) -> None:
+    """Refuse an option that was set and that nothing would read."""
+    is_model = run.planner == "model"
+    read_with = {
+        "near_as": (is_model, "--planner model"),
+        "memory": (is_model, "--planner model"),
+        "distant_steps": (is_model, "--planner model"),
+        "model": (is_model or run.asks_for_captions, "--planner model"),
+        "captioner": (run.near_as == "captions", "--near-as captions"),
+        "captioning_model": (run.asks_for_captions, "--captioner model"),
+        "statistics": (run.planner == "ngram", "--planner ngram"),
+    }
+    for name, (is_read, companion) in read_with.items():
+        value = getattr(run, name)
+        if not is_read and value != SurgeryRun.model_fields[name].default:
+            raise BadInput(f"`{name}` {str(value)!r} would not be read. Leave it out, or add `{companion}`.")
 
 
 def redraw(kept: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:

@@ -285,6 +285,12 @@ def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_
     assert all(done[step + 1] == first[step] for step in range(9) if step not in refused)
 
 
+def test_a_run_that_scored_no_plan_says_so(operate: Operate) -> None:
+    session = operate(clips=1)
+    session.run()
+    assert session.state["reason"].endswith("; no plan was scored")
+
+
 def test_a_goal_ends_the_run_and_may_be_said(operate: Operate) -> None:
     session = operate(goal="the first Vessel Clipping", perform="asked", clips=9)
     events = saying(session, {("observed", 2): "clip the artery"})
@@ -352,6 +358,17 @@ def test_a_session_is_exported_and_reported(operate: Operate, memory: Memory, tm
         ({"procedure": "appendectomy"}, UnknownName, "procedure"),
         ({"planner": "model", "model": "nobody"}, UnknownName, "nobody"),
         ({"statistics": "missing.json"}, BadInput, "statistics"),
+        ({"near_as": "pictures"}, BadInput, "`near_as`.*--planner model"),
+        ({"memory": "near", "planner": "bayes"}, BadInput, "`memory`.*--planner model"),
+        ({"distant_steps": 3}, BadInput, "`distant_steps`.*--planner model"),
+        ({"model": "other"}, BadInput, "`model`.*--planner model"),
+        ({"planner": "bayes", "statistics": "s.json"}, BadInput, "`statistics`.*--planner ngram"),
+        ({"captioning_model": "small"}, BadInput, "`captioning_model`.*--captioner model"),
+        (
+            {"planner": "model", "near_as": "pictures", "captioner": "model"},
+            BadInput,
+            "`captioner`.*--near-as captions",
+        ),
     ],
 )
 def test_what_will_not_do_is_said_before_the_run(options: dict[str, Any], error: type[Exception], told: str) -> None:
