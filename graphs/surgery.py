@@ -33,6 +33,8 @@ from loopwright.tools.surgery.vocabulary import Action
 
 Captioner = Literal["none", "labels", "model"]
 Perform = Literal["video", "asked", "plan"]
+STUCK_CLIPS = 60
+"""Plans that are performed are given up after so many clips without a step towards the goal: `ngram` reads none."""
 NOTHING_SCORED = {"n": 0, "top_1": 0, "top_2": 0, "top_3": 0}
 
 
@@ -138,9 +140,14 @@ class SurgeryNodes:
         at = moment(state)
         past = self._d.journal.outside(at, "recalled", lambda: self._d.memory.recall(at.step))
         update = Update(past=past)
-        if (goal := next(iter(state["goals"]), "")) and self._is_reached(goal, {**state, "past": past}):
+        known: SurgeryState = {**state, "past": past}
+        if (goal := next(iter(state["goals"]), "")) and self._is_reached(goal, known):
             self._d.journal.derived(at, "reached", {"target": goal}, name=goal)
             return _end({**update, "goals": [], "reached": [goal]}, "succeeded", f"{goal}; {_ended(state)}")
+        if goal and self._d.perform == "plan" and self._is_stuck(goal, known):
+            latest = ", ".join(self._actions(known)[-4:])
+            why = f"nothing was done towards the goal in {STUCK_CLIPS} clips: {goal}"
+            return _end(update, "failed", f"{why}; the plans went on with {latest}")
         if state["observation"]["is_last"] or at.step + 1 == self._d.max_clips:
             why = "the video has ended" if state["observation"]["is_last"] else "these were the clips asked for"
             missed = f", and the goal was not reached: {goal}" if goal else ""
@@ -330,6 +337,13 @@ class SurgeryNodes:
         is_true = None if truth is None else goal.is_true(truth)
         actions, since = self._actions(state), state["goal_since"]
         return goal.is_reached(actions[:since], actions[since:]) if is_true is None else is_true
+
+    def _is_stuck(self, name: str, state: SurgeryState) -> bool:
+        """Whether the last clips brought nothing of the goal."""
+        goal, actions, since = read_goal(name), self._actions(state), state["goal_since"]
+        recent = actions[since:]
+        before = recent[:-STUCK_CLIPS]
+        return len(recent) >= STUCK_CLIPS and goal.done(actions[:since], before) == goal.done(actions[:since], recent)
 
     def _choices(self, state: SurgeryState) -> tuple[Action, ...]:
         """What may follow."""

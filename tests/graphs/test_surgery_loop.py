@@ -14,6 +14,7 @@ from loopwright.agents.export import export_session, verify_export
 from loopwright.agents.session import Session
 from loopwright.agents.surgery_feedback import Correction
 from loopwright.errors import BadInput, UnknownName
+from loopwright.graphs import surgery
 from loopwright.graphs.sessions import (
     fork_session,
     replay_session,
@@ -283,6 +284,17 @@ def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_
     assert refused
     assert [e.step for e in events if e.kind == "scored" and e.payload["is_counted"]] == refused
     assert all(done[step + 1] == first[step] for step in range(9) if step not in refused)
+
+
+def test_plans_that_are_performed_and_lead_nowhere_end_the_run(
+    operate: Operate, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surgery, "STUCK_CLIPS", 8)
+    session = operate(goal="the vessels are clipped", perform="plan", clips=12)
+    assert session.run() == "failed"
+    assert "nothing was done towards the goal in 8 clips" in session.state["reason"]
+    assert "Dissection" in session.state["reason"]
+    assert len(acts(memory, session, "next_clip")) == 7
 
 
 def test_a_run_that_scored_no_plan_says_so(operate: Operate) -> None:
