@@ -51,7 +51,7 @@ layers: $(DEV) ## Check that imports run down only
 	$(call step,import-linter,$(BIN)/lint-imports)
 
 unit: $(DEV) ## Run the tests
-	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile)
+	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 fmt: $(DEV) ## Repair style and formatting
 	@$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.landmarks import Landmarks
+from loopwright.tools.carm.parallel import start_threads
 from loopwright.tools.carm.phantom.anatomy import Anatomy, sample_anatomy
 from loopwright.tools.carm.phantom.body import Trunk
 from loopwright.tools.carm.phantom.devices import paint_devices, paint_table
@@ -44,6 +45,7 @@ def make_phantom(
         truncated: cut like a thorax CT; then landmarks outside the volume are absent. None draws.
         voxel_mm: edge of the cubic voxels; None draws 2.2 to 2.8 mm.
     """
+    start_threads()
     rng = np.random.default_rng(seed)
     drawn = ARMS[int(rng.choice(3, p=_ARMS_SHARE))]
     posture = arms or drawn

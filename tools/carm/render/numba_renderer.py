@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loopwright.log import get_logger
 from loopwright.tools.carm.geometry import Optics, Pose, source_world, view_axes
+from loopwright.tools.carm.parallel import start_threads
 from loopwright.tools.carm.render import joseph
 from loopwright.tools.carm.render.attenuation import attenuation_per_mm, attenuation_table
 from loopwright.tools.carm.volume import Volume
@@ -30,6 +31,7 @@ class NumbaRenderer:
 
     def __init__(self, volume: Volume, optics: Optics) -> None:
         """Pack `volume`. The first ever call on a machine compiles for some seconds; later ones read numba's cache."""
+        start_threads()
         self.volume = volume
         self.optics = optics
         began = time.perf_counter()
