@@ -16,13 +16,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from loopwright.errors import BadInput
 from loopwright.finetune.chat_data.files import read_examples
 from loopwright.finetune.chat_data.rows import FORMATS
+from loopwright.finetune.sft.order import Length
 
 
 class Rows(NamedTuple):
-    """A data set that SFTTrainer takes as it is, and the SHA-256 of the file that it came from."""
+    """A data set that SFTTrainer takes as it is, the SHA-256 of its file, and how long each row is."""
 
     dataset: Dataset
     sha256: str
+    lengths: list[Length]
 
 
 def load_rows(path: Path, image_size_px: int | None = None) -> Rows:
@@ -46,7 +48,9 @@ def load_rows(path: Path, image_size_px: int | None = None) -> Rows:
     lines = [json.dumps(FORMATS["messages"].write(example)) for example in examples]
     prepare = partial(_prepare, folder=folder, image_size_px=image_size_px)
     return Rows(
-        Dataset.from_dict({"row": lines}).with_transform(prepare), hashlib.sha256(path.read_bytes()).hexdigest()
+        dataset=Dataset.from_dict({"row": lines}).with_transform(prepare),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        lengths=[(len(example.images), sum(len(turn.text) for turn in example.turns)) for example in examples],
     )
 
 

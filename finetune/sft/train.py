@@ -26,6 +26,7 @@ from loopwright.finetune.chat_data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows
 from loopwright.finetune.sft.lora import lora_config
+from loopwright.finetune.sft.order import LikeLengths
 from loopwright.finetune.sft.record import (
     ADAPTER_FOLDER,
     AdapterRecord,
@@ -109,7 +110,9 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
     Raises:
         BadInput: the base has no layers where `config.lora` wants adapters.
     """
+    step = config.optimiser.batch * config.optimiser.accumulate
     trainer = _Trainer(
+        LikeLengths(rows.lengths, step, config.seed),
         model=base.model,
         args=_arguments(config, base, out_dir, validate=validation is not None),
         train_dataset=rows.dataset,
@@ -169,7 +172,16 @@ def _arguments(config: Config, base: Base, out_dir: Path, *, validate: bool) -> 
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer, without the card that it drafts at every checkpoint: ours is written by `export`."""
+    """TRL's trainer in our order, without the card that it drafts at every checkpoint: ours is written by `export`."""
+
+    def __init__(self, order: LikeLengths, **arguments: Any) -> None:
+        self.order = order
+        super().__init__(**arguments)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LikeLengths:
+        # Its own `group_by_length` cannot see the lengths of rows that are made when they are wanted, and goes from
+        # long to short again and again: the last rows before a checkpoint would always be of the shortest task.
+        return self.order
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing."""
