@@ -5,7 +5,7 @@ Others answer as they like: what means well is repaired, what does not goes back
 no loop and writes nothing down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -38,6 +38,14 @@ class Reply(NamedTuple, Generic[T]):
     attempts: int
 
 
+class ClosedQuestion(NamedTuple):
+    """A prompt, the answers that would do, and the form that says them."""
+
+    messages: Sequence[BaseMessage]
+    choices: Sequence[str]
+    form: Form[str]
+
+
 class Choice(NamedTuple):
     """How probable each of a closed set is, and what was said where that is all there is to go by."""
 
@@ -53,10 +61,10 @@ class DrawsTokens(Protocol):
         """Replies that are values of `form`."""
         ...
 
-    def score_choices(
-        self, messages: Sequence[BaseMessage], choices: Sequence[str], *, cancel: CancelToken | None = None
+    def score_choices_of(
+        self, prompts: Sequence[Sequence[BaseMessage]], choices: Sequence[str], *, cancel: CancelToken | None = None
     ) -> "ChoiceScores":
-        """How probable each of `choices` is as the whole reply."""
+        """How probable each of `choices` is as the whole reply to each of `prompts`, (B, C)."""
         ...
 
 
@@ -117,19 +125,34 @@ def choose(
     form: Form[str],
     *,
     cancel: CancelToken | None = None,
-    retries: int = 2,
 ) -> Choice:
     """How probable the model takes each of `choices` to be: scored, or else asked for one in `form` (`SAID_SHARE`).
 
     Raises:
         OperatorError, Stopped, Paused: as `ask`.
     """
+    return next(choose_each(model, [ClosedQuestion(messages, choices, form)], cancel=cancel))
+
+
+def choose_each(
+    model: BaseChatModel, questions: Sequence[ClosedQuestion], *, cancel: CancelToken | None = None
+) -> Iterator[Choice]:
+    """`choose` for each of `questions`: all of them in one batch where the model's tokens are drawn here.
+
+    Raises:
+        OperatorError, Stopped, Paused: as `ask`.
+    """
     if isinstance(model, DrawsTokens):
-        scores = model.score_choices(messages, choices, cancel=cancel)
-        return Choice({name: float(p) for name, p in zip(choices, scores.probabilities, strict=True)}, None)
-    reply = ask(model, messages, form, cancel=cancel, retries=retries)
-    rest = (1 - SAID_SHARE) / (len(choices) - 1)
-    return Choice({name: SAID_SHARE if name == reply.value else rest for name in choices}, reply)
+        union = tuple(dict.fromkeys(name for question in questions for name in question.choices))
+        scores = model.score_choices_of([question.messages for question in questions], union, cancel=cancel)
+        for question, row in zip(questions, scores.probabilities, strict=True):
+            odds = row[[union.index(name) for name in question.choices]]
+            yield Choice(dict(zip(question.choices, map(float, odds / odds.sum()), strict=True)), None)
+        return
+    for messages, choices, form in questions:
+        reply = ask(model, messages, form, cancel=cancel)
+        rest = (1 - SAID_SHARE) / (len(choices) - 1)
+        yield Choice({name: SAID_SHARE if name == reply.value else rest for name in choices}, reply)
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ probabilities of all sum to 1. They are given that the procedure goes on, as a p
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,13 +77,14 @@ class Roll(NamedTuple):
         """The actions of `steps`."""
         return tuple(step.action for step in self.steps)
 
-    def odds(self, actions: Sequence[Action]) -> dict[Action, float]:
-        """What may come after `actions`, as the policy has it."""
-        if self.cancel is not None:
-            self.cancel.raise_if_set()
-        steps = imagined(self.steps, actions)
-        odds = self.policy.next_action(steps, goal=self.goal.name, words=self.words)
-        return {action: min(p, 1.0) for action, p in odds.items() if p > 0}
+    def odds(self, chains: Iterable[Sequence[Action]]) -> Iterator[dict[Action, float]]:
+        """What may come after each of `chains`, as the policy has it."""
+        pasts = [imagined(self.steps, actions) for actions in chains]
+        found = iter(self.policy.next_actions(pasts, goal=self.goal.name, words=self.words))
+        for _ in pasts:
+            if self.cancel is not None:
+                self.cancel.raise_if_set()
+            yield {action: min(p, 1.0) for action, p in next(found).items() if p > 0}
 
 
 class _Beam(NamedTuple):
@@ -97,6 +98,11 @@ class _Beam(NamedTuple):
         return _Beam(
             (*self.actions, action), (*self.probabilities, probability), self.log_probability + math.log(probability)
         )
+
+    def drawn(self, odds: Mapping[Action, float], rng: np.random.Generator) -> "_Beam":
+        chances = np.array(list(odds.values()))
+        action = list(odds)[int(rng.choice(len(odds), p=chances / chances.sum()))]
+        return self.then(action, odds[action])
 
     def ended(self, *, reaches_goal: bool) -> Chain:
         steps = zip(self.actions, self.probabilities, strict=True)
@@ -130,8 +136,8 @@ def likeliest(roll: Roll, *, width: int = WIDTH) -> HorizonPlan:
         if not open_ or _is_settled(reached, open_, width):
             break
         banks: defaultdict[tuple[int, Action], list[_Beam]] = defaultdict(list)
-        for beam in open_:
-            for action, p in roll.odds(beam.actions).items():
+        for beam, odds in zip(open_, roll.odds(beam.actions for beam in open_), strict=True):
+            for action, p in odds.items():
                 longer = beam.then(action, p)
                 banks[goal.done(past, longer.actions), action].append(longer)
         reached = _best(reached + banks.pop((len(goal.actions), goal.actions[-1]), []), width)
@@ -161,18 +167,17 @@ def typical(roll: Roll, *, draws: int = DRAWS, width: int = WIDTH, seed: int = 0
     """
     _check(horizon=roll.horizon, draws=draws, width=width)
     rng = np.random.default_rng(seed)
-    known: dict[tuple[Action, ...], dict[Action, float]] = {}
     drawn: list[Chain] = []
-    for _ in range(draws):
-        beam = _Beam()
-        while not (reaches := roll.goal.is_reached(roll.past, beam.actions)) and len(beam.actions) < roll.horizon:
-            if beam.actions not in known:
-                known[beam.actions] = roll.odds(beam.actions)
-            odds = known[beam.actions]
-            chances = np.array(list(odds.values()))
-            action = list(odds)[int(rng.choice(len(odds), p=chances / chances.sum()))]
-            beam = beam.then(action, odds[action])
-        drawn.append(beam.ended(reaches_goal=reaches))
+    open_ = [_Beam()] * draws
+    while True:
+        drawn += [beam.ended(reaches_goal=True) for beam in open_ if roll.goal.is_reached(roll.past, beam.actions)]
+        open_ = [beam for beam in open_ if not roll.goal.is_reached(roll.past, beam.actions)]
+        if not open_ or len(open_[0].actions) == roll.horizon:
+            break
+        begun = dict.fromkeys(beam.actions for beam in open_)
+        known = dict(zip(begun, roll.odds(begun), strict=True))
+        open_ = [beam.drawn(known[beam.actions], rng) for beam in open_]
+    drawn += [beam.ended(reaches_goal=False) for beam in open_]
     wanted = [chain.actions for chain in drawn if chain.reaches_goal] or [chain.actions for chain in drawn]
     distances = {
         chain: sum(edit_distance(chain.actions, other) for other in wanted) / len(wanted) for chain in set(drawn)

@@ -4,21 +4,19 @@ A policy is given the steps so far and answers with probabilities over the actio
 follows itself, as clips of one action are merged. Knows no loop and writes nothing down.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
 from numpy.typing import NDArray
 
 from loopwright.agents.prompts.surgery import next_action_messages
-from loopwright.agents.role import choose
+from loopwright.agents.role import ClosedQuestion, choose_each
 from loopwright.agents.surgery_forms import next_action_form
 from loopwright.agents.surgery_history import MemorySettings, Step, view
 from loopwright.agents.surgery_knowledge import Knowledge, bundled_knowledge
 from loopwright.errors import BadInput
-from loopwright.models.forms import Form
 from loopwright.schema import CancelToken
 from loopwright.tools.surgery.bayes import next_action_from
 from loopwright.tools.surgery.procedure import Procedure, bundled_procedure
@@ -44,8 +42,14 @@ class Policy(Protocol):
         """
         ...
 
+    def next_actions(
+        self, pasts: Sequence[Sequence[Step]], *, goal: str = "", words: str = ""
+    ) -> Iterator[dict[Action, float]]:
+        """`next_action` after each of `pasts`. Who answers many questions faster together does so."""
+        return (self.next_action(steps, goal=goal, words=words) for steps in pasts)
 
-class NgramPolicy:
+
+class NgramPolicy(Policy):
     """What usually follows the last two actions, before and after the first clipping. It reads no goal and no words.
 
     A context that was seldom seen is drawn towards the coarser one: the last two actions at this stage, the last two,
@@ -80,7 +84,7 @@ class NgramPolicy:
         return [everywhere[:, now].sum(axis=0), everywhere[before, now], here[before, now]]
 
 
-class BayesPolicy:
+class BayesPolicy(Policy):
     """The exact odds of a simulated procedure, given what is truly visible. It reads no goal and no words."""
 
     def __init__(self, procedure: Procedure | None = None) -> None:
@@ -102,15 +106,7 @@ class BayesPolicy:
         return {action: odds[action] for action in admissible(steps)}
 
 
-class Question(NamedTuple):
-    """What a model is asked for the next action, and the answers that would do."""
-
-    messages: list[BaseMessage]
-    choices: tuple[Action, ...]
-    form: Form[str]
-
-
-class ModelPolicy:
+class ModelPolicy(Policy):
     """What a chat model says, given the view of the past that the settings show it."""
 
     def __init__(
@@ -133,14 +129,25 @@ class ModelPolicy:
         Raises:
             OperatorError, Stopped, Paused: as `loopwright.agents.role.choose`.
         """
-        asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=words)
-        found = choose(self._model, asked.messages, asked.choices, asked.form, cancel=self._cancel)
-        return following({action: found.probabilities[action] for action in asked.choices}, steps)
+        return next(self.next_actions([steps], goal=goal, words=words))
+
+    def next_actions(
+        self, pasts: Sequence[Sequence[Step]], *, goal: str = "", words: str = ""
+    ) -> Iterator[dict[Action, float]]:
+        """See `Policy`. A local model is asked all at once, when the first answer is wanted.
+
+        Raises:
+            OperatorError, Stopped, Paused: as `loopwright.agents.role.choose`.
+        """
+        asked = [next_action_question(steps, self._memory, self._knowledge, goal=goal, words=words) for steps in pasts]
+        for steps, found in zip(pasts, choose_each(self._model, asked, cancel=self._cancel), strict=True):
+            odds: dict[Action, float] = {a: found.probabilities[a] for a in ACTIONS if a in found.probabilities}
+            yield following(odds, steps)
 
 
 def next_action_question(
     steps: Sequence[Step], memory: MemorySettings, knowledge: Knowledge, *, goal: str = "", words: str = ""
-) -> Question:
+) -> ClosedQuestion:
     """The question that `ModelPolicy` asks, for whoever asks it with a record kept.
 
     The choices tell no more than the view: the last action is among them where it is not shown (`following`).
@@ -149,7 +156,7 @@ def next_action_question(
     last = shown.near[-1].action if shown.near else None
     choices: tuple[Action, ...] = tuple(action for action in knowledge.choices if action != last)
     messages = next_action_messages(shown, knowledge, goal=goal, words=words)
-    return Question(messages, choices, next_action_form(choices))
+    return ClosedQuestion(messages, choices, next_action_form(choices))
 
 
 def following(odds: Mapping[Action, float], steps: Sequence[Step]) -> dict[Action, float]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loopwright.agents.surgery_goals import Goal, read_goal
 from loopwright.agents.surgery_history import Step
 from loopwright.agents.surgery_horizon import Chain, HorizonPlan, Roll, edit_distance, likeliest, typical
-from loopwright.agents.surgery_planner import NgramPolicy, admissible
+from loopwright.agents.surgery_planner import NgramPolicy, Policy, admissible
 from loopwright.errors import BadInput, Paused
 from loopwright.schema import CancelToken
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
@@ -25,7 +25,7 @@ V: Action = "Vessel Clipping"
 PAST = tuple(Step(action=action, duration_s=9, caption="hook") for action in (R, D, R))
 
 
-class Whim:
+class Whim(Policy):
     """A policy of nobody's: odds that hang on every action so far, and on the seed; it notes what it was asked."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -215,7 +215,7 @@ def test_the_typical_chain_takes_its_time_and_the_most_probable_does_not() -> No
 
     roll = Roll(Patient(), PAST, read_goal("the artery is clipped"))
     assert likeliest(roll).best.actions == (V,)
-    assert 4 <= len(typical(roll).best.actions) <= 12
+    assert 6 <= np.median([len(typical(roll, seed=seed).best.actions) for seed in range(15)]) <= 9  # 7 of a geometric
 
 
 def plain_distance(one: tuple[Action, ...], other: tuple[Action, ...]) -> int:

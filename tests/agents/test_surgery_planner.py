@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.models import tiny
 
 from loopwright.agents.surgery_history import MemoryMode, MemorySettings, Step, imagined
 from loopwright.agents.surgery_knowledge import bundled_knowledge
 from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy, NgramPolicy, admissible, next_action_question
 from loopwright.errors import BadInput
+from loopwright.models.cards import ModelCard
+from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.scripted import ScriptedChatModel
 from loopwright.tools.surgery.bayes import next_action
 from loopwright.tools.surgery.clips import Clip
@@ -121,3 +124,22 @@ def test_a_last_action_that_is_not_shown_is_offered_and_never_follows() -> None:
     with ScriptedChatModel(replies=("Dissection",)) as model:
         odds = ModelPolicy(model, MemorySettings(mode="near")).next_action([Step(action="Dissection", caption="Fog.")])
     assert odds == pytest.approx(dict.fromkeys((a for a in ACTIONS if a != "Dissection"), 0.25))
+
+
+def test_a_local_model_is_asked_of_many_pasts_in_one_batch_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = ModelCard(name="tiny", kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
+    policy = ModelPolicy(LocalChatModel(card=card, images=tiny.Pictures()))
+    seen = [Step(action="Dissection", duration_s=9, caption="A hook.")]
+    pasts = [seen, imagined(seen, ["Coagulation"]), imagined(seen, ["Aspiration", "Dissection"])]
+    one_by_one = [policy.next_action(steps) for steps in pasts]
+    batches: list[int] = []
+    score = LocalChatModel.score_choices_of
+
+    def counted(model: LocalChatModel, prompts: list[object], *rest: object, **options: object) -> object:
+        batches.append(len(prompts))
+        return score(model, prompts, *rest, **options)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr(LocalChatModel, "score_choices_of", counted)
+    for together, alone in zip(policy.next_actions(pasts), one_by_one, strict=True):
+        assert together == pytest.approx(alone, abs=1e-5)
+    assert batches == [3]
