@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from loopwright.agents.hearing import Heard
 from loopwright.agents.navigator import Decision
 from loopwright.agents.report import Fact, Section, render_template
 from loopwright.agents.thoughts import counted
@@ -25,7 +24,7 @@ from loopwright.graphs.carm_drawings import (
     true_distance_mm,
 )
 from loopwright.graphs.carm_rounds import Round, read_rounds
-from loopwright.graphs.report_parts import Line, asked_line, picture_uris, process_line, thought_line
+from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, thought_line
 from loopwright.models.localisation import Localisation
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.settings import CArmSettings
@@ -187,8 +186,7 @@ def _told(event: Event) -> Iterator[Line]:
         case "asked":
             yield asked_line(event)
         case "heard":
-            heard = Heard.model_validate(payload)
-            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard)}", "human")
+            yield heard_line(event, _understood)
         case "reviewed" if payload["uncertain"]:
             n = len(payload["nearest_set"])
             yield Line("Reviewed", f"Not sure which landmark is nearest: {n} are possible.", tone="warn")
@@ -233,8 +231,7 @@ def _decided(decision: Decision) -> Line:
     return Line("Decided", text, f"{why}." if claims_nothing else f"{why}; {about}.")
 
 
-def _understood(heard: Heard) -> str:
-    words = heard.words
+def _understood(words: Mapping[str, Any]) -> str:
     match words["kind"]:
         case "move_view":
             return f"move the view {Motion.towards(words['direction'], words['distance_mm']).describe()}"
@@ -242,13 +239,5 @@ def _understood(heard: Heard) -> str:
             return f"what is in the middle is {words['landmark']}"
         case "retarget":
             return f"the target is {words['landmark']}"
-        case "reject":
-            return f"no{': ' + words['reason'] if words['reason'] else ''}"
-        case "approve":
-            return "yes, go ahead" if heard.is_approval else "yes, before anything was asked: it approves nothing"
-        case "note":
-            return "a note, kept on record"
-        case "unclear":
-            return "not understood, so it was asked back"
         case kind:
             return str(kind)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.carm import CArmDeps, CArmState, build, initial_state
 from loopwright.graphs.carm_models import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
 from loopwright.graphs.carm_report import carm_sections
+from loopwright.graphs.late_world import LateWorld
 from loopwright.graphs.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
 from loopwright.models.localisation import Localisation
-from loopwright.schema import Act, ImageRef, Outcome
+from loopwright.schema import Act, ImageRef
 from loopwright.settings import CArmSettings, settings
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case, open_case
@@ -152,7 +153,7 @@ def redraw(kept: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]
     return draw
 
 
-class _Patient:
+class _Patient(LateWorld[CArmWorld]):
     """The world of a run, opened when first needed: a replay needs neither volume nor network."""
 
     def __init__(self, kept: dict[str, Any], opening: Opening) -> None:
@@ -161,8 +162,7 @@ class _Patient:
         self._start = Pose.model_validate(kept["start"])
         self._opening = opening
 
-    @cached_property
-    def world(self) -> CArmWorld:
+    def open(self) -> CArmWorld:
         device = self._opening.device_dir / f"{self._opening.session_id}.sqlite"
         case = opened_case(self.run.volume, self.run.landmarks)
         renderer = _renderer(self.run, self.settings)
@@ -170,18 +170,6 @@ class _Patient:
 
     def localise(self, image: NDArray[np.uint8]) -> Localisation:
         return _network().localise(image, self.run.coverage)
-
-    def apply(self, key: str, act: Act) -> Outcome:
-        return self.world.apply(key, act)
-
-    def outcome_of(self, key: str) -> Outcome | None:
-        return self.world.outcome_of(key)
-
-    def snapshot(self) -> dict[str, Any]:
-        return self.world.snapshot()
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        self.world.restore(snapshot)
 
 
 class _Camera:

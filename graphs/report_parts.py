@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from loopwright.agents.hearing import Question
+from loopwright.agents.hearing import Heard, Question
 from loopwright.agents.thoughts import counted, thought
 from loopwright.errors import IntegrityError
 from loopwright.schema import Event, ImageRef
@@ -23,6 +23,27 @@ def asked_line(event: Event) -> Line:
     """A question to a human."""
     question = Question.model_validate(event.payload)
     return Line("Asked", question.text, f"For example: {', '.join(question.options)}" if question.options else "")
+
+
+def heard_line(event: Event, understood: Callable[[Mapping[str, Any]], str]) -> Line:
+    """What a human said; `understood` puts those words into English that are the loop's own."""
+    heard = Heard.model_validate(event.payload)
+    return Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_shared_words(heard, understood)}", "human")
+
+
+def _shared_words(heard: Heard, understood: Callable[[Mapping[str, Any]], str]) -> str:
+    words = heard.words
+    match words["kind"]:
+        case "reject":
+            return f"no{': ' + words['reason'] if words['reason'] else ''}"
+        case "approve":
+            return "yes, go ahead" if heard.is_approval else "yes, before anything was asked: it approves nothing"
+        case "note":
+            return "a note, kept on record"
+        case "unclear":
+            return "not understood, so it was asked back"
+        case _:
+            return understood(words)
 
 
 def thought_line(consulted: Mapping[str, Any]) -> Line:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from loopwright.agents.hearing import Heard
 from loopwright.agents.report import Fact, Section, render_template
 from loopwright.agents.surgery_advice import Advice
 from loopwright.agents.surgery_history import MemorySettings
 from loopwright.agents.thoughts import counted
-from loopwright.graphs.report_parts import Line, asked_line, picture_uris, process_line, thought_line
+from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, thought_line
 from loopwright.graphs.rounds import Round, read_rounds_as
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.tools.surgery.clips import Clip
@@ -162,8 +161,7 @@ def _told(event: Event) -> Iterator[Line]:
         case "asked":
             yield asked_line(event)
         case "heard":
-            heard = Heard.model_validate(payload)
-            yield Line("Heard", f"{heard.author}: “{heard.text}”", f"Understood: {_understood(heard)}", "human")
+            yield heard_line(event, _understood)
         case "planned":
             advice = Advice.model_validate(payload)
             by = "the surgeon asks for it" if advice.is_asked_for else advice.source
@@ -201,25 +199,16 @@ def _came(scored: Mapping[str, Any]) -> Line:
     return Line("Came", f"{scored['action']}, ranked {rank}.", detail, "ok" if rank == 1 else "warn")
 
 
-def _understood(heard: Heard) -> str:
-    words = heard.words
+def _understood(words: Mapping[str, Any]) -> str:
     match words["kind"]:
         case "prefer":
             denied = f", not {', '.join(words['denied'])}" if words["denied"] else ""
             return f"{words['action']} comes first{denied}"
         case "deny":
             return f"not {', '.join(words['denied'])}"
-        case "reject":
-            return f"no{': ' + words['reason'] if words['reason'] else ''}"
         case "aim":
             return f"the goal is: {words['goal']}"
         case "remark":
             return "told to the planner"
-        case "approve":
-            return "yes, go ahead" if heard.is_approval else "yes, before anything was asked: it approves nothing"
-        case "note":
-            return "a note, kept on record"
-        case "unclear":
-            return "not understood, so it was asked back"
         case kind:
             return str(kind)

@@ -1,7 +1,6 @@
 """Running the surgery loop: its configuration, and how a session gets its video, past, planner and models."""
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +19,12 @@ from loopwright.agents.surgery_knowledge import Knowledge, load_knowledge
 from loopwright.agents.surgery_planner import BayesPolicy, NgramPolicy
 from loopwright.errors import BadInput
 from loopwright.graphs.advisors import checked_card, make_advisor
+from loopwright.graphs.late_world import LateWorld
 from loopwright.graphs.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.graphs.surgery import Perform, SurgeryDeps, SurgeryState, build, initial_state
 from loopwright.graphs.surgery_report import surgery_sections
 from loopwright.memory import Memory
-from loopwright.schema import Act, Outcome
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.surgery.statistics import ClipStatistics, bundled_statistics, read_statistics
 from loopwright.tools.surgery.video import Video, open_video
@@ -163,14 +162,13 @@ def redraw(kept: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]
     return draw
 
 
-class _Theatre:
+class _Theatre(LateWorld[SurgicalVideoWorld]):
     """The world of a run, opened when first needed: a replay needs no video."""
 
     def __init__(self, run: SurgeryRun, opening: Opening) -> None:
         self._run, self._opening = run, opening
 
-    @cached_property
-    def world(self) -> SurgicalVideoWorld:
+    def open(self) -> SurgicalVideoWorld:
         device = self._opening.device_dir / f"{self._opening.session_id}.sqlite"
         return SurgicalVideoWorld(open_video(self._run.video), device=device)
 
@@ -187,18 +185,6 @@ class _Theatre:
 
     def action(self) -> Action:
         return self.world.clip.action
-
-    def apply(self, key: str, act: Act) -> Outcome:
-        return self.world.apply(key, act)
-
-    def outcome_of(self, key: str) -> Outcome | None:
-        return self.world.outcome_of(key)
-
-    def snapshot(self) -> dict[str, Any]:
-        return self.world.snapshot()
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        self.world.restore(snapshot)
 
 
 class _Past:
