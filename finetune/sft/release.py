@@ -5,11 +5,13 @@ Both refuse an adapter whose base is not the one at hand: equal shapes are no pr
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 from loopwright.errors import BadInput
@@ -18,6 +20,7 @@ from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord
 from loopwright.models.local.loading import check_weights, load_base
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
+Precision = Literal["as-trained", "bfloat16", "float16"]
 
 
 class Adapter(NamedTuple):
@@ -71,13 +74,14 @@ def merge(path: Path, out_dir: Path, base: str | None = None) -> Path:
     return out_dir
 
 
-def export(path: Path, out_dir: Path, base_name: str | None = None) -> Path:
+def export(path: Path, out_dir: Path, base_name: str | None = None, *, precision: Precision = "as-trained") -> Path:
     """Write an adapter for others: weights, peft's settings, our record and a card, nothing else.
 
     Args:
         path: an adapter's folder, a checkpoint, or a run's folder.
         out_dir: made if need be; must be empty.
         base_name: what readers call the base, such as a hub id; by default the path or id that it was trained on.
+        precision: of the weights in the file; half of float32's takes half the room. peft adds in the base's own.
 
     Raises:
         BadInput: no adapter, one that we did not train, or `out_dir` is taken.
@@ -89,7 +93,12 @@ def export(path: Path, out_dir: Path, base_name: str | None = None) -> Path:
     out_dir.mkdir(parents=True, exist_ok=True)
     adapter.settings.base_model_name_or_path = base_name = base_name or adapter.record.run.base.name
     adapter.settings.save_pretrained(str(out_dir))
-    shutil.copyfile(adapter.folder / WEIGHTS, out_dir / WEIGHTS)
+    if precision == "as-trained":
+        shutil.copyfile(adapter.folder / WEIGHTS, out_dir / WEIGHTS)
+    else:
+        weights = load_file(adapter.folder / WEIGHTS)
+        dtype = getattr(torch, precision)
+        save_file({name: weight.to(dtype) for name, weight in weights.items()}, out_dir / WEIGHTS, {"format": "pt"})
     adapter.record.save(out_dir)
     (out_dir / "README.md").write_text(card(adapter.record, base_name), encoding="utf-8")
     return out_dir

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -60,6 +60,17 @@ def test_plain_peft_loads_what_is_exported(tmp_path: Path) -> None:
     assert torch.equal(logits(with_adapter(folder)), logits(with_adapter(whole_run().adapter)))
     settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     assert (settings["base_model_name_or_path"], settings["r"], settings["lora_alpha"]) == ("someone/tiny-vl", 16, 32)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_an_adapter_is_written_in_half_the_room_and_says_almost_the_same(
+    precision: Literal["bfloat16", "float16"], tmp_path: Path
+) -> None:
+    folder = export(whole_run().adapter, tmp_path / "out", precision=precision)
+    size, whole = ((at / "adapter_model.safetensors").stat().st_size for at in (folder, whole_run().adapter))
+    assert 0.45 < size / whole < 0.6
+    asked, exact, bare = logits(with_adapter(folder)), logits(with_adapter(whole_run().adapter)), logits(base_model())
+    assert float((asked - exact).abs().max()) < 0.02 * float((exact - bare).abs().max())
 
 
 def test_the_card_says_what_the_adapter_comes_from(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -60,12 +60,15 @@ def export(
     adapter: Source,
     out: Target,
     base_name: Annotated[str, typer.Option(help="What readers call the base, such as its hub id.")] = "",
+    precision: Annotated[
+        Literal["as-trained", "bfloat16", "float16"], typer.Option(help="Of the weights in the file.")
+    ] = "as-trained",
     as_json: Json = False,
 ) -> None:
     """Write an adapter for others, in the format of peft, with a card."""
     from loopwright.finetune.sft.release import export as export_adapter
 
-    _tell_written(export_adapter(adapter, out, base_name or None), as_json)
+    _tell_written(export_adapter(adapter, out, base_name or None, precision=precision), as_json)
 
 
 def _tell_written(folder: Path, as_json: bool) -> None:
