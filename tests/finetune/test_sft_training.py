@@ -173,6 +173,14 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         train(config(lr=1e30, warm_up=0), tmp_path)
 
 
+def test_a_run_is_nobodys_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+    monkeypatch.delenv("CI", raising=False)  # TRL is silent there
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **report: reported.append(report))
+    train(config(max_steps=1), tmp_path)
+    assert not reported
+
+
 def test_a_run_folder_of_another_config_is_refused(resumed: Path) -> None:
     with pytest.raises(BadInput, match="another config: it differs in `optimiser`"):
         train(config(lr=1e-3), resumed)
