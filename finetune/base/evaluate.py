@@ -52,7 +52,9 @@ def answer(
             return_tensors="pt",
             processor_kwargs={"padding": True},
         ).to(model.device)
-        tokens: Tensor = generating.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
+        # said here, as `load_base` leaves a folder's own generation settings out
+        eos = processor.tokenizer.eos_token_id
+        tokens: Tensor = generating.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, eos_token_id=eos)
         replies += processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     model.train(was_training)
     return [reply.strip() for reply in replies]
