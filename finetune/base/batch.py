@@ -61,14 +61,35 @@ def encode(
     for row, said in zip(many["input_ids"], many["assistant_masks"], strict=True):
         at = row.index(image)
         visual = [image] * config.tokens_across**2
-        ids.append(torch.tensor([*row[:at], *visual, *row[at + 1 :]]))
-        spoken = [token if says else IGNORED for token, says in zip(row, said, strict=True)]
-        labels.append(torch.tensor([*spoken[:at], *[IGNORED] * len(visual), *spoken[at + 1 :]]))
-    padded = pad_sequence(ids, batch_first=True, padding_value=token_id(tokenizer, PAD))
+        ids.append([*row[:at], *visual, *row[at + 1 :]])
+        spoken = _spoken(row, said)
+        labels.append([*spoken[:at], *[IGNORED] * len(visual), *spoken[at + 1 :]])
+    return _padded(ids, labels, tokenizer)
+
+
+def encode_repetitions(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> Text:
+    """Tokens of B chats without a picture, in each of which a text is to be repeated."""
+    many: Any = tokenizer.apply_chat_template(
+        [[{"role": "user", "content": f"Repeat: {text}"}, {"role": "assistant", "content": text}] for text in texts],
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    ids = many["input_ids"]
+    return _padded(ids, list(map(_spoken, ids, many["assistant_masks"])), tokenizer)
+
+
+def _spoken(row: Sequence[int], said: Sequence[int]) -> list[int]:
+    return [token if says else IGNORED for token, says in zip(row, said, strict=True)]
+
+
+def _padded(ids: Sequence[Sequence[int]], labels: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast) -> Text:
+    pad, image = token_id(tokenizer, PAD), token_id(tokenizer, "<|image_pad|>")
+    padded = pad_sequence([torch.tensor(row) for row in ids], batch_first=True, padding_value=pad)
     lengths = torch.tensor([len(row) for row in ids])
     return Text(
         input_ids=padded,
         attention_mask=(torch.arange(padded.shape[1]) < lengths[:, None]).long(),
         kinds=padded.eq(image).int(),
-        labels=pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        labels=pad_sequence([torch.tensor(row) for row in labels], batch_first=True, padding_value=IGNORED),
     )

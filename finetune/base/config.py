@@ -56,8 +56,10 @@ class LossConfig(Frozen):
 class BaseConfig(RunSettings):
     """All that a training run depends on, beside the code.
 
-    It has two stages, each under a one-cycle schedule of its own: `look` trains the eye alone, by regression, at some
-    times the speed; `talk` trains everything.
+    It has three stages, each under a one-cycle schedule of its own: `look` trains the eye alone, by regression, at some
+    times the speed; `talk` trains everything on questions about pictures; `write` goes on with that, and has texts in
+    the forms of the worlds' roles repeated. Without it no adapter could write them: one leaves the tokens' embeddings
+    as they are, and a token that was never to be said stays improbable.
     """
 
     seed: int = 0
@@ -65,6 +67,8 @@ class BaseConfig(RunSettings):
     worlds: Worlds
     look: OptimiserConfig
     talk: OptimiserConfig
+    write: OptimiserConfig
+    texts_per_step: int = Field(default=8, ge=1, description="to be repeated, in `write`")
     loss: LossConfig = LossConfig()
     system_share: float = Field(default=0.25, ge=0, le=1, description="batches that open with the system prompt")
     probes_per_kind: int = Field(default=100, ge=1, description="held-out questions at each validation")
@@ -75,5 +79,5 @@ class BaseConfig(RunSettings):
 
     @property
     def steps(self) -> int:
-        """Of both stages."""
-        return self.look.steps + self.talk.steps
+        """Of all stages."""
+        return self.look.steps + self.talk.steps + self.write.steps

@@ -82,6 +82,10 @@ class Corpus(Protocol):
         """Further texts that the tokenizer should know, such as the prompts of this world's agents."""
         ...
 
+    def writing(self, rng: np.random.Generator) -> str:
+        """What a role of this world may write, in one of its forms; it is true of no picture."""
+        ...
+
     def probes(self, n_per_kind: int, *, test: bool = False) -> Sequence[Probe]:
         """Held-out questions, `n_per_kind` of each kind, always the same: on validation cases, or on test cases."""
         ...

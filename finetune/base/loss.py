@@ -21,7 +21,7 @@ from loopwright.finetune.base.tokenizer import token_id
 class Losses(NamedTuple):
     """Scalars; a world counts by its share of the pictures.
 
-    `answer` and `known` are zero in the stage that trains the eye alone.
+    `answer` and `known` are zero in the stage that trains the eye alone, `repeated` in all but the last.
     """
 
     total: Tensor
@@ -29,6 +29,7 @@ class Losses(NamedTuple):
     seen: Tensor
     known: Tensor
     found: Tensor
+    repeated: Tensor
 
 
 class Pictures(NamedTuple):
@@ -79,14 +80,15 @@ def losses(
     weights: Tensor,
     sizes: ModelConfig,
     config: LossConfig,
+    repetitions: Text | None = None,
 ) -> Losses:
-    """All parts for one batch; `text` None trains the eye alone."""
+    """All parts for one batch; `text` None trains the eye alone, `repetitions` are chats without a picture."""
     grid = torch.tensor([[1, *2 * [sizes.image_px // sizes.patch_px]]], device=pictures.images.device)
     grid = grid.repeat(len(pictures.images), 1)
     core: Any = model.model  # its tensors are typed as `LongTensor`, which no tensor is
     eye = core.get_image_features(patches(pictures.images, sizes), grid)
     visual = torch.stack(eye.pooler_output)
-    answer = known = visual.new_zeros(())
+    answer = known = repeated = visual.new_zeros(())
     end = torch.zeros_like(visual[:, 0])
     if text is not None:
         out = core(
@@ -98,9 +100,16 @@ def losses(
             use_cache=False,
         )
         states = out.last_hidden_state
-        bears = text.labels[:, 1:] != IGNORED
-        answer = answer_loss(model.lm_head(states[:, :-1][bears]), text.labels[:, 1:][bears], weights)
+        answer = _said_loss(model, states, text, weights)
         end = states[text.input_ids == model.config.vision_end_token_id]
+    if repetitions is not None:
+        out = core(
+            input_ids=repetitions.input_ids,
+            attention_mask=repetitions.attention_mask,
+            mm_token_type_ids=repetitions.kinds,
+            use_cache=False,
+        )
+        repeated = _said_loss(model, out.last_hidden_state, repetitions, torch.ones_like(weights))
     read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
     by_world = [
         torch.stack(
@@ -116,5 +125,11 @@ def losses(
     seen, known_if_told, found = torch.stack(by_world).sum(0)
     if text is not None:
         known = known_if_told
-    total = answer + config.seen * seen + config.known * known + config.found * found
-    return Losses(total, answer, seen, known, found)
+    total = answer + repeated + config.seen * seen + config.known * known + config.found * found
+    return Losses(total, answer, seen, known, found, repeated)
+
+
+def _said_loss(model: Qwen2_5_VLForConditionalGeneration, states: Tensor, text: Text, weights: Tensor) -> Tensor:
+    """Cross-entropy of what the assistant says, from the language model's last states (B, T, hidden)."""
+    bears = text.labels[:, 1:] != IGNORED
+    return answer_loss(model.lm_head(states[:, :-1][bears]), text.labels[:, 1:][bears], weights)

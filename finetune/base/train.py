@@ -1,4 +1,4 @@
-"""Train the base: first the eye by regression, then everything on questions and answers; resumable after a kill.
+"""Train the base: the eye by regression, everything on questions and answers, then to write forms; resumable.
 
 Which pictures, questions and augmentations a step sees is a function of (seed, step), so a checkpoint holds no
 generator, and on one machine a run that was killed and resumed ends with the weights of one that was not. The run
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput, MissingDependency
-from loopwright.finetune.base.batch import encode
+from loopwright.finetune.base.batch import encode, encode_repetitions
 from loopwright.finetune.base.config import BaseConfig
 from loopwright.finetune.base.corpus import Corpus, Lesson, sample_turns, stack
 from loopwright.finetune.base.evaluate import answer, figures, score
@@ -50,11 +50,21 @@ class TrainResult(Frozen):
 
 
 class Moment(NamedTuple):
-    """Where a step lies: the stage's schedule, the step within it, and whether text is trained."""
+    """Where a step lies: the stage, its schedule, and the step within it."""
 
+    stage: Literal[0, 1, 2]
     schedule: OptimiserConfig
     step: int
-    talks: bool
+
+    @property
+    def talks(self) -> bool:
+        """Whether questions are trained."""
+        return self.stage > 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether texts are repeated."""
+        return self.stage > 1
 
 
 def train(
@@ -90,7 +100,7 @@ class _Run:
     ) -> None:
         self.config, self.out_dir, self.corpora, self.progress = config, out_dir, corpora, progress
         self.pictures = [(world, index) for world, corpus in corpora.items() for index in range(len(corpus))]
-        largest = max(config.look.batch, config.talk.batch)
+        largest = max(config.look.batch, config.talk.batch, config.write.batch)
         if len(self.pictures) < largest:
             raise BadInput(f"`batch` is {largest!r}, but the worlds have only {len(self.pictures)} pictures.")
         self.tokenizer = _tokenizer(config, out_dir, corpora)
@@ -131,21 +141,24 @@ class _Run:
         return TrainResult(model=folder, steps=self.step, validation=self.validation)
 
     def _moment(self) -> Moment:
-        look = self.config.look.steps
-        if self.step < look:
-            return Moment(self.config.look, self.step, talks=False)
-        return Moment(self.config.talk, self.step - look, talks=True)
+        look, talk = self.config.look, self.config.talk
+        if self.step < look.steps:
+            return Moment(0, look, self.step)
+        if self.step < look.steps + talk.steps:
+            return Moment(1, talk, self.step - look.steps)
+        return Moment(2, self.config.write, self.step - look.steps - talk.steps)
 
     def _picks(self) -> Iterator[list[tuple[str, int]]]:
         """The pictures of the batches from the current step on; each epoch of a stage shuffled anew."""
         while self.step < self.config.steps:
-            schedule, step, talks = self._moment()
+            stage, schedule, step = self._moment()
             epoch, k = divmod(step, len(self.pictures) // schedule.batch)
-            order = np.random.default_rng([self.config.seed, 1, talks, epoch]).permutation(len(self.pictures))
+            order = np.random.default_rng([self.config.seed, 1, stage, epoch]).permutation(len(self.pictures))
             yield [self.pictures[i] for i in order[k * schedule.batch : (k + 1) * schedule.batch]]
 
     def _train_on(self, picks: list[tuple[str, int]]) -> Losses:
-        schedule, step, talks = self._moment()
+        moment = self._moment()
+        schedule = moment.schedule
         self.model.train()
         rng = np.random.default_rng([self.config.seed, 2, self.step])
         lessons = [self.corpora[world].lesson(index, rng) for world, index in picks]
@@ -153,7 +166,8 @@ class _Run:
         systems = [self.corpora[world].system if with_system else "" for world, _ in picks]
         turns = [lesson.turns for lesson in lessons]
         device = self.weights.device
-        text = encode(turns, systems, self.tokenizer, self.config.model).to(device) if talks else None
+        text = encode(turns, systems, self.tokenizer, self.config.model).to(device) if moment.talks else None
+        repetitions = encode_repetitions(self._writings(rng), self.tokenizer).to(device) if moment.writes else None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = losses(
                 self.model,
@@ -163,8 +177,9 @@ class _Run:
                 self.weights,
                 self.config.model,
                 self.config.loss,
+                repetitions,
             )
-        rate = one_cycle(step, schedule)
+        rate = one_cycle(moment.step, schedule)
         for group, decay in zip(self.optimiser.param_groups, (schedule.weight_decay, 0.0), strict=True):
             group["lr"], group["weight_decay"] = rate, decay
         self.optimiser.zero_grad(set_to_none=True)
@@ -173,6 +188,11 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
         self.optimiser.step()
         return loss
+
+    def _writings(self, rng: np.random.Generator) -> list[str]:
+        """Of the worlds in turn."""
+        corpora = list(self.corpora.values())
+        return [corpora[k % len(corpora)].writing(rng) for k in range(self.config.texts_per_step)]
 
     def _pictures(self, worlds: list[str], lessons: list[Lesson]) -> Pictures:
         """The lessons' pictures, bent as each world's cameras do it, on the device."""

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from loopwright.agents.carm_places import parse_place
+from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL
+from loopwright.agents.carm_places import NEAREST, PLACE, parse_place
+from loopwright.errors import BadInput
 from loopwright.finetune.base.carm import HALF_VIEW_MM, KINDS, CArmLessons
 from loopwright.finetune.base.corpus import Corpus, Prior, Turn, sample_turns
 from loopwright.finetune.carm_network.config import TrainConfig
 from loopwright.finetune.carm_network.data import cache_folder, load_split, seeds_of
+from loopwright.models.forms import Form
 from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
 
+FORMS: tuple[Form[Any], ...] = (RETRIEVAL, CENTRED, CORRECTION, NAVIGATION, NEAREST, PLACE)
 SHARES = {kind.name: kind.share for kind in KINDS}
 
 
@@ -107,3 +112,18 @@ def test_the_prior_is_the_mode_and_the_median_of_training(corpus: Corpus) -> Non
     places = [place for place in where if place is not None]
     assert prior.quantity(("where", "T12")) == pytest.approx(np.median(np.array(places), axis=0))
     assert prior.answer(("nearest", "never asked")) == prior.answer(("nearest",))
+
+
+def test_writings_are_in_every_form_of_the_roles(corpus: Corpus) -> None:
+    rng, met = np.random.default_rng(0), set[str]()
+    for text in (corpus.writing(rng) for _ in range(300)):
+        met.add(next(form.name for form in FORMS if parses(form, text)))
+    assert met == {form.name for form in FORMS}
+
+
+def parses(form: Form[Any], text: str) -> bool:
+    try:
+        form.parse(text)
+    except BadInput:
+        return False
+    return True

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
-from loopwright.finetune.base.batch import IGNORED, ask, encode
+from loopwright.finetune.base.batch import IGNORED, ask, encode, encode_repetitions
 from loopwright.finetune.base.config import LossConfig, ModelConfig
 from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.base.evaluate import word_f1
@@ -80,6 +80,26 @@ def test_shorter_lessons_are_padded_and_padding_changes_nothing() -> None:
 
     shorter = text._replace(labels=text.labels.index_fill(0, torch.tensor([0]), IGNORED))
     assert loss_of([0, 1], shorter) == pytest.approx(loss_of([1], alone), abs=1e-5)
+
+
+def test_a_text_is_to_be_repeated_to_the_letter_and_costs_beside_the_answers() -> None:
+    said = encode_repetitions(["left 35 mm", "yes"], WORDS)
+    assert "Repeat: left 35 mm" in WORDS.decode(said.input_ids[0]) and not said.kinds.any()
+    spoken = [WORDS.decode(row[row != IGNORED]) for row in said.labels]
+    assert spoken == ["left 35 mm<|im_end|>", "yes<|im_end|>"]
+    torch.manual_seed(0)
+    model = make_model(SIZES, WORDS).eval()
+    heads = nn.ModuleDict({"carm": ReadingHeads(SIZES.hidden, 2, 1, SIZES.tokens_across)})
+    pictures = Pictures(
+        torch.rand(1, 1, 64, 64), {"carm": torch.arange(1)}, {"carm": torch.rand(1, 2)}, {"carm": torch.rand(1, 1, 2)}
+    )
+    text, weights = encode([TURNS], [""], WORDS, SIZES), digit_weights(WORDS, len(WORDS), 5.0)
+    without = losses(model, heads, pictures, text, weights, SIZES, LossConfig())
+    found = losses(model, heads, pictures, text, weights, SIZES, LossConfig(), said)
+    alone = losses(model, heads, pictures, text, weights, SIZES, LossConfig(), encode_repetitions(["yes"], WORDS))
+    assert without.repeated == 0 and found.repeated.item() == pytest.approx(math.log(len(WORDS)), rel=0.1)
+    assert found.total.item() == pytest.approx(without.total.item() + found.repeated.item(), rel=1e-5)
+    assert found.repeated != alone.repeated
 
 
 def test_the_first_stage_trains_the_eye_and_nothing_else() -> None:

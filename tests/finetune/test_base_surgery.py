@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from loopwright.agents.surgery_forms import CAPTION
+from loopwright.agents.surgery_forms import CAPTION, PLAN
 from loopwright.finetune.base.corpus import Corpus, Lesson, Turn
 from loopwright.finetune.base.surgery import KINDS, SurgeryLessons
 from loopwright.tools.surgery.procedure import PROGRESS, VisibleState
-from loopwright.tools.surgery.vocabulary import INSTRUMENTS
+from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +98,11 @@ def test_the_camera_changes_light_and_keeps_the_scene(corpus: Corpus) -> None:
     assert one.min() >= 0 and one.max() <= 1
     both = torch.stack([image.flatten(), one.flatten()])
     assert torch.corrcoef(both)[0, 1] > 0.9
+
+
+def test_writings_are_in_the_forms_of_the_roles_and_of_every_action(corpus: Corpus) -> None:
+    rng = np.random.default_rng(0)
+    written = [corpus.writing(rng) for _ in range(200)]
+    plans = [PLAN.parse(text) for text in written if text not in ACTIONS]
+    assert {text for text in written if text in ACTIONS} == set(ACTIONS)
+    assert {plan.ranking[0] for plan in plans} == set(ACTIONS) and len(set(written)) > 120

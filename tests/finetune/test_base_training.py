@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def config(tiny_config: TrainConfig) -> BaseConfig:
-    """Two stages of a few steps, on the views that the localiser's tests render."""
+    """Three stages of a few steps, on the views that the localiser's tests render."""
     return BaseConfig(
         seed=3,
         model=ModelConfig(
@@ -41,7 +41,9 @@ def config(tiny_config: TrainConfig) -> BaseConfig:
             surgery=SurgeryLessons(patients=2, frames_per_patient=4, validation_patients=1, test_patients=1),
         ),
         look=OptimiserConfig(steps=4, batch=8),
-        talk=OptimiserConfig(steps=8, batch=8),
+        talk=OptimiserConfig(steps=4, batch=8),
+        write=OptimiserConfig(steps=4, batch=8),
+        texts_per_step=2,
         probes_per_kind=2,
         validate_every=6,
         checkpoint_every=3,
