@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loopwright.models.scoring import ChoiceScores
 
 T = TypeVar("T")
+C = TypeVar("C", bound=str)
 
 SAID_SHARE = 0.8
 """How probable a choice is taken to be that a model named which cannot score its choices."""
@@ -38,11 +39,11 @@ class Reply(NamedTuple, Generic[T]):
     attempts: int
 
 
-class ClosedQuestion(NamedTuple):
+class ClosedQuestion(NamedTuple, Generic[C]):
     """A prompt, the answers that would do, and the form that says them."""
 
     messages: Sequence[BaseMessage]
-    choices: Sequence[str]
+    choices: Sequence[C]
     form: Form[str]
 
 
@@ -135,7 +136,7 @@ def choose(
 
 
 def choose_each(
-    model: BaseChatModel, questions: Sequence[ClosedQuestion], *, cancel: CancelToken | None = None
+    model: BaseChatModel, questions: Sequence[ClosedQuestion[C]], *, cancel: CancelToken | None = None
 ) -> Iterator[Choice]:
     """`choose` for each of `questions`: all of them in one batch where the model's tokens are drawn here.
 

@@ -147,7 +147,7 @@ class ModelPolicy(Policy):
 
 def next_action_question(
     steps: Sequence[Step], memory: MemorySettings, knowledge: Knowledge, *, goal: str = "", words: str = ""
-) -> ClosedQuestion:
+) -> ClosedQuestion[Action]:
     """The question that `ModelPolicy` asks, for whoever asks it with a record kept.
 
     The choices tell no more than the view: the last action is among them where it is not shown (`following`).
