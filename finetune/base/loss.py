@@ -91,25 +91,11 @@ def losses(
     answer = known = repeated = visual.new_zeros(())
     end = torch.zeros_like(visual[:, 0])
     if text is not None:
-        out = core(
-            input_ids=text.input_ids,
-            attention_mask=text.attention_mask,
-            mm_token_type_ids=text.kinds,
-            image_grid_thw=grid,
-            mm_encoder_outputs={"image": eye},
-            use_cache=False,
-        )
-        states = out.last_hidden_state
+        states = _states(core, text, image_grid_thw=grid, mm_encoder_outputs={"image": eye})
         answer = _said_loss(model, states, text, weights)
         end = states[text.input_ids == model.config.vision_end_token_id]
     if repetitions is not None:
-        out = core(
-            input_ids=repetitions.input_ids,
-            attention_mask=repetitions.attention_mask,
-            mm_token_type_ids=repetitions.kinds,
-            use_cache=False,
-        )
-        repeated = _said_loss(model, out.last_hidden_state, repetitions, torch.ones_like(weights))
+        repeated = _said_loss(model, _states(core, repetitions), repetitions, torch.ones_like(weights))
     read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
     by_world = [
         torch.stack(
@@ -127,6 +113,18 @@ def losses(
         known = known_if_told
     total = answer + repeated + config.seen * seen + config.known * known + config.found * found
     return Losses(total, answer, seen, known, found, repeated)
+
+
+def _states(core: Any, text: Text, **pictures: Any) -> Tensor:
+    """(B, T, hidden) the language model's last states."""
+    states: Tensor = core(
+        input_ids=text.input_ids,
+        attention_mask=text.attention_mask,
+        mm_token_type_ids=text.kinds,
+        use_cache=False,
+        **pictures,
+    ).last_hidden_state
+    return states
 
 
 def _said_loss(model: Qwen2_5_VLForConditionalGeneration, states: Tensor, text: Text, weights: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Policies of the next action: probabilities over what may come next, from counts or from a model."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -126,20 +128,16 @@ def test_a_last_action_that_is_not_shown_is_offered_and_never_follows() -> None:
     assert odds == pytest.approx(dict.fromkeys((a for a in ACTIONS if a != "Dissection"), 0.25))
 
 
-def test_a_local_model_is_asked_of_many_pasts_in_one_batch_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_model_is_asked_of_many_pasts_in_one_batch_and_says_the_same() -> None:
     card = ModelCard(name="tiny", kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
     policy = ModelPolicy(LocalChatModel(card=card, images=tiny.Pictures()))
     seen = [Step(action="Dissection", duration_s=9, caption="A hook.")]
     pasts = [seen, imagined(seen, ["Coagulation"]), imagined(seen, ["Aspiration", "Dissection"])]
     one_by_one = [policy.next_action(steps) for steps in pasts]
-    batches: list[int] = []
-    score = LocalChatModel.score_choices_of
-
-    def counted(model: LocalChatModel, prompts: list[object], *rest: object, **options: object) -> object:
-        batches.append(len(prompts))
-        return score(model, prompts, *rest, **options)  # type: ignore[arg-type]  # passed on as they came
-
-    monkeypatch.setattr(LocalChatModel, "score_choices_of", counted)
-    for together, alone in zip(policy.next_actions(pasts), one_by_one, strict=True):
-        assert together == pytest.approx(alone, abs=1e-5)
-    assert batches == [3]
+    scoring = patch.object(
+        LocalChatModel, "score_choices_of", autospec=True, side_effect=LocalChatModel.score_choices_of
+    )
+    with scoring as asked:
+        for together, alone in zip(policy.next_actions(pasts), one_by_one, strict=True):
+            assert together == pytest.approx(alone, abs=1e-5)
+    assert [len(call.args[1]) for call in asked.call_args_list] == [3]
