@@ -67,16 +67,21 @@ def encode(
     return _padded(ids, labels, tokenizer)
 
 
-def encode_repetitions(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> Text:
-    """Tokens of B chats without a picture, in each of which a text is to be repeated."""
+def encode_texts(turns: Sequence[Turn], tokenizer: PreTrainedTokenizerFast) -> Text:
+    """Tokens of B chats without a picture, of one turn each."""
     many: Any = tokenizer.apply_chat_template(
-        [[{"role": "user", "content": f"Repeat: {text}"}, {"role": "assistant", "content": text}] for text in texts],
+        [[{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}] for turn in turns],
         tokenize=True,
         return_dict=True,
         return_assistant_tokens_mask=True,
     )
     ids = many["input_ids"]
     return _padded(ids, list(map(_spoken, ids, many["assistant_masks"])), tokenizer)
+
+
+def repetition(text: str) -> Turn:
+    """A text that is to be repeated."""
+    return Turn(("repeat",), f"Repeat: {text}", text)
 
 
 def _spoken(row: Sequence[int], said: Sequence[int]) -> list[int]:

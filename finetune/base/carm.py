@@ -31,21 +31,18 @@ from loopwright.agents.prompts.carm import (
     in_sentence,
     where,
 )
+from loopwright.finetune.base import carm_texts
 from loopwright.finetune.base.corpus import Corpus, Lesson, Probe, Turn
 from loopwright.finetune.carm_network.augment import augment
 from loopwright.finetune.carm_network.config import AugmentConfig, DataConfig
 from loopwright.finetune.carm_network.data import Part, Split, cache_folder, ensure_views, load_split, seeds_of
-from loopwright.finetune.chat_data.carm_tasks import TaskSettings, Truth, questions
-from loopwright.schema import Frozen, ImageRef
+from loopwright.schema import Frozen
 from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
 HALF_VIEW_MM = Optics().field_of_view_mm / 2
 TARGET_SCALE_MM = 50.0
 """Targets are asinh(offset / scale): fine in the view, coarse far away."""
-SCATTER_MM = 100.0
-"""How far landmarks lie from the centre, along an axis, where they are those of no picture."""
-NO_PICTURE = ImageRef(sha256="0" * 64, media_type="image/png", width_px=128, height_px=128)
 SAME_PLACE_MM = 15.0
 """A question about a place is asked where one landmark is nearer to it than any other by this much."""
 
@@ -111,11 +108,12 @@ class CArmCorpus:
         yield from (name for names in SYNONYMS.values() for name in names)
 
     def writing(self, rng: np.random.Generator) -> str:
-        """See `Corpus`: an answer about landmarks that lie anywhere."""
-        offsets_mm = rng.normal(scale=SCATTER_MM, size=(len(LANDMARKS), 2))
-        nobody = Truth(NO_PICTURE, offsets_mm, np.hypot(*offsets_mm.T))
-        answers = [answer for _, answer in questions(nobody, TaskSettings(), rng)]
-        return answers[int(rng.integers(len(answers)))]
+        """See `Corpus`."""
+        return carm_texts.writing(rng)
+
+    def reading(self, rng: np.random.Generator) -> Turn:
+        """See `Corpus`."""
+        return carm_texts.reading(rng)
 
     def probes(self, n_per_kind: int, *, test: bool = False) -> Sequence[Probe]:
         """See `Corpus`. Landmarks go by their canonical names, questions by their first wording."""

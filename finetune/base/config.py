@@ -56,10 +56,11 @@ class LossConfig(Frozen):
 class BaseConfig(RunSettings):
     """All that a training run depends on, beside the code.
 
-    It has three stages, each under a one-cycle schedule of its own: `look` trains the eye alone, by regression, at some
+    It has four stages, each under a one-cycle schedule of its own: `look` trains the eye alone, by regression, at some
     times the speed; `talk` trains everything on questions about pictures; `write` goes on with that, and has texts in
-    the forms of the worlds' roles repeated. Without it no adapter could write them: one leaves the tokens' embeddings
-    as they are, and a token that was never to be said stays improbable.
+    the forms of the worlds' roles repeated; `read` goes on with both, and asks about texts what they themselves say.
+    Without these two no adapter could do either. One leaves the tokens' embeddings as they are, and a token that was
+    never to be said stays improbable; and a role's long answers say little about whether its prompt was read.
     """
 
     seed: int = 0
@@ -68,7 +69,9 @@ class BaseConfig(RunSettings):
     look: OptimiserConfig
     talk: OptimiserConfig
     write: OptimiserConfig
-    texts_per_step: int = Field(default=8, ge=1, description="to be repeated, in `write`")
+    read: OptimiserConfig
+    texts_per_step: int = Field(default=8, ge=1, description="to be repeated, in `write` and `read`")
+    readings_per_step: int = Field(default=24, ge=1, description="texts that are asked about, in `read`")
     loss: LossConfig = LossConfig()
     system_share: float = Field(default=0.25, ge=0, le=1, description="batches that open with the system prompt")
     probes_per_kind: int = Field(default=100, ge=1, description="held-out questions at each validation")
@@ -80,4 +83,9 @@ class BaseConfig(RunSettings):
     @property
     def steps(self) -> int:
         """Of all stages."""
-        return self.look.steps + self.talk.steps + self.write.steps
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def stages(self) -> tuple[OptimiserConfig, ...]:
+        """In order."""
+        return self.look, self.talk, self.write, self.read

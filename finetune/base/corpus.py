@@ -86,6 +86,10 @@ class Corpus(Protocol):
         """What a role of this world may write, in one of its forms; it is true of no picture."""
         ...
 
+    def reading(self, rng: np.random.Generator) -> Turn:
+        """A question that its own text answers, as what a role of this world is told does; no picture goes with it."""
+        ...
+
     def probes(self, n_per_kind: int, *, test: bool = False) -> Sequence[Probe]:
         """Held-out questions, `n_per_kind` of each kind, always the same: on validation cases, or on test cases."""
         ...

@@ -21,7 +21,7 @@ from loopwright.finetune.base.tokenizer import token_id
 class Losses(NamedTuple):
     """Scalars; a world counts by its share of the pictures.
 
-    `answer` and `known` are zero in the stage that trains the eye alone, `repeated` in all but the last.
+    `answer` and `known` are zero in the stage that trains the eye alone, `repeated` and `read` before theirs.
     """
 
     total: Tensor
@@ -30,6 +30,7 @@ class Losses(NamedTuple):
     known: Tensor
     found: Tensor
     repeated: Tensor
+    read: Tensor
 
 
 class Pictures(NamedTuple):
@@ -81,14 +82,15 @@ def losses(
     sizes: ModelConfig,
     config: LossConfig,
     repetitions: Text | None = None,
+    readings: Text | None = None,
 ) -> Losses:
-    """All parts for one batch; `text` None trains the eye alone, `repetitions` are chats without a picture."""
+    """All parts for one batch; `text` None trains the eye alone, `repetitions` and `readings` are without pictures."""
     grid = torch.tensor([[1, *2 * [sizes.image_px // sizes.patch_px]]], device=pictures.images.device)
     grid = grid.repeat(len(pictures.images), 1)
     core: Any = model.model  # its tensors are typed as `LongTensor`, which no tensor is
     eye = core.get_image_features(patches(pictures.images, sizes), grid)
     visual = torch.stack(eye.pooler_output)
-    answer = known = repeated = visual.new_zeros(())
+    answer = known = repeated = read = visual.new_zeros(())
     end = torch.zeros_like(visual[:, 0])
     if text is not None:
         states = _states(core, text, image_grid_thw=grid, mm_encoder_outputs={"image": eye})
@@ -96,7 +98,11 @@ def losses(
         end = states[text.input_ids == model.config.vision_end_token_id]
     if repetitions is not None:
         repeated = _said_loss(model, _states(core, repetitions), repetitions, torch.ones_like(weights))
-    read: dict[str, Readings] = {world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()}
+    if readings is not None:
+        read = _each_said_loss(model, _states(core, readings), readings)
+    measured: dict[str, Readings] = {
+        world: heads[world](visual[rows], end[rows]) for world, rows in pictures.rows.items()
+    }
     by_world = [
         torch.stack(
             [
@@ -106,13 +112,13 @@ def losses(
             ]
         )
         * (len(pictures.rows[world]) / len(pictures.images))
-        for world, r in read.items()
+        for world, r in measured.items()
     ]
     seen, known_if_told, found = torch.stack(by_world).sum(0)
     if text is not None:
         known = known_if_told
-    total = answer + repeated + config.seen * seen + config.known * known + config.found * found
-    return Losses(total, answer, seen, known, found, repeated)
+    total = answer + repeated + read + config.seen * seen + config.known * known + config.found * found
+    return Losses(total, answer, seen, known, found, repeated, read)
 
 
 def _states(core: Any, text: Text, **pictures: Any) -> Tensor:
@@ -131,3 +137,12 @@ def _said_loss(model: Qwen2_5_VLForConditionalGeneration, states: Tensor, text: 
     """Cross-entropy of what the assistant says, from the language model's last states (B, T, hidden)."""
     bears = text.labels[:, 1:] != IGNORED
     return answer_loss(model.lm_head(states[:, :-1][bears]), text.labels[:, 1:][bears], weights)
+
+
+def _each_said_loss(model: Qwen2_5_VLForConditionalGeneration, states: Tensor, text: Text) -> Tensor:
+    """The same, each answer counting alike: whether a text was read shows in a few tokens, a step's form takes many."""
+    bears = text.labels[:, 1:] != IGNORED
+    costs = cross_entropy(model.lm_head(states[:, :-1][bears]).float(), text.labels[:, 1:][bears], reduction="none")
+    shares = (bears / bears.sum(1, keepdim=True))[bears]
+    loss: Tensor = (costs * shares).sum() / len(bears)
+    return loss

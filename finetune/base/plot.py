@@ -18,7 +18,7 @@ def plot(metrics: Path, picture: Path) -> None:
     worlds = sorted({key.partition("/")[0] for key in exact})
     figure = Figure(figsize=(6 * (1 + len(worlds)), 4), layout="constrained")
     of_loss, *of_worlds = figure.subplots(1, 1 + len(worlds), squeeze=False)[0]
-    _draw(of_loss, records, {name: name for name in ("answer", "seen", "known", "found", "repeated")})
+    _draw(of_loss, records, {name: name for name in ("answer", "seen", "known", "found", "repeated", "read")})
     of_loss.set(xlabel="step", ylabel="loss", yscale="log", title="training")
     for axes, world in zip(of_worlds, worlds, strict=True):
         kinds = {key: _kind(key, world) for key in exact if key.startswith(f"{world}/")}

@@ -16,22 +16,18 @@ from torch import Generator, Tensor
 from loopwright.agents.prompts.surgery import DESCRIBE, caption_system, next_action_messages, plan_messages
 from loopwright.agents.surgery_forms import BLEEDING_WORDS, CAPTION, PLAN, seen_words
 from loopwright.agents.surgery_history import MemoryView, NearStep
+from loopwright.finetune.base import surgery_texts
 from loopwright.finetune.base.corpus import Corpus, Lesson, Probe, Turn
-from loopwright.finetune.chat_data.surgery_words import plan_of
 from loopwright.schema import Frozen
-from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.drawing import Scene, draw_scene, patient_seed
 from loopwright.tools.surgery.procedure import BLEEDING, PROGRESS, VisibleState
 from loopwright.tools.surgery.simulator import seeds_of, video_name
 from loopwright.tools.surgery.splits import Part
-from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS, TARGETS, Action
+from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS, TARGETS
 
 _BLEEDING_ODDS = (0.5, 0.25, 0.25)
 _INSTRUMENT_ODDS = (0.1, 0.35, 0.4, 0.15)
 """Of no instrument in view, one, two, three."""
-
-ACTION_ALONE, TOLD_STATE = 0.2, 0.5
-"""How often a writing is one action, and how often a plan speaks of a visible state."""
 
 
 class SurgeryLessons(Frozen):
@@ -133,16 +129,12 @@ class SurgeryCorpus:
         yield from (f"Targets: {name.replace('_', ' ')}." for name in TARGETS)
 
     def writing(self, rng: np.random.Generator) -> str:
-        """See `Corpus`: a plan for any state, any action after any other; or one action by itself."""
-        order: list[Action] = [ACTIONS[k] for k in rng.permutation(len(ACTIONS))]
-        one, *others = order
-        if rng.random() < ACTION_ALONE:
-            return one
-        state = VisibleState(progress=int(rng.integers(len(PROGRESS))), bleeding=BLEEDING[rng.integers(len(BLEEDING))])
-        target = TARGETS[rng.integers(len(TARGETS))]
-        clip = Clip(video="none", index=0, action=one, start_s=0, end_s=0, labelled_s=1, targets={target: 1})
-        past: list[Action] = [ACTIONS[k] for k in rng.integers(len(ACTIONS), size=rng.integers(1, 40))]
-        return PLAN.render(plan_of(others, clip, state if rng.random() < TOLD_STATE else None, past))
+        """See `Corpus`."""
+        return surgery_texts.writing(rng)
+
+    def reading(self, rng: np.random.Generator) -> Turn:
+        """See `Corpus`."""
+        return surgery_texts.reading(rng)
 
     def probes(self, n_per_kind: int, *, test: bool = False) -> Sequence[Probe]:
         """See `Corpus`. Questions by their first wording."""

@@ -1,4 +1,4 @@
-"""Train the base: the eye by regression, everything on questions and answers, then to write forms; resumable.
+"""Train the base: the eye by regression, then all of it to answer, to write forms and to read texts; resumable.
 
 Which pictures, questions and augmentations a step sees is a function of (seed, step), so a checkpoint holds no
 generator, and on one machine a run that was killed and resumed ends with the weights of one that was not. The run
@@ -11,18 +11,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from loopwright.errors import BadInput, MissingDependency
-from loopwright.finetune.base.batch import encode, encode_repetitions
+from loopwright.errors import BadInput, DeveloperError, MissingDependency
+from loopwright.finetune.base.batch import encode, encode_texts, repetition
 from loopwright.finetune.base.config import BaseConfig
-from loopwright.finetune.base.corpus import Corpus, Lesson, sample_turns, stack
+from loopwright.finetune.base.corpus import Corpus, Lesson, Turn, sample_turns, stack
 from loopwright.finetune.base.evaluate import answer, figures, score
 from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losses
 from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor
@@ -52,7 +53,7 @@ class TrainResult(Frozen):
 class Moment(NamedTuple):
     """Where a step lies: the stage, its schedule, and the step within it."""
 
-    stage: Literal[0, 1, 2]
+    stage: int
     schedule: OptimiserConfig
     step: int
 
@@ -65,6 +66,11 @@ class Moment(NamedTuple):
     def writes(self) -> bool:
         """Whether texts are repeated."""
         return self.stage > 1
+
+    @property
+    def reads(self) -> bool:
+        """Whether texts are asked about."""
+        return self.stage > 2
 
 
 def train(
@@ -100,7 +106,7 @@ class _Run:
     ) -> None:
         self.config, self.out_dir, self.corpora, self.progress = config, out_dir, corpora, progress
         self.pictures = [(world, index) for world, corpus in corpora.items() for index in range(len(corpus))]
-        largest = max(config.look.batch, config.talk.batch, config.write.batch)
+        largest = max(stage.batch for stage in config.stages)
         if len(self.pictures) < largest:
             raise BadInput(f"`batch` is {largest!r}, but the worlds have only {len(self.pictures)} pictures.")
         self.tokenizer = _tokenizer(config, out_dir, corpora)
@@ -141,12 +147,12 @@ class _Run:
         return TrainResult(model=folder, steps=self.step, validation=self.validation)
 
     def _moment(self) -> Moment:
-        look, talk = self.config.look, self.config.talk
-        if self.step < look.steps:
-            return Moment(0, look, self.step)
-        if self.step < look.steps + talk.steps:
-            return Moment(1, talk, self.step - look.steps)
-        return Moment(2, self.config.write, self.step - look.steps - talk.steps)
+        step = self.step
+        for number, schedule in enumerate(self.config.stages):
+            if step < schedule.steps:
+                return Moment(number, schedule, step)
+            step -= schedule.steps
+        raise DeveloperError(f"Step {self.step!r} lies behind the last of {self.config.steps}.")
 
     def _picks(self) -> Iterator[list[tuple[str, int]]]:
         """The pictures of the batches from the current step on; each epoch of a stage shuffled anew."""
@@ -167,7 +173,8 @@ class _Run:
         turns = [lesson.turns for lesson in lessons]
         device = self.weights.device
         text = encode(turns, systems, self.tokenizer, self.config.model).to(device) if moment.talks else None
-        repetitions = encode_repetitions(self._writings(rng), self.tokenizer).to(device) if moment.writes else None
+        repetitions = encode_texts(self._repetitions(rng), self.tokenizer).to(device) if moment.writes else None
+        readings = encode_texts(self._readings(rng), self.tokenizer).to(device) if moment.reads else None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = losses(
                 self.model,
@@ -178,6 +185,7 @@ class _Run:
                 self.config.model,
                 self.config.loss,
                 repetitions,
+                readings,
             )
         rate = one_cycle(moment.step, schedule)
         for group, decay in zip(self.optimiser.param_groups, (schedule.weight_decay, 0.0), strict=True):
@@ -189,10 +197,16 @@ class _Run:
         self.optimiser.step()
         return loss
 
-    def _writings(self, rng: np.random.Generator) -> list[str]:
+    def _repetitions(self, rng: np.random.Generator) -> list[Turn]:
         """Of the worlds in turn."""
-        corpora = list(self.corpora.values())
-        return [corpora[k % len(corpora)].writing(rng) for k in range(self.config.texts_per_step)]
+        return [repetition(corpus.writing(rng)) for corpus in self._in_turn(self.config.texts_per_step)]
+
+    def _readings(self, rng: np.random.Generator) -> list[Turn]:
+        """Of the worlds in turn."""
+        return [corpus.reading(rng) for corpus in self._in_turn(self.config.readings_per_step)]
+
+    def _in_turn(self, n: int) -> Iterator[Corpus]:
+        return islice(cycle(self.corpora.values()), n)
 
     def _pictures(self, worlds: list[str], lessons: list[Lesson]) -> Pictures:
         """The lessons' pictures, bent as each world's cameras do it, on the device."""

@@ -1,5 +1,6 @@
 """What the C-arm teaches the base: every answer is true of its picture, whatever the wording."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,25 @@ def test_writings_are_in_every_form_of_the_roles(corpus: Corpus) -> None:
     for text in (corpus.writing(rng) for _ in range(300)):
         met.add(next(form.name for form in FORMS if parses(form, text)))
     assert met == {form.name for form in FORMS}
+
+
+def test_readings_are_answered_by_their_own_text(corpus: Corpus) -> None:
+    rng, met = np.random.default_rng(0), set[str]()
+    for turn in (corpus.reading(rng) for _ in range(200)):
+        (kind,) = turn.about
+        met.add(kind)
+        told = re.search(r"Estimate: (?:(left|right) (\d+) mm, )?(?:(up|down) (\d+) mm, )?sd", turn.question)
+        assert told
+        x, y = (word.upper() if word else "CENTER" for word in (told[1], told[3]))
+        if kind in ("target", "nearest", "previous"):
+            assert turn.answer in turn.question
+        elif kind == "step":
+            step = NAVIGATION.parse(turn.answer)
+            assert step.x in (x, "CENTER") and step.y in (y, "CENTER")
+        else:
+            said = {"across": x, "along": y}.get(kind)
+            assert said is None or turn.answer.split()[0] in (said, "CENTER")
+    assert met == {"step", "command", "across", "along", "target", "nearest", "previous"}
 
 
 def parses(form: Form[Any], text: str) -> bool:

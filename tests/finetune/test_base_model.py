@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
-from loopwright.finetune.base.batch import IGNORED, ask, encode, encode_repetitions
+from loopwright.finetune.base.batch import IGNORED, ask, encode, encode_texts, repetition
 from loopwright.finetune.base.config import LossConfig, ModelConfig
 from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.base.evaluate import word_f1
@@ -83,7 +83,7 @@ def test_shorter_lessons_are_padded_and_padding_changes_nothing() -> None:
 
 
 def test_a_text_is_to_be_repeated_to_the_letter_and_costs_beside_the_answers() -> None:
-    said = encode_repetitions(["left 35 mm", "yes"], WORDS)
+    said = encode_texts([repetition("left 35 mm"), repetition("yes")], WORDS)
     assert "Repeat: left 35 mm" in WORDS.decode(said.input_ids[0]) and not said.kinds.any()
     spoken = [WORDS.decode(row[row != IGNORED]) for row in said.labels]
     assert spoken == ["left 35 mm<|im_end|>", "yes<|im_end|>"]
@@ -96,7 +96,7 @@ def test_a_text_is_to_be_repeated_to_the_letter_and_costs_beside_the_answers() -
     text, weights = encode([TURNS], [""], WORDS, SIZES), digit_weights(WORDS, len(WORDS), 5.0)
     without = losses(model, heads, pictures, text, weights, SIZES, LossConfig())
     found = losses(model, heads, pictures, text, weights, SIZES, LossConfig(), said)
-    alone = losses(model, heads, pictures, text, weights, SIZES, LossConfig(), encode_repetitions(["yes"], WORDS))
+    alone = losses(model, heads, pictures, text, weights, SIZES, LossConfig(), encode_texts([repetition("yes")], WORDS))
     assert without.repeated == 0 and found.repeated.item() == pytest.approx(math.log(len(WORDS)), rel=0.1)
     assert found.total.item() == pytest.approx(without.total.item() + found.repeated.item(), rel=1e-5)
     assert found.repeated != alone.repeated

@@ -1,5 +1,7 @@
 """What the surgery teaches the base: every answer is true of its frame, whatever the wording."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,19 @@ def test_writings_are_in_the_forms_of_the_roles_and_of_every_action(corpus: Corp
     plans = [PLAN.parse(text) for text in written if text not in ACTIONS]
     assert {text for text in written if text in ACTIONS} == set(ACTIONS)
     assert {plan.ranking[0] for plan in plans} == set(ACTIONS) and len(set(written)) > 120
+
+
+def test_readings_are_answered_by_their_own_text(corpus: Corpus) -> None:
+    rng, met = np.random.default_rng(0), set[str]()
+    for turn in (corpus.reading(rng) for _ in range(200)):
+        (kind,) = turn.about
+        met.add(kind)
+        past = re.search(r"Before: (.*)\.\nNow: ([A-Z a-z]+),", turn.question)
+        assert past
+        before = past[1].split(", ")
+        wanted = {"now": past[2], "before": before[-1], "earlier": before[-2], "first": before[0]}
+        if kind == "ever":
+            assert (turn.answer == "yes") == any(f"Was there {action} " in turn.question for action in before)
+        else:
+            assert turn.answer == wanted.get(kind, turn.answer) and turn.answer in turn.question
+    assert met == {"now", "before", "earlier", "first", "ever", "caption"}

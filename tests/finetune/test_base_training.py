@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def config(tiny_config: TrainConfig) -> BaseConfig:
-    """Three stages of a few steps, on the views that the localiser's tests render."""
+    """Four stages of a few steps, on the views that the localiser's tests render."""
     return BaseConfig(
         seed=3,
         model=ModelConfig(
@@ -42,8 +42,10 @@ def config(tiny_config: TrainConfig) -> BaseConfig:
         ),
         look=OptimiserConfig(steps=4, batch=8),
         talk=OptimiserConfig(steps=4, batch=8),
-        write=OptimiserConfig(steps=4, batch=8),
+        write=OptimiserConfig(steps=2, batch=8),
+        read=OptimiserConfig(steps=2, batch=8),
         texts_per_step=2,
+        readings_per_step=3,
         probes_per_kind=2,
         validate_every=6,
         checkpoint_every=3,
@@ -93,7 +95,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 def test_a_run_writes_down_its_losses_and_draws_them(config: BaseConfig, whole: TrainResult) -> None:
     records = [json.loads(line) for line in (whole.model.parent / METRICS).read_text().splitlines()]
-    assert {"answer", "seen", "known", "found", "total"} <= records[-2].keys()
+    assert {"answer", "seen", "known", "found", "repeated", "read", "total"} <= records[-2].keys()
     validated = [r for r in records if "carm/exact" in r]
     assert [r["step"] for r in validated] == [6, 12]
     assert {"carm/where/exact", "carm/caption/exact"} <= validated[-1].keys()

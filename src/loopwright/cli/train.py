@@ -16,7 +16,9 @@ app.command("export")(sft.export)
 
 @app.callback()
 def _train() -> None:
-    pass
+    from loopwright.finetune.allocator import keep_freed_memory
+
+    keep_freed_memory()
 
 
 @app.command("carm-network")
