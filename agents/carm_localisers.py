@@ -17,11 +17,11 @@ from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 SIGMA_IN_VIEW_MM, SIGMA_BEYOND_MM = 32.0, 59.0
-"""How much the model's places err along an axis, in the view and beyond it: the bundled one's root mean square over 340
-and 2,216 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
+"""How much the model's places err along an axis, in the view and beyond it: root mean square of a C-arm adapter of the
+small base, over 340 and 2,216 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
 
 MODEL_WEIGHT = 0.1
-"""How much the model's posterior counts beside the network's: the exponent of the pool, likeliest on these phantoms."""
+"""How much the model's posterior counts beside the network's: the exponent of the pool, likeliest on the same views."""
 
 CORRECTED_SHARE = 0.6
 """How probable the corrected answer is taken to be. More than a half, so that it is the nearest."""
