@@ -13,6 +13,7 @@ from loopwright.agents.surgery_goals import read_goal
 from loopwright.agents.surgery_history import Step
 from loopwright.agents.surgery_horizon import Roll, likeliest
 from loopwright.agents.surgery_planner import BayesPolicy, ModelPolicy
+from loopwright.cli import evaluate_surgery
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.rows import Row
 from loopwright.finetune.evaluate.surgery_baselines import Training
@@ -183,8 +184,12 @@ def test_videos_that_come_to_no_goal_are_refused(videos: dict[str, list[Clip]]) 
 
 
 def test_the_command_prints_rows_with_their_n_and_tables(
-    videos: dict[str, list[Clip]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    videos: dict[str, list[Clip]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluate_surgery, "MODEL", "absent")  # a model's beams take a minute
     lines = [clip.model_dump_json() + "\n" for clips in videos.values() for clip in clips[:20]]
     (tmp_path / "clips.jsonl").write_text("".join(lines), encoding="utf-8")
     assert cli.main(["eval", "surgery", "--what", "horizon", "--data", str(tmp_path), "--json"]) == 0
