@@ -10,13 +10,11 @@ from loopwright.agents.prompts.carm import Previous, estimate_report
 from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.chat_data.carm_tasks import Draw, TaskSettings, Truth, best_step, questions
 from loopwright.schema import ImageRef
-from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 SCATTER_MM = 100.0
 """How far landmarks lie from the centre, along an axis."""
 NO_PICTURE = ImageRef(sha256="0" * 64, media_type="image/png", width_px=128, height_px=128)
-HALF_VIEW_MM = Optics().field_of_view_mm / 2
 LADDER = Ladder()
 
 
@@ -56,8 +54,7 @@ def _nobody(rng: np.random.Generator) -> Truth:
 
 def _told(truth: Truth, target: str, draw: Draw) -> str:
     left_mm, caudal_mm = map(float, truth.offset(target))
-    seen = max(abs(left_mm), abs(caudal_mm)) <= HALF_VIEW_MM
-    basis = "in view" if seen else f"expected from {draw.one(('earlier pictures', *LANDMARKS))}"
+    basis = "in view" if target in truth.in_view else f"expected from {draw.one(('earlier pictures', *LANDMARKS))}"
     return estimate_report(left_mm, caudal_mm, float(np.exp(draw.rng.uniform(1, 4))), basis)
 
 

@@ -29,7 +29,8 @@ def writing(rng: np.random.Generator) -> str:
     state = _state(rng)
     target = TARGETS[rng.integers(len(TARGETS))]
     clip = Clip(video="none", index=0, action=one, start_s=0, end_s=0, labelled_s=1, targets={target: 1})
-    return PLAN.render(plan_of(others, clip, state if rng.random() < TOLD_STATE else None, _past(rng, 1, 40)))
+    past = _past(rng, 1, 39)
+    return PLAN.render(plan_of(others, clip, state if rng.random() < TOLD_STATE else None, past))
 
 
 def reading(rng: np.random.Generator) -> Turn:
