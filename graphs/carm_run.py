@@ -135,8 +135,16 @@ def _kept_renderer(volume: str, landmarks: Path | None, name: str, optics_json: 
     return make_renderer(name, opened_case(volume, landmarks).volume, Optics.model_validate_json(optics_json))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # so that whoever has it does not wait for another model that is being made
 def _network() -> "CArmLocaliser":
+    from loopwright.models.making import MAKING
+
+    with MAKING:  # sessions that begin together wait for one network, and do not each load it
+        return _kept_network()
+
+
+@lru_cache(maxsize=1)
+def _kept_network() -> "CArmLocaliser":
     from loopwright.models.carm_network import load_carm_network  # torch: seconds that only a run has to spend
 
     return load_carm_network()

@@ -29,6 +29,7 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 from loopwright.errors import BadInput
 from loopwright.models.conformal import Calibration
 from loopwright.models.localisation import Localisation
+from loopwright.models.making import MAKING
 from loopwright.models.vector_math import settle_kernels
 from loopwright.schema import Frozen
 
@@ -279,8 +280,9 @@ def load_carm_network(path: Path | None = None) -> CArmLocaliser:
     try:
         config = NetworkConfig.model_validate_json(metadata["config"])
         names = tuple(json.loads(metadata["landmarks"]))
-        network = CArmNetwork(config)
-        network.load_state_dict({key: value.float() if value.ndim else value for key, value in state.items()})
+        with MAKING:
+            network = CArmNetwork(config)
+            network.load_state_dict({key: value.float() if value.ndim else value for key, value in state.items()})
     except (ValidationError, RuntimeError, json.JSONDecodeError) as error:
         raise BadInput(f"`{path}` does not fit its own description: {error}. Train or fetch it again.") from error
     if len(names) != config.n_landmarks:

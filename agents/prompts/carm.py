@@ -10,7 +10,7 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, Centred, Command, Correction, Ladder
-from loopwright.agents.carm_places import NEAR_STEP_MM, say_place
+from loopwright.agents.carm_places import NEAR_STEP_MM
 from loopwright.models.images import image_block
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
@@ -148,8 +148,18 @@ def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str) 
         caudal_mm: how far towards the feet.
         sd_mm: standard deviation along an axis.
         basis: where that comes from, such as "in view" or "expected from Carina, T1".
+
+    Returns:
+        A sentence in the words of a command, which a small model learns to copy soonest: "Estimate: x LEFT 35 mm,
+        y CENTER, sd 8 mm, in view."
     """
-    return f"Estimate: {say_place((left_mm, caudal_mm), NEAR_STEP_MM)}, sd {max(1, round(sd_mm))} mm, {basis}."
+    x, y = _towards(left_mm, "LEFT", "RIGHT"), _towards(caudal_mm, "DOWN", "UP")
+    return f"Estimate: x {x}, y {y}, sd {max(1, round(sd_mm))} mm, {basis}."
+
+
+def _towards(mm: float, ahead: str, back: str) -> str:
+    rounded_mm = round(mm / NEAR_STEP_MM) * NEAR_STEP_MM
+    return f"{ahead if rounded_mm > 0 else back} {abs(rounded_mm)} mm" if rounded_mm else "CENTER"
 
 
 def _shown(image: ImageRef, text: str) -> HumanMessage:

@@ -12,7 +12,16 @@ from langchain_core.messages import BaseMessage
 from numpy.typing import NDArray
 from pydantic import Field
 
-from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL, Centred, Correction, Ladder
+from loopwright.agents.carm_forms import (
+    CENTRED,
+    CORRECTION,
+    NAVIGATION,
+    RETRIEVAL,
+    Centred,
+    Command,
+    Correction,
+    Ladder,
+)
 from loopwright.agents.carm_forms import Navigation as NavigationAnswer
 from loopwright.agents.carm_forms import Retrieval as RetrievalAnswer
 from loopwright.agents.carm_places import FAR_STEP_MM, FARTHEST_MM, NEAR_STEP_MM, NEAREST, say_place
@@ -39,6 +48,11 @@ SEEN_SD_MM, UNSEEN_SD_MM = 6.0, 40.0
 """How much an estimate of a target errs along an axis, in the view and beyond it."""
 ASTRAY_SD_MM = 60.0
 """How much one errs now and then that takes itself to be as good as any."""
+STEP_SD_MM = 150.0
+"""How far a target lay when the step before was taken, from where it lies now or from the centre."""
+SHOWN_PLACE, SHOWN_TARGET = 3.0, 9.0
+"""How much likelier a landmark in view is asked for than another: its place, and as a target. Most steps of a run are
+taken with the target in view, and the last one decides."""
 
 Question = tuple[list[BaseMessage], str]
 """A prompt and the right answer to it."""
@@ -49,7 +63,7 @@ class TaskSettings(Frozen):
 
     tasks: tuple[Task, ...] = TASKS
     ladder: Ladder = Ladder()
-    targets_per_view: int = Field(default=2, ge=1, le=14, description="navigation questions a picture")
+    targets_per_view: int = Field(default=3, ge=1, le=14, description="navigation questions a picture")
     places_per_view: int = Field(default=2, ge=1, le=14, description="questions where a landmark lies a picture")
     told_share: float = Field(default=0.2, ge=0, le=1, description="how often the clinician names what is to be seen")
     report_share: float = Field(default=0.75, ge=0, le=1, description="how often navigation is told an estimate")
@@ -138,7 +152,7 @@ def _nearest(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Quest
 
 
 def _place(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
-    for landmark in _targets(truth, settings.places_per_view, draw):
+    for landmark in _asked_for(truth, settings.places_per_view, SHOWN_PLACE, draw):
         step_mm = NEAR_STEP_MM if landmark in truth.in_view else FAR_STEP_MM
         sayable_mm = truth.offset(landmark).clip(-FARTHEST_MM, FARTHEST_MM)
         yield place_messages(truth.image, landmark), say_place(sayable_mm, step_mm)
@@ -199,7 +213,7 @@ def _reasoning(truth: Truth, pair: Centred, draw: Draw) -> str:
 
 
 def _navigation(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
-    for target in _targets(truth, settings.targets_per_view, draw):
+    for target in _asked_for(truth, settings.targets_per_view, SHOWN_TARGET, draw):
         prompt = navigation_messages(
             truth.image,
             target,
@@ -230,10 +244,10 @@ def _sources(truth: Truth, target: str, draw: Draw) -> str:
     return ", ".join(options[i] for i in draw.rng.permutation(len(options))[:n])
 
 
-def _targets(truth: Truth, n: int, draw: Draw) -> list[str]:
-    """Different landmarks. What is on the picture is drawn thrice as often: the last steps decide."""
+def _asked_for(truth: Truth, n: int, shown_weight: float, draw: Draw) -> list[str]:
+    """Different landmarks; those in view are drawn `shown_weight` times as often as others."""
     shown = truth.in_view
-    weight = np.array([3.0 if name in shown else 1.0 for name in truth.centred])
+    weight = np.array([shown_weight if name in shown else 1.0 for name in truth.centred])
     drawn = draw.rng.choice(len(weight), size=min(n, len(weight)), replace=False, p=weight / weight.sum())
     return [truth.centred[i] for i in drawn]
 
@@ -271,18 +285,28 @@ def _reason(target: str, context: str, side: str, distance_mm: float, shown: boo
     )
 
 
-def _previous(truth: Truth, target: str, ladder: Ladder, draw: Draw) -> Previous | None:
-    """A step that may have led here: a good one from where it was taken. None where none is found."""
-    places = draw.rng.normal(truth.offset(target), 150.0, size=(8, 2))
-    for left_mm, caudal_mm in places.tolist():
-        command = ladder.command(left_mm, caudal_mm)
-        motion = ladder.motion(command)
-        moved = np.array([motion.left_mm, motion.caudal_mm])
-        before = truth.offsets_mm + moved
-        here = before[LANDMARKS.index(target)]
-        if not command.stays and ladder.command(float(here[0]), float(here[1])) == command:
-            return Previous(landmark=_ranked(np.hypot(*before.T))[0], command=command)
-    return None
+def _previous(truth: Truth, target: str, ladder: Ladder, draw: Draw) -> Previous:
+    """The step before: one that was good where it was taken, or, as often, any. A model that is only ever told of good
+    steps learns to repeat the last one, and having gone too far it goes on."""
+    is_good = draw.chance(0.5)
+    at_mm = truth.offset(target) if is_good else np.zeros(2)
+    drawn = [ladder.command(*place) for place in draw.rng.normal(at_mm, STEP_SD_MM, size=(8, 2)).tolist()]
+    moving = [command for command in drawn if not command.stays]
+    good = [command for command in moving if is_good and _was_good(command, at_mm, ladder)]
+    command = (good or moving or drawn)[0]
+    before = truth.offsets_mm + _moved_mm(command, ladder)
+    return Previous(landmark=_ranked(np.hypot(*before.T))[0], command=command)
+
+
+def _was_good(command: Command, offset_mm: NDArray[np.float64], ladder: Ladder) -> bool:
+    """Whether it was the best one there, if a target that it was meant for lies at `offset_mm` now."""
+    left_mm, caudal_mm = (float(mm) for mm in offset_mm + _moved_mm(command, ladder))
+    return ladder.command(left_mm, caudal_mm) == command
+
+
+def _moved_mm(command: Command, ladder: Ladder) -> NDArray[np.float64]:
+    motion = ladder.motion(command)
+    return np.array([motion.left_mm, motion.caudal_mm])
 
 
 def _ranked(distance_mm: NDArray[np.float64]) -> list[str]:

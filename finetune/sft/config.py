@@ -1,9 +1,10 @@
 """A fine-tuning run as one value, the same in YAML. The defaults are the seed's, where it names any (facts: C-arm)."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from loopwright.errors import BadInput
 from loopwright.finetune.runs import RunSettings
@@ -62,6 +63,24 @@ class LoraSettings(Frozen):
         return self
 
 
+class EmphasisConfig(Frozen):
+    """Where a long answer decides. There its tokens count for more in the loss of training, not of validation."""
+
+    pattern: str = Field(description="regular expression; what its groups match in an answer is emphasised")
+    weight: float = Field(gt=0, description="of such a token; any other counts 1")
+
+    @field_validator("pattern")
+    @classmethod
+    def _groups(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from error
+        if groups == 0:
+            raise ValueError("it has no group; put what is to be emphasised in brackets")
+        return pattern
+
+
 class OptimiserConfig(Frozen):
     """AdamW under a linear warm-up and half a cosine down to zero."""
 
@@ -84,6 +103,7 @@ class SftConfig(RunSettings):
     model: BaseModelConfig
     data: DataConfig
     lora: LoraSettings = LoraSettings()
+    emphasis: EmphasisConfig | None = None
     optimiser: OptimiserConfig = OptimiserConfig()
     log_every: int = Field(default=10, ge=1)
     validate_every: int = Field(default=200, ge=1)

@@ -11,13 +11,14 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord, identify
 from loopwright.models.local.loading import check_weights, load_base
+from loopwright.tools.files import write_whole
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 Precision = Literal["as-trained", "bfloat16", "float16"]
@@ -98,7 +99,9 @@ def export(path: Path, out_dir: Path, base_name: str | None = None, *, precision
     else:
         weights = load_file(adapter.folder / WEIGHTS)
         dtype = getattr(torch, precision)
-        save_file({name: weight.to(dtype) for name, weight in weights.items()}, out_dir / WEIGHTS, {"format": "pt"})
+        # Not `save_file`, which lets nobody but the user read what is to be given to others.
+        rounded = save({name: weight.to(dtype) for name, weight in weights.items()}, {"format": "pt"})
+        write_whole(out_dir / WEIGHTS, rounded)
     adapter.record.save(out_dir)
     (out_dir / "README.md").write_text(card(adapter.record, base_name), encoding="utf-8")
     return out_dir

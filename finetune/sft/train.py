@@ -25,6 +25,7 @@ from loopwright.errors import MissingDependency, OperatorError
 from loopwright.finetune.chat_data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows
+from loopwright.finetune.sft.emphasis import emphasis
 from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.order import LikeLengths
 from loopwright.finetune.sft.record import (
@@ -120,6 +121,10 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
         processing_class=base.processor,
         peft_config=lora_config(config.lora, base.model),
     )
+    if config.emphasis:
+        tokenizer: Any = getattr(base.processor, "tokenizer", base.processor)
+        model = cast(PeftModel, trainer.model)
+        model.register_forward_hook(emphasis(config.emphasis, tokenizer), with_kwargs=True)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     # Qwen2.5-VL and Gemma 3 deny that their loss takes a token count. TRL computes the loss itself; were it not told
     # the count, an accumulated step would average over batches instead of over answer tokens.

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.models.local.loading import check_weights
+from loopwright.models.making import MAKING
 
 
 class Adapters:
@@ -41,7 +42,8 @@ class Adapters:
         self._loaded += 1
         name = f"adapter_{self._loaded}"  # never used again: a folder may be trained, unloaded and loaded anew
         try:
-            self._add(folder, name)
+            with MAKING:
+                self._add(folder, name)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             self._remove(name)
             raise BadInput(

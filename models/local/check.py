@@ -19,6 +19,7 @@ from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
 from loopwright.models.local.loading import check_weights
 from loopwright.models.local.processor import load_processor
+from loopwright.models.making import MAKING
 
 
 class LocalCheck:
@@ -73,8 +74,9 @@ class LocalCheck:
         check_weights(folder, f"Adapter `{folder}`", config_name="adapter_config.json")
         try:
             config = PeftConfig.from_pretrained(str(folder))
-            wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
-            loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
+            with MAKING:
+                wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
+                loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             raise self._misfit(folder, str(error)) from error
         if strange := [*loaded.missing_keys, *loaded.unexpected_keys]:
@@ -111,7 +113,7 @@ class LocalCheck:
     def _built(self) -> PreTrainedModel:
         """The base without weights."""
         try:
-            with torch.device("meta"):
+            with MAKING, torch.device("meta"):
                 built: PreTrainedModel = AutoModelForImageTextToText.from_config(self._config)
         except ValueError as error:
             raise BadInput(f"`base` = {self._card.base!r} is no vision-language model: {_first_line(error)}") from error

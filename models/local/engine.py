@@ -28,6 +28,7 @@ from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.models.local.sampling import Finish, Row, RowSampler, RowsFinished
+from loopwright.models.making import MAKING
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
@@ -277,7 +278,6 @@ class Engine:
 
 
 _engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
-_loading = threading.Lock()
 
 
 def load_engine(card: ModelCard) -> Engine:
@@ -288,7 +288,7 @@ def load_engine(card: ModelCard) -> Engine:
     """
     folder = card.base_folder
     key = (folder.resolve() if folder else card.base, card.device, card.dtype, card.quantisation)
-    with _loading:
+    with MAKING:
         engine = _engines.get(key)
         if engine is None:
             base = load_base(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.agents.desk import Desk
+from tests.carm_reports import told_in
 
 from loopwright.agents.carm_forms import NAVIGATION, Command, Ladder, Navigation
 from loopwright.agents.carm_navigator import ChatNavigator, report_of
@@ -54,7 +55,7 @@ def test_a_command_becomes_a_motion_of_the_ladder(desk: Desk) -> None:
     assert (decision.distance_mm, decision.sd_mm) == (55.7, 5)
     command = Command(x="RIGHT", extent_x="SMALL", y="DOWN", extent_y="MODERATE")
     assert decision.said == Previous(landmark="Carina", command=command)
-    assert "Target: T12. Estimate: right 20 mm, down 50 mm, sd 5 mm, in view." in asked
+    assert "Target: T12. Estimate: x RIGHT 20 mm, y DOWN 50 mm, sd 5 mm, in view." in asked
     assert Decision.model_validate(decision.model_dump(mode="json")) == decision
 
 
@@ -87,7 +88,7 @@ def test_after_a_refusal_the_atlas_halves_its_steps_and_no_model_is_asked(desk: 
 def test_a_lost_wrist_is_looked_for_along_the_arm(desk: Desk) -> None:
     at = situation("Left wrist", {"T1": (0.0, 0.0), "Left humeral head": (140.0, 0.0)})
     decision, (asked,) = decide(desk, at, saying(140, 0))
-    assert "Target: Left humeral head. Estimate: left 140 mm" in asked
+    assert "Target: Left humeral head. Estimate: x LEFT 140 mm" in asked
     assert decision.target == "Left wrist"
     assert decision.rationale == "by way of Left humeral head: Ribs. Spine."
 
@@ -111,10 +112,12 @@ estimates = st.builds(
 
 @given(estimates)
 def test_an_estimate_is_told_in_the_words_of_training(estimate: Estimate) -> None:
-    places = r"(?:left|right) \d*[05] mm(?:, (?:up|down) \d*[05] mm)?|(?:up|down) \d*[05] mm|centred"
     sources = "|".join([*LANDMARKS, "the whole picture", "earlier pictures"])
-    basis = rf"in view|expected from (?:{sources})(?:, (?:{sources}))*"
-    assert re.fullmatch(rf"Estimate: (?:{places}), sd \d+ mm, (?:{basis})\.", report_of(estimate, VIEW_MM))
+    told = told_in(report_of(estimate, VIEW_MM))
+    assert told
+    assert np.abs(estimate.offset_mm - (told.left_mm, told.caudal_mm)).max() <= 2.5
+    assert told.sd_mm == max(1, round(estimate.sd_mm))
+    assert re.fullmatch(rf"in view|expected from (?:{sources})(?:, (?:{sources}))*", told.basis)
 
 
 @pytest.mark.parametrize("ladder", [Ladder(), Ladder.of((25, 75, 150))])

@@ -79,8 +79,10 @@ def test_navigation_tells_the_ladder_the_target_and_what_went_before() -> None:
 
 def test_navigation_is_told_what_is_estimated_right_after_the_target() -> None:
     report = estimate_report(33.0, 111.0, 7.6, "in view")
-    assert report == "Estimate: left 35 mm, down 110 mm, sd 8 mm, in view."
-    assert estimate_report(-2.0, 1.0, 0.2, "expected from T1") == "Estimate: centred, sd 1 mm, expected from T1."
+    assert report == "Estimate: x LEFT 35 mm, y DOWN 110 mm, sd 8 mm, in view."
+    centred = estimate_report(-2.0, 1.0, 0.2, "expected from T1")
+    assert centred == "Estimate: x CENTER, y CENTER, sd 1 mm, expected from T1."
+    assert estimate_report(-12.6, -2.6, 3, "in view") == "Estimate: x RIGHT 15 mm, y UP 5 mm, sd 3 mm, in view."
     (_, asked) = navigation_messages(IMAGE, "Skull", report=report, words="go on")
     assert f"Target: Skull. {report} The clinician" in words_of(asked)
 

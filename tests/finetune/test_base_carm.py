@@ -127,9 +127,9 @@ def test_readings_are_answered_by_their_own_text(corpus: Corpus) -> None:
     for turn in (corpus.reading(rng) for _ in range(200)):
         (kind,) = turn.about
         met.add(kind)
-        told = re.search(r"Estimate: (?:(left|right) (\d+) mm, )?(?:(up|down) (\d+) mm, )?sd", turn.question)
+        told = re.search(r"Estimate: x (LEFT|RIGHT|CENTER)[^.,]*, y (UP|DOWN|CENTER)", turn.question)
         assert told
-        x, y = (word.upper() if word else "CENTER" for word in (told[1], told[3]))
+        x, y = told.groups()
         if kind in ("target", "nearest", "previous"):
             assert turn.answer in turn.question
         elif kind == "step":

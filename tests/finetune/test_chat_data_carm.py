@@ -20,6 +20,7 @@ from nibabel.loadsave import save
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 from PIL import Image
+from tests.carm_reports import told_in
 
 from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL, Ladder
 from loopwright.agents.carm_places import PLACE
@@ -135,8 +136,25 @@ def test_what_is_drawn_varies() -> None:
     for phrase in ("incorrect", "re-evaluate", "The clinician says"):
         assert 5 < sum(phrase in prompt for prompt in prompts) < 60
     steps = [prompt for seed in range(60) for prompt, _ in asked(truth, "navigation", seed=seed)]
-    assert 20 < sum("Previous: " in prompt for prompt in steps) < 100
-    assert 70 < sum("Estimate: " in prompt for prompt in steps) < 110
+    assert 60 < sum("Previous: " in prompt for prompt in steps) < 120
+    assert 105 < sum("Estimate: " in prompt for prompt in steps) < 165
+
+
+def test_the_step_before_is_no_answer_and_targets_are_mostly_in_view() -> None:
+    """In a loop that went too far, the step before points the wrong way."""
+    agreed, in_view = [], []
+    for seed in range(150):
+        truth = truth_of(seed)
+        for prompt, answer in asked(truth, "navigation", seed=seed):
+            (target,) = re.findall(r"Target: ([^.]+)\.", prompt)
+            in_view.append(target in truth.in_view)
+            before, now = re.search(r"Previous: .+, y (UP|DOWN)", prompt), re.search(r"<y>(UP|DOWN)", answer)
+            if before and now:
+                agreed.append(before[1] == now[1])
+    assert len(agreed) > 100
+    assert 0.5 < np.mean(agreed) < 0.8
+    shown = np.mean([len(truth_of(seed).in_view) / len(LANDMARKS) for seed in range(150)])
+    assert np.mean(in_view) > 1.5 * shown
 
 
 def estimates_of(truth: Truth, name: str, n: int) -> tuple[NDArray[np.float64], list[float], list[str]]:
@@ -145,11 +163,11 @@ def estimates_of(truth: Truth, name: str, n: int) -> tuple[NDArray[np.float64], 
     errors, sds, bases = [], [], []
     for seed in range(n):
         for prompt, _ in questions(truth, settings, np.random.default_rng(seed)):
-            found = re.search(rf"Target: {name}\. Estimate: (.+), sd (\d+) mm, ([^.]+)\.", prompt[-1].text)
-            if found:
-                errors.append(np.subtract(PLACE.parse(found[1]), truth.offset(name)))
-                sds.append(float(found[2]))
-                bases.append(found[3])
+            told = told_in(prompt[-1].text)
+            if told and f"Target: {name}." in prompt[-1].text:
+                errors.append(np.subtract((told.left_mm, told.caudal_mm), truth.offset(name)))
+                sds.append(told.sd_mm)
+                bases.append(told.basis)
     return np.array(errors), sds, bases
 
 

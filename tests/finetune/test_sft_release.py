@@ -15,9 +15,10 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 
 from loopwright.cli import main
 from loopwright.errors import BadInput
+from loopwright.finetune.sft.config import EmphasisConfig
 from loopwright.finetune.sft.data import load_rows
 from loopwright.finetune.sft.record import AdapterRecord
-from loopwright.finetune.sft.release import export, merge
+from loopwright.finetune.sft.release import card, export, merge
 from loopwright.models.local.loading import load_base
 
 BASE = tiny.folder_of("qwen2.5-vl")
@@ -69,6 +70,8 @@ def test_an_adapter_is_written_in_half_the_room_and_says_almost_the_same(
     folder = export(whole_run().adapter, tmp_path / "out", precision=precision)
     size, whole = ((at / "adapter_model.safetensors").stat().st_size for at in (folder, whole_run().adapter))
     assert 0.45 < size / whole < 0.6
+    modes = {name: (folder / name).stat().st_mode for name in ("adapter_model.safetensors", "README.md")}
+    assert len({*modes.values()}) == 1, modes  # who may read the one may read the other
     asked, exact, bare = logits(with_adapter(folder)), logits(with_adapter(whole_run().adapter)), logits(base_model())
     assert float((asked - exact).abs().max()) < 0.02 * float((exact - bare).abs().max())
 
@@ -144,3 +147,12 @@ def test_the_commands_write_and_say_where(tmp_path: Path, capsys: pytest.Capture
     assert main(["train", "merge", str(tmp_path / "adapter"), "--out", str(tmp_path / "merged"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "merged")}
     assert main(["train", "merge", str(tmp_path / "none"), "--out", str(tmp_path / "again"), "--json"]) == 2
+
+
+def test_the_card_says_what_was_emphasised() -> None:
+    record = AdapterRecord.of(whole_run().adapter)
+    assert record is not None
+    assert "counts" not in card(record, "someone/tiny-vl")
+    emphasised = record.config.model_copy(update={"emphasis": EmphasisConfig(pattern="<x>(.+)<", weight=3)})
+    text = card(record.model_copy(update={"config": emphasised}), "someone/tiny-vl")
+    assert "`<x>(.+)<` matches in its groups counts 3.0 times" in text

@@ -1,6 +1,5 @@
 """A model behind a real HTTP server that answers the C-arm's roles from where the landmarks truly are."""
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -9,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from tests.carm_reports import told_in
 from tests.models.chat_server import MODEL, ChatServer, Turn
 from tests.scenario import Patient, payloads
 
 from loopwright.agents.carm_forms import CORRECTION, NAVIGATION, Correction, Ladder, Navigation
-from loopwright.agents.carm_places import FARTHEST_MM, NEAREST, PLACE, say_place
+from loopwright.agents.carm_places import FARTHEST_MM, NEAREST, say_place
 from loopwright.agents.prompts.carm import in_sentence
 from loopwright.agents.session import Session
 from loopwright.graphs.carm_run import CArmRun
@@ -80,8 +80,8 @@ class Oracle:
     def _step(self, question: str, offsets: dict[str, Any], nearest: str) -> str:
         """What the prompt's estimate asks for; without one, what the truth does."""
         (target,) = [name for name in LANDMARKS if f"Target: {name}." in question]
-        told = re.search(r"Estimate: (.+), sd \d+ mm", question)
-        left_mm, caudal_mm = PLACE.parse(told[1]) if told else offsets[target].tolist()
+        told = told_in(question)
+        left_mm, caudal_mm = (told.left_mm, told.caudal_mm) if told else offsets[target].tolist()
         command = Ladder().command(left_mm, caudal_mm)
         why = {"reason_x": f"{target} lies there.", "reason_y": "So I think."}
         return NAVIGATION.render(Navigation(context=nearest, **why, **command.model_dump()))

@@ -1,8 +1,11 @@
 """LoRA adapters by role on one shared base: ours are peft's, they do not disturb each other, and misfits are named."""
 
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,15 @@ import pytest
 import torch
 from langchain_core.messages import HumanMessage
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.integrations import init_empty_weights
 from safetensors.torch import load_file, save_file
 from tests.models import tiny
 from transformers import AutoModelForImageTextToText
 
 from loopwright.errors import BadInput, Stopped, UnknownName
 from loopwright.models.cards import Decoding, ModelCard
+from loopwright.models.carm_network import CArmLocaliser, load_carm_network
+from loopwright.models.check import check_card
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.schema import CancelToken
 
@@ -177,3 +183,54 @@ def test_an_adapter_of_another_base_is_refused(base: Path, tmp_path: Path, other
         model.with_adapter("navigator")
     assert str(trained_on) in str(refused.value)
     assert model.invoke(ASK).text == before
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "changed"),
+    [
+        (PeftModel, "load_adapter", init_empty_weights),
+        (AutoModelForImageTextToText, "from_config", lambda: default_dtype(torch.bfloat16)),
+        (AutoModelForImageTextToText, "from_pretrained", lambda: default_dtype(torch.bfloat16)),
+    ],
+)
+def test_a_network_that_another_thread_makes_meanwhile_is_whole(
+    owner: type,
+    name: str,
+    changed: Callable[[], AbstractContextManager[None]],
+    base: Path,
+    adapters: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While they make a model, peft and transformers change torch for every thread of the process."""
+    begun, made, original = Event(), Event(), getattr(owner, name)
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        with changed():
+            begun.set()
+            made.wait(0.5)  # in vain, where who makes a network waits until this is over
+        return original(*args, **kwargs)
+
+    def make() -> CArmLocaliser:
+        assert begun.wait(60)
+        network = load_carm_network()
+        made.set()
+        return network
+
+    monkeypatch.setattr(owner, name, slowly)
+    with ThreadPoolExecutor(1) as other:
+        network = other.submit(make)
+        card = model_of(base, adapters).card.model_copy(update={"dtype": "float32"})  # an engine that nobody has yet
+        list(check_card(card))
+        LocalChatModel(card=card).with_adapter("localiser").invoke(ASK)
+        picture = np.zeros((128, 128), dtype=np.uint8)
+        assert np.isfinite(list(network.result(60).localise(picture).nearest.values())).all()

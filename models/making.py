@@ -1,0 +1,11 @@
+"""Models are made one at a time in a process.
+
+While peft loads an adapter, every module of torch that anybody makes gets parameters without content (it replaces
+`nn.Module.register_parameter` for a moment). While transformers makes a model, torch's default dtype is that model's. A
+network that another thread made meanwhile would be empty or of the wrong dtype, and a warning all that told of it.
+Whatever makes a module or puts weights into one holds `MAKING`.
+"""
+
+import threading
+
+MAKING = threading.RLock()
