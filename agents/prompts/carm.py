@@ -135,9 +135,20 @@ def navigation_messages(
     if report:
         lines.append(report)
     if previous:
-        did = previous.command
-        lines.append(f"Previous: {previous.landmark}, x {did.x} {did.extent_x}, y {did.y} {did.extent_y}.")
+        lines.append(previous_report(previous))
     return [SystemMessage(SYSTEM), _shown(image, " ".join([*lines, _heard(words)]).rstrip())]
+
+
+def previous_report(previous: Previous) -> str:
+    """The step before: "Previous: T1, moved left small, up large."
+
+    In other words than a command's, which the estimate is told in: a small model that copies from the prompt would
+    take the one for the other.
+    """
+    did = previous.command
+    along = ((did.x, did.extent_x), (did.y, did.extent_y))
+    moved = ", ".join(f"{way} {extent}".lower() for way, extent in along if extent != "NONE")
+    return f"Previous: {previous.landmark}, {f'moved {moved}' if moved else 'stayed'}."
 
 
 def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str) -> str:

@@ -6,7 +6,7 @@ Landmarks lie anywhere in them: what they teach is to write and to read, not ana
 import numpy as np
 
 from loopwright.agents.carm_forms import NAVIGATION, Command, Ladder
-from loopwright.agents.prompts.carm import Previous, estimate_report
+from loopwright.agents.prompts.carm import Previous, estimate_report, previous_report
 from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.chat_data.carm_tasks import Draw, TaskSettings, Truth, best_step, questions
 from loopwright.schema import ImageRef
@@ -42,7 +42,7 @@ def reading(rng: np.random.Generator) -> Turn:
     about = draw.one(list(asked))
     facts = [f"Target: {target}.", _told(truth, target, draw)]
     if about == "previous" or draw.chance(0.5):
-        facts.append(f"Previous: {previous.landmark}, {_said(previous.command)}.")
+        facts.append(previous_report(previous))
     question, answer = asked[about]
     return Turn((about,), " ".join([*facts, f'The clinician says: "that is the {nearest}"', question]), answer)
 

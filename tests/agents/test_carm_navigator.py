@@ -73,7 +73,7 @@ def test_the_step_before_and_the_clinicians_words_are_told(desk: Desk) -> None:
     before = Previous(landmark="T1", command=Command(x="LEFT", extent_x="SMALL", y="CENTER", extent_y="NONE"))
     at = situation("T12", {"T1": (0.0, 0.0)}, previous=before, words="that is the T1")
     _, (asked,) = decide(desk, at, saying(0, 150))
-    assert "expected from T1, the whole picture. Previous: T1, x LEFT SMALL, y CENTER NONE." in asked
+    assert "expected from T1, the whole picture. Previous: T1, moved left small." in asked
     assert asked.endswith('The clinician says: "that is the T1"')
 
 

@@ -15,6 +15,7 @@ from loopwright.agents.prompts.carm import (
     navigation_messages,
     nearest_messages,
     place_messages,
+    previous_report,
     rejected,
     retrieval_messages,
 )
@@ -72,9 +73,24 @@ def test_navigation_tells_the_ladder_the_target_and_what_went_before() -> None:
     command = Command(x="LEFT", extent_x="SMALL", y="CENTER", extent_y="NONE")
     previous = Previous(landmark="T1", command=command)
     (_, asked) = navigation_messages(IMAGE, "Skull", previous=previous, words="that is the carina")
-    assert "Previous: T1, x LEFT SMALL, y CENTER NONE." in words_of(asked)
+    assert "Previous: T1, moved left small." in words_of(asked)
     assert words_of(asked).endswith('The clinician says: "that is the carina"')
     assert not re.search("  ", words_of(asked))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "moved"),
+    [
+        (("RIGHT", "LARGE"), ("UP", "MODERATE"), "moved right large, up moderate"),
+        (("CENTER", "NONE"), ("DOWN", "SMALL"), "moved down small"),
+        (("CENTER", "NONE"), ("CENTER", "NONE"), "stayed"),
+    ],
+)
+def test_the_step_before_is_told_in_other_words_than_the_estimate(
+    x: tuple[str, str], y: tuple[str, str], moved: str
+) -> None:
+    command = Command.model_validate({"x": x[0], "extent_x": x[1], "y": y[0], "extent_y": y[1]})
+    assert previous_report(Previous(landmark="T1", command=command)) == f"Previous: T1, {moved}."
 
 
 def test_navigation_is_told_what_is_estimated_right_after_the_target() -> None:

@@ -9,6 +9,7 @@ from tests.models import tiny
 from tests.scenario import Begin, Patient, Use, payloads, saying
 
 from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation
+from loopwright.agents.prompts.carm import Previous, previous_report
 from loopwright.graphs.carm_models import LocaliserName, NavigatorName
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
@@ -80,8 +81,8 @@ def test_a_scripted_navigator_steers_to_the_target(
     asked = prompts(events, "navigator")
     assert "Previous" not in asked[0]
     for question, before in zip(asked[1:], decided, strict=False):
-        command = before["said"]["command"]
-        told = f"Previous: Right humeral head, x {command['x']} {command['extent_x']}, y {command['y']}"
+        told = previous_report(Previous.model_validate(before["said"]))
+        assert told.startswith("Previous: Right humeral head, moved ")
         assert told in question and "Estimate: " in question
     replays(session)
     page = report_session(memory, session.id, tmp_path / "report.html").read_text(encoding="utf-8")
