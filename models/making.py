@@ -3,7 +3,7 @@
 While peft loads an adapter, every module of torch that anybody makes gets parameters without content (it replaces
 `nn.Module.register_parameter` for a moment). While transformers makes a model, torch's default dtype is that model's. A
 network that another thread made meanwhile would be empty or of the wrong dtype, and a warning all that told of it.
-Whatever makes a module or puts weights into one holds `MAKING`.
+Whatever makes a module for sessions, or puts weights into one, holds `MAKING`; training has its process to itself.
 """
 
 import threading

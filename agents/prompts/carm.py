@@ -142,8 +142,8 @@ def navigation_messages(
 def previous_report(previous: Previous) -> str:
     """The step before: "Previous: T1, moved left small, up large."
 
-    In other words than a command's, which the estimate is told in: a small model that copies from the prompt would
-    take the one for the other.
+    In other words than a command's, which the estimate is told in, so that what a small model copies from its prompt
+    is the estimate.
     """
     did = previous.command
     along = ((did.x, did.extent_x), (did.y, did.extent_y))
