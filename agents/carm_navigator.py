@@ -2,7 +2,7 @@
 
 After the paper's section 2.3. The estimate is the atlas navigator's own (`estimate_target`), told in the prompt; near
 the centre the picture may know better. Proposes only: what the guard refuses is answered by the atlas navigator, which
-halves its steps until one is allowed.
+halves its steps until one is allowed, and so is a claim to be there where the estimate has a step left to go.
 """
 
 from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation
@@ -40,12 +40,19 @@ class ChatNavigator:
             ladder=self._ladder,
             previous=situation.previous,
             words=situation.words,
-            report=report_of(estimate, situation.field_of_view_mm) if self._is_told else "",
+            report=report_of(estimate, situation.field_of_view_mm, self._ladder) if self._is_told else "",
         )
         said = consult.reply("navigator", messages, NAVIGATION)
-        if said.stays and towards is not situation:  # nothing is reached on the way, so something has to move
+        if said.stays and not self._may_be_there(estimate, on_the_way=towards is not situation):
             return self._atlas.decide(situation)
         return self._decision(said, estimate, situation.target, towards.target)
+
+    def _may_be_there(self, estimate: Estimate, *, on_the_way: bool) -> bool:
+        """Whether a claim to be there is believed. Nothing is reached on the way, so something has to move; and to who
+        is told an estimate it says how far there is to go: a false claim ends the run, another step costs a picture."""
+        left_mm, caudal_mm = (float(mm) for mm in estimate.offset_mm)
+        is_near = estimate.source != "atlas" and self._ladder.command(left_mm, caudal_mm).stays
+        return not on_the_way and (is_near or not self._is_told)
 
     def _decision(self, said: Navigation, estimate: Estimate, target: str, towards: str) -> Decision:
         by_way = "" if towards == target else f"by way of {towards}: "
@@ -62,10 +69,11 @@ class ChatNavigator:
         )
 
 
-def report_of(estimate: Estimate, field_of_view_mm: float) -> str:
+def report_of(estimate: Estimate, field_of_view_mm: float, ladder: Ladder) -> str:
     """The line that tells a model of an estimate, in the words that it was trained on."""
     seen = estimate.source != "atlas" and in_view(estimate.offset_mm.tolist(), field_of_view_mm)
     told_by = ["earlier pictures" if name.startswith("an earlier") else name for name in estimate.told_by]
     sources = ", ".join(dict.fromkeys(told_by)) or "earlier pictures"
     left_mm, caudal_mm = (float(mm) for mm in estimate.offset_mm)
-    return estimate_report(left_mm, caudal_mm, estimate.sd_mm, "in view" if seen else f"expected from {sources}")
+    basis = "in view" if seen else f"expected from {sources}"
+    return estimate_report(left_mm, caudal_mm, estimate.sd_mm, basis, ladder=ladder)

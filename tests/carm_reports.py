@@ -4,7 +4,8 @@ import re
 from typing import NamedTuple
 
 _REPORT = re.compile(
-    r"Estimate: x (?:CENTER|(LEFT|RIGHT) (\d+) mm), y (?:CENTER|(UP|DOWN) (\d+) mm), sd (\d+) mm, ([^.]+)\."
+    r"Estimate: x (?:CENTER|(LEFT|RIGHT) [A-Z]+ (\d+) mm), y (?:CENTER|(UP|DOWN) [A-Z]+ (\d+) mm), "
+    r"sd (\d+) mm, ([^.]+)\."
 )
 
 

@@ -151,7 +151,7 @@ def previous_report(previous: Previous) -> str:
     return f"Previous: {previous.landmark}, {f'moved {moved}' if moved else 'stayed'}."
 
 
-def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str) -> str:
+def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str, *, ladder: Ladder | None = None) -> str:
     """What is estimated of the target, as navigation is told it.
 
     Args:
@@ -159,18 +159,20 @@ def estimate_report(left_mm: float, caudal_mm: float, sd_mm: float, basis: str) 
         caudal_mm: how far towards the feet.
         sd_mm: standard deviation along an axis.
         basis: where that comes from, such as "in view" or "expected from Carina, T1".
+        ladder: what the extents mean, None for the default.
 
     Returns:
-        A sentence in the words of a command, which a small model learns to copy soonest: "Estimate: x LEFT 35 mm,
-        y CENTER, sd 8 mm, in view."
+        A sentence in the words of the command that it would take, which a small model reads more surely than
+        millimetres: "Estimate: x LEFT MODERATE 35 mm, y CENTER, sd 8 mm, in view."
     """
-    x, y = _towards(left_mm, "LEFT", "RIGHT"), _towards(caudal_mm, "DOWN", "UP")
+    step = (ladder or Ladder()).command(left_mm, caudal_mm)
+    x, y = _towards(step.x, step.extent_x, left_mm), _towards(step.y, step.extent_y, caudal_mm)
     return f"Estimate: x {x}, y {y}, sd {max(1, round(sd_mm))} mm, {basis}."
 
 
-def _towards(mm: float, ahead: str, back: str) -> str:
-    rounded_mm = round(mm / NEAR_STEP_MM) * NEAR_STEP_MM
-    return f"{ahead if rounded_mm > 0 else back} {abs(rounded_mm)} mm" if rounded_mm else "CENTER"
+def _towards(way: str, extent: str, mm: float) -> str:
+    rounded_mm = max(1, round(abs(mm) / NEAR_STEP_MM)) * NEAR_STEP_MM
+    return way if extent == "NONE" else f"{way} {extent} {rounded_mm} mm"
 
 
 def _shown(image: ImageRef, text: str) -> HumanMessage:

@@ -103,6 +103,9 @@ class SftConfig(RunSettings):
     model: BaseModelConfig
     data: DataConfig
     lora: LoraSettings = LoraSettings()
+    start_from: Path | None = Field(
+        default=None, description="an adapter of the same base and shape to go on from: its folder or its run's"
+    )
     emphasis: EmphasisConfig | None = None
     optimiser: OptimiserConfig = OptimiserConfig()
     log_every: int = Field(default=10, ge=1)

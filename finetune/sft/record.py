@@ -48,6 +48,7 @@ class RunRecord(Frozen):
     train_sha256: str
     validation_rows: int = 0
     validation_sha256: str | None = None
+    start_sha256: str | None = Field(default=None, description="weights of the adapter that it went on from")
     cases: tuple[str, ...] = Field(
         default=(), description="patients that both files depend on; () where the data set does not say"
     )

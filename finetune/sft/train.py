@@ -37,6 +37,7 @@ from loopwright.finetune.sft.record import (
     refuse_other_inputs,
     versions,
 )
+from loopwright.finetune.sft.start import start_of
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.schema import Frozen
 
@@ -80,18 +81,24 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     if begun:
         config.refuse_other(out_dir)
     base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
+    identity = identify(config.model)
+    start = start_of(config, identity)
+    cases = _cases(config)
     record = RunRecord(
-        base=identify(config.model),
+        base=identity,
         train_rows=len(rows.dataset),
         train_sha256=rows.sha256,
         validation_rows=len(validation.dataset) if validation else 0,
         validation_sha256=validation.sha256 if validation else None,
-        cases=_cases(config),
+        start_sha256=start.sha256 if start else None,
+        cases=start.cases(cases) if start else cases,
     )
     if begun:
         refuse_other_inputs(out_dir, record)
     claim(out_dir, config, record)
     trainer = build_trainer(config, base, rows, validation, out_dir)
+    if start and not checkpoint:
+        start.put_into(cast(PeftModel, trainer.model))
     watch = _Watch(config, record, progress)
     trainer.add_callback(watch)
     trainer.add_callback(_tensorboard(out_dir, checkpoint))

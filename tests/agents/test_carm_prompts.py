@@ -95,10 +95,13 @@ def test_the_step_before_is_told_in_other_words_than_the_estimate(
 
 def test_navigation_is_told_what_is_estimated_right_after_the_target() -> None:
     report = estimate_report(33.0, 111.0, 7.6, "in view")
-    assert report == "Estimate: x LEFT 35 mm, y DOWN 110 mm, sd 8 mm, in view."
+    assert report == "Estimate: x LEFT MODERATE 35 mm, y DOWN LARGE 110 mm, sd 8 mm, in view."
     centred = estimate_report(-2.0, 1.0, 0.2, "expected from T1")
     assert centred == "Estimate: x CENTER, y CENTER, sd 1 mm, expected from T1."
-    assert estimate_report(-12.6, -2.6, 3, "in view") == "Estimate: x RIGHT 15 mm, y UP 5 mm, sd 3 mm, in view."
+    near = estimate_report(-12.6, -7.6, 3, "in view")
+    assert near == "Estimate: x RIGHT SMALL 15 mm, y UP SMALL 10 mm, sd 3 mm, in view."
+    fine = estimate_report(-12.6, -2.0, 3, "in view", ladder=Ladder.of([2, 12, 50]))
+    assert fine == "Estimate: x RIGHT MODERATE 15 mm, y UP SMALL 5 mm, sd 3 mm, in view."
     (_, asked) = navigation_messages(IMAGE, "Skull", report=report, words="go on")
     assert f"Target: Skull. {report} The clinician" in words_of(asked)
 

@@ -7,6 +7,7 @@ turns an error into a message and an exit code.
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +60,8 @@ def _root(
 ) -> None:
     log = settings().log
     configure_logging(log.level, log.format)
+    # peft and trl still ask transformers by this name; who runs a command can do nothing about it
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
