@@ -44,7 +44,8 @@ class ChatNavigator:
         )
         said = consult.reply("navigator", messages, NAVIGATION)
         if said.stays and not self._may_be_there(estimate, on_the_way=towards is not situation):
-            return self._atlas.decide(situation)
+            instead = self._atlas.decide(situation)
+            return instead.model_copy(update={"rationale": f"not there yet: {instead.rationale}"})
         return self._decision(said, estimate, situation.target, towards.target)
 
     def _may_be_there(self, estimate: Estimate, *, on_the_way: bool) -> bool:

@@ -48,6 +48,12 @@ def decide(desk: Desk, at: Situation, *replies: str, is_told: bool = True) -> tu
     return decision, [prompt[-1].text for prompt in model.prompts]
 
 
+def is_instead(decision: Decision, at: Situation) -> bool:
+    """Whether it is the atlas navigator's own, and says that the model was not believed."""
+    atlas = AtlasNavigator().decide(at)
+    return decision == atlas.model_copy(update={"rationale": f"not there yet: {atlas.rationale}"})
+
+
 def test_a_command_becomes_a_motion_of_the_ladder(desk: Desk) -> None:
     decision, (asked,) = decide(desk, situation("T12", {"T12": (-20.0, 52.0)}), saying(-20, 52))
     assert (decision.motion.left_mm, decision.motion.caudal_mm) == (-15, 50)
@@ -71,7 +77,7 @@ def test_a_claim_to_be_there_is_believed_where_the_estimate_has_no_step_left(
     at = situation("T12", {"T12": (left_mm, 0.0)})
     decision, _ = decide(desk, at, saying(0, 0))
     assert (decision.arrived, decision.source) == (is_believed, "model" if is_believed else "in view")
-    assert is_believed or decision == AtlasNavigator().decide(at)
+    assert is_believed or is_instead(decision, at)
 
 
 def test_who_is_told_no_estimate_is_believed(desk: Desk) -> None:
@@ -82,7 +88,7 @@ def test_who_is_told_no_estimate_is_believed(desk: Desk) -> None:
 def test_what_is_out_of_view_is_not_reached(desk: Desk) -> None:
     at = situation("T12", {"T1": (0.0, 0.0)})
     decision, _ = decide(desk, at, saying(0, 0))
-    assert decision == AtlasNavigator().decide(at) and not decision.arrived
+    assert is_instead(decision, at) and not decision.arrived
 
 
 def test_it_may_be_left_to_the_picture_alone(desk: Desk) -> None:
@@ -117,7 +123,7 @@ def test_a_lost_wrist_is_looked_for_along_the_arm(desk: Desk) -> None:
 def test_nothing_is_reached_on_the_way(desk: Desk) -> None:
     at = situation("Left wrist", {"T1": (0.0, 0.0), "Left humeral head": (140.0, 0.0)})
     decision, _ = decide(desk, at, saying(0, 0))
-    assert decision == AtlasNavigator().decide(at)
+    assert is_instead(decision, at)
     assert not decision.arrived and decision.motion.length_mm > 0
 
 

@@ -55,8 +55,11 @@ def _carm(volume: str) -> Demo:
 
     start, targets = "Right scapular inferior angle", ("Carina", "T12")
     volume = _available(volume)
-    told = f"The C-arm loop on [bold]{volume}[/bold]: from the {start.lower()} to the {' and on to '.join(targets)}."
-    run = CArmRun(volume=volume, start=start, target=targets)
+    told = (
+        f"The C-arm loop on [bold]{volume}[/bold]: from the {start.lower()} to the {' and on to '.join(targets)}.\n"
+        "A network sees, and the vision-language model `small` decides."
+    )
+    run = CArmRun(volume=volume, start=start, target=targets, navigator="vlm")
     return Demo(told, run, at=("localised", 1), words="go 30 mm caudal")
 
 
