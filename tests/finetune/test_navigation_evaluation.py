@@ -39,6 +39,9 @@ def _coarse(phantom: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOPWRIGHT_CARM__IMAGE_SIZE_PX", "64")
 
 
+UNAIDED = STEERINGS["network+vlm-unaided"]
+
+
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
     with ChatServer() as server:
@@ -52,17 +55,17 @@ def card(server: ChatServer, tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_model_that_says_it_is_there_is_believed_and_measured(server: ChatServer, card: str) -> None:
+def test_an_unaided_model_that_says_it_is_there_is_believed_and_measured(server: ChatServer, card: str) -> None:
     server.turns += [Turn(pieces=(STAY,)), Turn(pieces=(f"```xml\n{STAY}\n```",))]
     told: list[NavigationRun] = []
-    runs = navigate(PAIRS, told.append, steering=STEERINGS["network+vlm"], model=card)
+    runs = navigate(PAIRS, told.append, steering=UNAIDED, model=card)
     assert told == runs and [(r.start, r.target) for r in runs] == [(start, target) for _, start, target in PAIRS]
     for run in runs:
         assert run.claimed and not run.success and run.exposures == 1
         assert run.distance_mm == pytest.approx(run.straight_mm) and run.straight_mm > 30
     assert sorted(run.strict for run in runs) == [0.0, 1.0]
-    found = row("phantom", "all pairs", runs, STEERINGS["network+vlm"])
-    assert found.model == "network+vlm"
+    found = row("phantom", "all pairs", runs, UNAIDED)
+    assert found.model == "network+vlm-unaided"
     assert (found.figures["strict_format"], found.figures["unanswered"], found.figures["success"]) == (0.5, 0.0, 0.0)
 
 
