@@ -1,8 +1,9 @@
 """The model as navigator: a picture, an estimate and a chain of thought become one step of the ladder.
 
-After the paper's section 2.3. The estimate is the atlas navigator's own (`estimate_target`), told in the prompt; near
-the centre the picture may know better. Proposes only: what the guard refuses is answered by the atlas navigator, which
-halves its steps until one is allowed, and so is a claim to be there where the estimate has a step left to go.
+After the paper's section 2.3. The estimate is the atlas navigator's own (`estimate_target`), told in the prompt; the
+picture may know better where to go, but not that there is nowhere left to go. Proposes only: what the guard refuses is
+answered by the atlas navigator, which halves its steps until one is allowed, and so is a claim to be there where the
+estimate has a step left.
 """
 
 from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation

@@ -69,7 +69,8 @@ def test_what_could_mean_several_things_is_asked_back(text: str) -> None:
 
 @given(st.text(max_size=80))
 def test_any_text_is_read(text: str) -> None:
-    parse_feedback(text)
+    found = parse_feedback(text)
+    assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 @given(
