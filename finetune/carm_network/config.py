@@ -1,13 +1,14 @@
 """The localiser's training run as one value, the same in YAML: every field written out, none unknown."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from loopwright.finetune.runs import RunSettings
 from loopwright.models.carm_network import NetworkConfig
 from loopwright.schema import Frozen
+from loopwright.tools.carm.landmarks import canonical_name
 
 
 class ViewSampling(Frozen):
@@ -17,6 +18,9 @@ class ViewSampling(Frozen):
     near_sd_mm: float = Field(default=40.0, gt=0)
     centred_fraction: float = Field(default=0.15, ge=0, le=1, description="a landmark all but centred")
     centred_sd_mm: float = Field(default=7.0, ge=0)
+    landmark_weights: dict[Annotated[str, AfterValidator(canonical_name)], Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="how many times as often as another a landmark is drawn; 1 where it is not named"
+    )
     min_body: float = Field(default=0.06, ge=0, le=1, description="least share of the view that shows body")
     margin_mm: float = Field(default=20.0, description="how far beyond the volume a uniform isocentre may lie")
     depth_jitter_mm: float = Field(default=20.0, ge=0, description="uniform +- about the mid-coronal plane")

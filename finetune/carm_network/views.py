@@ -41,13 +41,14 @@ def sample_training_poses(case: Case, n: int, sampling: ViewSampling, rng: np.ra
     renderer = make_renderer("numba", case.volume, Optics())
     bounds = case.volume.bounds_world
     low, high = bounds[0] - sampling.margin_mm, bounds[1] + sampling.margin_mm
-    places = list(case.landmarks.values())
+    names = sorted(case.landmarks)
+    often = np.array([sampling.landmark_weights.get(name, 1.0) for name in names])
     poses: list[Pose] = []
     while len(poses) < n:
         x, z = rng.uniform(low[0], high[0]), rng.uniform(low[2], high[2])
         kind = rng.random()
-        if places and kind < sampling.near_fraction + sampling.centred_fraction:
-            place = places[rng.integers(len(places))]
+        if names and kind < sampling.near_fraction + sampling.centred_fraction:
+            place = case.landmarks[names[rng.choice(len(names), p=often / often.sum())]]
             sd = sampling.near_sd_mm if kind < sampling.near_fraction else sampling.centred_sd_mm
             x, z = place[0] + rng.normal(0, sd), place[2] + rng.normal(0, sd)
         alpha, beta = rng.normal(0, sampling.angle_sd_deg, size=2)

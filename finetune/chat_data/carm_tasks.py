@@ -148,8 +148,10 @@ def _pair(truth: Truth) -> Centred:
 
 
 def _nearest(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
+    """By the picture alone, and again after the clinician has named it: told too rarely, a model trusts the picture."""
     landmark = truth.nearest[0]
-    yield nearest_messages(truth.image, _told(landmark, settings, draw)), NEAREST.render(landmark)
+    for words in ("", _naming(landmark, draw)):
+        yield nearest_messages(truth.image, words), NEAREST.render(landmark)
 
 
 def _place(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:
@@ -161,7 +163,11 @@ def _place(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Questio
 
 def _told(landmark: str, settings: TaskSettings, draw: Draw) -> str:
     """The clinician names what is to be seen, or mostly says nothing."""
-    return f"that is the {draw.name(landmark)}" if draw.chance(settings.told_share) else ""
+    return _naming(landmark, draw) if draw.chance(settings.told_share) else ""
+
+
+def _naming(landmark: str, draw: Draw) -> str:
+    return f"that is the {draw.name(landmark)}"
 
 
 def _correction(truth: Truth, settings: TaskSettings, draw: Draw) -> Iterator[Question]:

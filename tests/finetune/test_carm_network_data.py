@@ -81,6 +81,17 @@ def test_sampled_poses_show_body_and_are_drawn_from_the_seed(phantom: Case) -> N
     assert ((images > 0).mean((1, 2)) >= 0.2).all()
 
 
+def test_a_landmark_that_weighs_more_is_drawn_more_often(phantom: Case) -> None:
+    """Around one landmark only: with a thousand times the weight of another, all but 1.3 % of the views are its."""
+    sampling = ViewSampling(near_fraction=0, centred_fraction=1, landmark_weights={"the carina": 1000})
+    poses = sample_training_poses(phantom, 30, sampling, np.random.default_rng(0))
+    carina = phantom.landmarks["Carina"]
+    off_mm = np.array([np.hypot(p.x_mm - carina[0], p.z_mm - carina[2]) for p in poses])
+    assert (off_mm < 40).sum() >= 27  # five standard deviations of where a centred view lies
+    with pytest.raises(UnknownName, match="Carina"):
+        ViewSampling(landmark_weights={"Carena": 2})
+
+
 def test_the_cache_is_filled_once_and_mends_itself(tiny_config: TrainConfig, views_cache: Path, tmp_path: Path) -> None:
     folder = cache_folder(views_cache, tiny_config.data)
     said: list[str] = []

@@ -202,9 +202,10 @@ def feedback(
     elif understood["kind"] == "unclear":
         stdout().print(f"[yellow]Not understood:[/yellow] {escape(understood['question'])}")
     else:
-        said = ", ".join(f"{k} {v}" for k, v in understood.items() if k != "kind" and v not in ("", None, [], False))
+        parts = ", ".join(f"{k} {v}" for k, v in understood.items() if k != "kind" and v not in ("", None, [], False))
+        said = f"{understood['kind']} {parts}".strip()
         late = (
             "" if row.status in ("running", "waiting") else f" The session is {row.status}: it hears when it resumes."
         )
-        stdout().print(f"Understood: {understood['kind']} {escape(said)}.{late}")
+        stdout().print(f"Understood: {escape(said)}.{late}")
     return 2 if understood["kind"] == "unclear" else 0
