@@ -106,6 +106,8 @@ class Surgeon(NamedTuple):
     is_blind: bool = False
     captioner_for: Callable[[Training], BaseChatModel] | None = None
     """Who writes the captions; None: the labels, or the simulator's truth."""
+    is_of_card: bool = False
+    """Whether an adapter that it takes is the card's: one for all folds, which may know who is tested in some."""
 
     @property
     def reads_labels(self) -> bool:
@@ -160,9 +162,11 @@ def open_surgeons(card: ModelCard, store: PngStore, adapters: Path | None = None
     adapted: dict[Kind, Callable[[Training], BaseChatModel]] = {
         kind: partial(_adapted, model, kind, adapters) for kind in tuned
     }
-    found += [Surgeon(f"{kind}-sft", kind, model_for) for kind, model_for in adapted.items()]
+    of_card = {kind for kind in tuned if adapters is None or not (adapters / kind).is_dir()}
+    found += [Surgeon(f"{k}-sft", k, model_for, is_of_card=k in of_card) for k, model_for in adapted.items()]
     if len(adapted) == len(KINDS):
-        found.append(Surgeon(CAPTIONED, "indir", adapted["indir"], captioner_for=adapted["dir"]))
+        captioner = adapted["dir"]
+        found.append(Surgeon(CAPTIONED, "indir", adapted["indir"], captioner_for=captioner, is_of_card=bool(of_card)))
     return found
 
 

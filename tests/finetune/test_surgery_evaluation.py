@@ -218,22 +218,27 @@ def test_the_command_prints_a_row_a_predictor_and_a_summary(
 ) -> None:
     folder = _folder(samples, tmp_path / "sap")
     options = ["eval", "surgery", "--data", str(folder), "--simulated", "--patients", "5"]
-    assert cli.main([*options, "--json"]) == 0
-    *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert cli.main([*options, "--json"]) in (0, 1)  # five patients are too few to hold anybody to a bar
+    said = capsys.readouterr()
+    *rows, last = map(json.loads, said.out.splitlines())
     recorded = [row for row in rows if row["world"] == "recorded" and row["what"] == WHAT]
     assert [row["model"] for row in recorded] == [*(name for name in BASELINES if name != "phase-bigram"), "indir-base"]
     assert {row["n"] for row in recorded} == {len(samples)} and {row["n_relaxed"] for row in recorded} == {
         len(samples) - 12
     }
     assert all(math.isfinite(row["slacc1_ci"][0]) and math.isfinite(row["re_vlacc3"]) for row in recorded)
-    assert last["summary"] == "surgery" and last["bars"] == [] and last["bars_met"] is None
+    assert "Left out on recorded patients: indir-sft. The card's adapter may know who is tested" in said.err
+    assert last["summary"] == "surgery"
+    assert [bar["name"] for bar in last["bars"]] == ["indir-sft, simulated: share of Bayes' top-1"]
     assert [line["slacc1"] for line in last["headline"][: len(recorded)]] == sorted(
         (r["slacc1"] for r in recorded), reverse=True
     )
     simulated = [line for line in last["headline"] if line["world"] == "simulated"]
+    assert len({line["n"] for line in simulated}) == 1
+    top_1 = {line["model"]: line["slacc1"] for line in simulated}
     assert (
-        "bayes history+frame" in {line["model"] for line in simulated} and len({line["n"] for line in simulated}) == 1
-    )
+        top_1["bayes history"] + 0.02 < top_1["indir-sft"] <= top_1["bayes history+frame"] + 0.02
+    )  # it reads captions
 
 
 def test_the_command_says_what_to_measure_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,16 @@ class _Wanted(NamedTuple):
         usual = [surgeon.name for surgeon in found if is_short or surgeon.name != CAPTIONED]
         return [surgeon for surgeon in found if surgeon.name in (self.rows or usual)]
 
+    def of_folds(self, surgeons: "list[Surgeon]") -> "list[Surgeon]":
+        """Those for recorded patients: a card's one adapter is there if it is named, and then has to fit every fold."""
+        left_out = [s.name for s in surgeons if s.is_of_card and s.name not in self.rows]
+        if left_out:
+            _tell(
+                f"Left out on recorded patients: {', '.join(left_out)}. The card's adapter may know who is tested; "
+                "give one for each fold with `--adapters`."
+            )
+        return [surgeon for surgeon in surgeons if surgeon.name not in left_out]
+
 
 def surgery(
     data: Annotated[
@@ -110,7 +120,7 @@ def _next(wanted: _Wanted) -> "list[Row]":
     surgeons = wanted.surgeons(store)
     rows: list[Row] = []
     if samples:
-        fits = {s.name: s.fit(Sights(store), told=_tell) for s in surgeons if s.reads_labels}
+        fits = {s.name: s.fit(Sights(store), told=_tell) for s in wanted.of_folds(surgeons) if s.reads_labels}
         rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
     if wanted.patients:
         procedure = bundled_procedure()
@@ -142,7 +152,7 @@ def _video(wanted: _Wanted) -> "list[Row]":
     samples, frames = read_all_samples(wanted.folder), read_source(wanted.folder)["frames"]
     store = PngStore()
     sights = Sights(store, frames=None if frames is None else Path(frames))
-    found = wanted.surgeons(store, is_short=True)
+    found = wanted.of_folds(wanted.surgeons(store, is_short=True))
     surgeons = [way for s in found for way in ((s, s.blind) if s.reads_labels else (s,))]
     fits = {surgeon.name: surgeon.fit(sights, told=_tell) for surgeon in surgeons}
     return evaluate_recorded(
@@ -170,9 +180,12 @@ def _horizon(wanted: _Wanted, as_json: bool) -> int:
     from loopwright.tools.surgery.dataset import read_clips
     from loopwright.tools.surgery.procedure import bundled_procedure
 
-    fits = {**NGRAMS, **of_surgeons(wanted.surgeons(PngStore()))}
-    rows = evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell) if wanted.data is not None else []
+    surgeons, rows = wanted.surgeons(PngStore()), []
+    if wanted.data is not None:
+        fits = {**NGRAMS, **of_surgeons(wanted.of_folds(surgeons))}
+        rows += evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell)
     if wanted.patients:
+        fits = {**NGRAMS, **of_surgeons(surgeons)}
         rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
     if as_json:
         for row in rows:
