@@ -23,6 +23,7 @@ from loopwright.finetune.evaluate.rows import Row
 from loopwright.finetune.evaluate.surgery import DIFFERENCE, WHAT, evaluate_recorded, folds_of, simulated_fold
 from loopwright.finetune.evaluate.surgery_bars import bars_of
 from loopwright.finetune.evaluate.surgery_baselines import Predictor, Training, history_of
+from loopwright.finetune.evaluate.surgery_fit import fit_surgeon
 from loopwright.finetune.evaluate.surgery_memory import BEST_OF, evaluate_memory
 from loopwright.finetune.evaluate.surgery_memory import DIFFERENCE as MEMORY_DIFFERENCE
 from loopwright.finetune.evaluate.surgery_models import (
@@ -275,6 +276,20 @@ def test_the_bars_are_those_of_the_tuned_models() -> None:
     alone = bars_of([row(WHAT, "recorded", "indir-sft", 0.77)])
     assert all(math.isnan(bar.value) and not bar.is_met for bar in alone) and len(alone) == 2
     assert bars_of(rows[1:4]) == []
+
+
+def test_a_temperature_is_fitted_on_validation_patients_and_never_makes_it_worse(
+    card: ModelCard, procedure: Procedure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = PngStore()
+    base = surgeon_of(open_surgeons(card, store), "indir-base")
+    found = fit_surgeon(base, procedure, 1, Sights(store, procedure))
+    assert found.n == len(list(simulate(procedure, FIRST_SEED["validation"]))) - 1 and found.n_cases == 1
+    assert list(found.choice_temperature) == ["surgery_indir"]
+    assert found.log_likelihood["after"] >= found.log_likelihood["before"]
+    (tmp_path / "tiny.yaml").write_text(f"kind: local\nbase: {card.base}\ndevice: cpu\n")
+    assert cli.main(["eval", "surgery", "--what", "fit", "--model", str(tmp_path / "tiny.yaml")]) == 2
+    assert "has no adapter of indir-sft or dir-sft" in capsys.readouterr().err
 
 
 def test_the_command_measures_models_and_says_which_rows_there_are(

@@ -77,10 +77,10 @@ def surgery(
     ] = False,
     patients: Annotated[int, typer.Option(min=1, help="Simulated patients of each part.")] = 300,
     what: Annotated[
-        Literal["next", "memory", "video", "horizon"],
+        Literal["next", "memory", "video", "horizon", "fit"],
         typer.Option(
             help="What to measure: the next action, the four views of the past (simulated), the next action where "
-            "there are pictures (recorded), or plans to a goal."
+            "there are pictures (recorded), or plans to a goal; or fit the temperature that a card needs (simulated)."
         ),
     ] = "next",
     model: Annotated[
@@ -101,9 +101,11 @@ def surgery(
     """Measure how well the next action is predicted, or what plans to a goal are worth."""
     if what in ("next", "horizon") and data is None and not simulated:
         raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
-    wanted = _Wanted(data, patients if simulated or what == "memory" else 0, model, adapters, tuple(row or ()))
+    wanted = _Wanted(data, patients if simulated or what in ("memory", "fit") else 0, model, adapters, tuple(row or ()))
     if what == "horizon":
         return _horizon(wanted, as_json)
+    if what == "fit":
+        return _fit(wanted, as_json)
     measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
     return _report(what, measure[what](wanted), out, as_json)
 
@@ -193,6 +195,29 @@ def _horizon(wanted: _Wanted, as_json: bool) -> int:
         json_line(summary("surgery horizon", []) | {"headline": headline(rows)})
     else:
         stdout().print(markdown(rows), markup=False)
+    return 0
+
+
+def _fit(wanted: _Wanted, as_json: bool) -> int:
+    """The temperature of each tuned model that was asked for, on validation patients."""
+    from loopwright.finetune.evaluate.pictures import PngStore
+    from loopwright.finetune.evaluate.surgery_fit import fit_surgeon
+    from loopwright.finetune.evaluate.surgery_models import Sights, open_surgeons
+    from loopwright.models.cards import load_card
+    from loopwright.tools.surgery.procedure import bundled_procedure
+
+    store, procedure = PngStore(), bundled_procedure()
+    card = load_card(wanted.model or MODEL).model_copy(update={"choice_temperature": {}})
+    rows = wanted.rows or ("indir-sft", "dir-sft")
+    found = [surgeon for surgeon in open_surgeons(card, store, wanted.adapters) if surgeon.name in rows]
+    if not found:
+        raise BadInput(f"The card `{card.name}` has no adapter of {' or '.join(rows)}, and `--adapters` has none.")
+    for surgeon in found:
+        fitted = fit_surgeon(surgeon, procedure, wanted.patients, Sights(store, procedure))
+        if as_json:
+            json_line(fitted.model_dump(mode="json"))
+        else:
+            stdout().print(fitted.model_dump_json(indent=2), markup=False)
     return 0
 
 
