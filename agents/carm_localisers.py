@@ -16,11 +16,11 @@ from loopwright.models.localisation import Localisation
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS
 
-SIGMA_IN_VIEW_MM, SIGMA_BEYOND_MM = 34.0, 59.0
+SIGMA_IN_VIEW_MM, SIGMA_BEYOND_MM = 35.0, 59.0
 """How much the model's places err along an axis, in the view and beyond it: root mean square of the C-arm adapter of
-`small`, over 384 and 2,172 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
+`small`, over 368 and 2,188 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
 
-MODEL_WEIGHT = 0.05
+MODEL_WEIGHT = 0.15
 """How much the model's posterior counts beside the network's: the exponent of the pool, likeliest on the same views."""
 
 CORRECTED_SHARE = 0.6
