@@ -43,7 +43,7 @@ from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.dataset import write_dataset
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
-from loopwright.tools.carm.landmarks import LANDMARKS
+from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
 
 IMAGE_REF = ImageRef(sha256="c" * 64, width_px=8, height_px=8)
 SMALL = CArmData(views_per_volume=3, size_px=32)
@@ -96,8 +96,10 @@ def test_answers_are_strict_and_true(seed: int, n_absent: int) -> None:
     assert list(CENTRED.parse(centred).landmarks) == truth.centred[:2]
     ((prompt, corrected),) = asked(truth, "correction", seed=seed)
     assert list(CORRECTION.parse(corrected).landmarks) == truth.centred[:2]
-    ((_, nearest),) = asked(truth, "nearest", seed=seed)
-    assert nearest == truth.nearest[0]
+    (untold, nearest), (told, again) = asked(truth, "nearest", seed=seed)
+    assert nearest == again == truth.nearest[0]
+    named = told.partition('The clinician says: "that is the ')[2].partition('"')[0]
+    assert canonical_name(named) == nearest and "The clinician says" not in untold
     for prompt, answer in asked(truth, "place", seed=seed):
         (name,) = [name for name in LANDMARKS if f"Where is the {in_sentence(name)}?" in prompt]
         step_mm = 5 if name in truth.in_view else 25
@@ -213,7 +215,7 @@ def test_what_is_built_is_good_true_and_asked_as_at_inference(volumes: SaveCase,
     assert [path.name for path in written] == ["train.messages.jsonl", "train.sharegpt.jsonl"]
     checked = check_file(tmp_path / "train.messages.jsonl")
     assert not checked.problems and checked == check_file(tmp_path / "train.sharegpt.jsonl")
-    assert set(written.values()) == {len(checked.examples)} == {3 * 12}
+    assert set(written.values()) == {len(checked.examples)} == {3 * 13}
     for example in checked.examples:
         (path,) = example.images
         assert Image.open(tmp_path / path).size == (32, 32)
