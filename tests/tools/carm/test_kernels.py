@@ -1,4 +1,4 @@
-"""Which compiled functions may be cached on disk: those that Python calls, never those that other kernels call."""
+"""Which compiled functions are cached on disk: those that Python calls. What other kernels call is part of these."""
 
 from types import ModuleType
 from typing import Any
@@ -22,3 +22,12 @@ def test_no_kernel_is_compiled_over_a_cached_one(module: ModuleType) -> None:
     called = {name for kernel in found.values() for name in kernel.py_func.__code__.co_names if name in found}
     assert [name for name in sorted(called) if not isinstance(found[name]._cache, NullCache)] == []
     assert any(not isinstance(kernel._cache, NullCache) for kernel in found.values())
+
+
+@pytest.mark.parametrize("module", [joseph, paint, thorax, abdomen], ids=lambda module: module.__name__)
+def test_what_a_kernel_calls_is_inlined(module: ModuleType) -> None:
+    """Else who has just compiled it runs the callee's own code, and who loads it from the cache the copy in there."""
+    found = kernels(module)
+    called = {name for kernel in found.values() for name in kernel.py_func.__code__.co_names if name in found}
+    inlined = {n for n in called if {"forceinline", "inline"} & set(found[n].targetoptions)}
+    assert called - inlined == set()

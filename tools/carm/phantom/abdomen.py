@@ -58,7 +58,7 @@ def paint_abdomen(
             canvas.tube(gas, radius * rng.uniform(0.35, 0.8), -900.0)
 
 
-@njit(fastmath=True, nogil=True)
+@njit(fastmath=True, nogil=True, forceinline=True)
 def dome_z(dome: Array, x: float, y: float) -> float:
     """Height of one hemidiaphragm over (x, y)."""
     dx, dy = x - dome[0], y - dome[1]

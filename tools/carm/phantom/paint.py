@@ -239,7 +239,7 @@ def _triangle(field: Field, origin: Array, h: float, corners: Array, half: float
                     field[i, j, k] = _blend(field[i, j, k], hu, min(1.0, coverage), only_add)
 
 
-@njit(fastmath=True, nogil=True)
+@njit(fastmath=True, nogil=True, forceinline=True)
 def inside_mm(x: float, y: float, section: Array) -> float:
     """Approximate depth in mm of (x, y) inside a superelliptic section (see `Canvas.stack`); negative outside."""
     dx, dy = x - section[0], y - section[1]

@@ -76,7 +76,7 @@ def _clip(origin: float, direction: float, high: float, t_in: float, t_out: floa
     return max(t_in, min(t_0, t_1)), min(t_out, max(t_0, t_1))
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, forceinline=True)
 def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second: int, third: int) -> float:
     """The value at (b, c) on the plane that starts at `plane`. Unsigned indices spare a check for negative ones."""
     i, j = np.int32(b), np.int32(c)
@@ -90,7 +90,7 @@ def _bilinear(packed: NDArray[np.uint16], plane: int, b: float, c: float, second
     return float(near + wb * (far - near))
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, forceinline=True)
 def _march(
     packed: NDArray[np.uint16],
     occupied: NDArray[np.uint8],
@@ -129,7 +129,7 @@ def _march(
     return (on_planes + between) / 3.0 if halfway else on_planes
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, forceinline=True)
 def _integral(
     packed: NDArray[np.uint16],
     occupied: NDArray[np.uint8],
