@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright.tools.carm.case import Case
@@ -43,8 +43,10 @@ def test_a_ball_of_water_has_the_chords_of_a_ball(ball: Make) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(angles_deg=angles)
+@example(angles_deg=(3.0, 3.0))
 def test_a_box_has_the_chords_of_a_box(box: Make, angles_deg: tuple[float, float]) -> None:
-    pose, size_px = Pose(x_mm=0, y_mm=0, z_mm=0, alpha_deg=angles_deg[0], beta_deg=angles_deg[1]), 24
+    """Fine enough that pixels which fall on the box's blurred edge do not decide: at 24 they are 0.6 % at (3, 3)."""
+    pose, size_px = Pose(x_mm=0, y_mm=0, z_mm=0, alpha_deg=angles_deg[0], beta_deg=angles_deg[1]), 96
     image = make_renderer("numba", box((50, 50, 50), 2.0, 0), OPTICS).render(pose, size_px)
     source, rays, half_mm = source_world(pose, OPTICS), _rays(pose, size_px), 50.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -52,7 +54,7 @@ def test_a_box_has_the_chords_of_a_box(box: Make, angles_deg: tuple[float, float
     enter, leave = np.nanmax(crossings.min(axis=0), axis=-1), np.nanmin(crossings.max(axis=0), axis=-1)
     chords_mm = np.maximum(leave - enter, 0) * np.linalg.norm(rays, axis=-1)
     assert np.median(np.abs(image - WATER_PER_MM * chords_mm)) < 0.002 * image.max()
-    assert np.abs(image.sum() / (WATER_PER_MM * chords_mm).sum() - 1) < 0.005
+    assert np.abs(image.sum() / (WATER_PER_MM * chords_mm).sum() - 1) < 0.004
 
 
 def test_twice_the_density_is_twice_the_integral(ball: Make) -> None:
