@@ -1,5 +1,6 @@
 """The axial skeleton: vertebrae, ribs, sternum and skull, placed by the landmarks of a person."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +30,10 @@ def paint_skeleton(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, rng: np.rando
     """Every bone of one person."""
     bone = Bone(cortex=950 * anatomy.bone, core=180 * anatomy.bone**1.5)
     wear = float(rng.uniform(0, 1.4))
-    for vertebra in vertebrae(anatomy):
+    column = vertebrae(anatomy)
+    for vertebra in column:
         _vertebra(canvas, vertebra, bone, anatomy.scale, wear, rng)
-    _ribs(canvas, anatomy, trunk, bone, rng)
+    _ribs(canvas, {v.name: v for v in column}, trunk, bone, anatomy.scale, rng)
     _sternum(canvas, anatomy, trunk, bone)
     for side in SIDES:
         paint_shoulder(canvas, anatomy, trunk, bone, side, rng)
@@ -124,9 +126,9 @@ _RIB_END_DEG = (150, 146, 142, 139, 136, 132, 127, 119, 110, 98, 72, 44)
 _RIB_DROP_MM = (26, 42, 58, 70, 80, 88, 94, 96, 94, 88, 62, 34)
 
 
-def rib_path(anatomy: Anatomy, trunk: Trunk, number: int, side: float, slope: float, length: float = 1.0) -> Array:
-    """(n, 3) mm: the axis of rib `number` from its head to where the cartilage begins; `length` is a factor."""
-    vertebra = next(v for v in vertebrae(anatomy) if v.name == f"T{number}")
+def rib_path(vertebra: Vertebra, trunk: Trunk, side: float, slope: float, length: float = 1.0) -> Array:
+    """(n, 3) mm: the axis of a vertebra's rib from its head to where the cartilage begins; `length` is a factor."""
+    number = int(vertebra.name[1:])
     top = vertebra.body[2] + 0.42 * vertebra.height_mm
     end = np.deg2rad(_RIB_END_DEG[number - 1] * length)
     angle = np.linspace(np.deg2rad(15), end, 26)
@@ -140,14 +142,16 @@ def rib_path(anatomy: Anatomy, trunk: Trunk, number: int, side: float, slope: fl
     return np.concatenate([[head, 0.45 * head + 0.55 * path[0] + np.array([0, -3.0, 1.5])], path])
 
 
-def _ribs(canvas: Canvas, anatomy: Anatomy, trunk: Trunk, bone: Bone, rng: np.random.Generator) -> None:
+def _ribs(
+    canvas: Canvas, column: Mapping[str, Vertebra], trunk: Trunk, bone: Bone, scale: float, rng: np.random.Generator
+) -> None:
     slope = float(np.clip(rng.normal(1.0, 0.13), 0.7, 1.35))
     calcified = rng.random() < 0.35
-    thick = anatomy.scale * rng.uniform(0.9, 1.1)
+    thick = scale * rng.uniform(0.9, 1.1)
     for number in range(1, 13):
         for side in SIDES.values():
             length = rng.uniform(0.6, 1.3) if number > 10 else rng.uniform(0.97, 1.03)
-            path = rib_path(anatomy, trunk, number, side, slope * rng.uniform(0.97, 1.03), length)
+            path = rib_path(column[f"T{number}"], trunk, side, slope * rng.uniform(0.97, 1.03), length)
             radius = np.full(len(path), 6.6 if 2 < number < 11 else 5.4) * thick
             radius[:2] *= 0.8
             flat = (1.0, 1.0, 1.0) if number > 1 else (0.75, 0.75, 1.6)
