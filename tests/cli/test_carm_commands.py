@@ -79,6 +79,9 @@ def test_a_session_through_all_its_commands(run_carm: Run, loopwright: Run, tmp_
     assert (replayed.code, replayed.json[0]["same"]) == (0, True)
     assert loopwright("sessions", "rewind", session, "1").code == 0
     assert loopwright("sessions", "resume", session).code == 0
+    ended = loopwright("sessions", "resume", session)
+    assert (ended.code, ended.out) == (2, "")  # nobody is invited to speak to it
+    assert "sessions rewind" in ended.err
     forked = loopwright("sessions", "fork", session, "1").out.split("Forked into session ")[1].split(".")[0]
     assert loopwright("feedback", forked, "the target is the carina").code == 0
     resumed = loopwright("sessions", "resume", forked)

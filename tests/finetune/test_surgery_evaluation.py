@@ -245,3 +245,5 @@ def test_the_command_says_what_to_measure_on(tmp_path: Path, capsys: pytest.Capt
     assert "Give `--data DIR`, `--simulated` or both" in capsys.readouterr().err
     assert cli.main(["eval", "surgery", "--data", str(tmp_path)]) == 2
     assert "loopwright data build surgery" in capsys.readouterr().err
+    assert cli.main(["eval", "surgery", "--what", "fit", "--data", str(tmp_path)]) == 2
+    assert "no `--data`" in capsys.readouterr().err

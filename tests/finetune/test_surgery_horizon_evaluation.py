@@ -192,11 +192,14 @@ def test_the_command_prints_rows_with_their_n_and_tables(
     monkeypatch.setattr(evaluate_surgery, "MODEL", "absent")  # a model's beams take a minute
     lines = [clip.model_dump_json() + "\n" for clips in videos.values() for clip in clips[:20]]
     (tmp_path / "clips.jsonl").write_text("".join(lines), encoding="utf-8")
-    assert cli.main(["eval", "surgery", "--what", "horizon", "--data", str(tmp_path), "--json"]) == 0
+    command = ["eval", "surgery", "--what", "horizon", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert cli.main([*command, "--json"]) == 0
     *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
     plans = [row for row in rows if row["what"] == WHAT]
     assert {row["model"] for row in plans} == set(NGRAMS) and all(row["n"] >= row["n_cases"] > 0 for row in plans)
-    assert (last["summary"], last["bars_met"]) == ("surgery horizon", True)
+    assert (last["summary"], last["bars_met"]) == ("surgery horizon", None)  # no bar is set for plans
+    assert json.loads((tmp_path / "out" / "surgery-horizon.json").read_text(encoding="utf-8")) == {"rows": rows, **last}
+    assert (tmp_path / "out" / "surgery-horizon.md").is_file()
     assert {line["model"] for line in last["headline"]} == set(NGRAMS)
     assert all(line["edit_ci"] and line["variant"] == "all goals" for line in last["headline"])
 

@@ -34,10 +34,11 @@ def drive(
 ) -> int:
     """Stream a session to its rest and return the exit code of the state that it came to rest in."""
     console, loop = stdout(), session.loop
-    if not as_json:
-        console.print(f'Session [bold]{session.id}[/bold]. Speak to it with: loopwright feedback {session.id} "..."')
     with _ctrl_c_pauses(session):
-        for event in session.stream(wait=wait):
+        for n, event in enumerate(session.stream(wait=wait)):
+            if n == 0 and not as_json:  # not before: a session that has ended, or that runs elsewhere, is refused
+                to_speak = f'loopwright feedback {session.id} "..."'
+                console.print(f"Session [bold]{session.id}[/bold]. Speak to it with: {to_speak}")
             if as_json:
                 json_line(event.model_dump(mode="json"))
             else:

@@ -101,9 +101,13 @@ def surgery(
     """Measure how well the next action is predicted, or what plans to a goal are worth."""
     if what in ("next", "horizon") and data is None and not simulated:
         raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
+    if what == "fit" and (data is not None or out is not None):
+        raise BadInput(
+            "`--what fit` goes by simulated patients and prints what belongs in the card: no `--data`, no `--out`."
+        )
     wanted = _Wanted(data, patients if simulated or what in ("memory", "fit") else 0, model, adapters, tuple(row or ()))
     if what == "horizon":
-        return _horizon(wanted, as_json)
+        return _horizon(wanted, out, as_json)
     if what == "fit":
         return _fit(wanted, as_json)
     measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
@@ -167,7 +171,7 @@ def _video(wanted: _Wanted) -> "list[Row]":
     )
 
 
-def _horizon(wanted: _Wanted, as_json: bool) -> int:
+def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     """Plans to a goal on the recorded videos in `data`, and on simulated patients."""
     from loopwright.finetune.evaluate.pictures import PngStore
     from loopwright.finetune.evaluate.rows import summary
@@ -189,13 +193,8 @@ def _horizon(wanted: _Wanted, as_json: bool) -> int:
     if wanted.patients:
         fits = {**NGRAMS, **of_surgeons(surgeons)}
         rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
-    if as_json:
-        for row in rows:
-            json_line(row.as_json())
-        json_line(summary("surgery horizon", []) | {"headline": headline(rows)})
-    else:
-        stdout().print(markdown(rows), markup=False)
-    return 0
+    last = summary("surgery horizon", []) | {"headline": headline(rows), "bars_met": None}
+    return _show("horizon", rows, last, markdown(rows), out, as_json)
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> int:
@@ -222,28 +221,33 @@ def _fit(wanted: _Wanted, as_json: bool) -> int:
 
 
 def _report(what: str, rows: "Sequence[Row]", out: Path | None, as_json: bool) -> int:
-    """Print, and write where that is asked for. Without a fine-tuned model nothing is held to the bars."""
+    """Show the rows beside the bars. Without a fine-tuned model nothing is held to them."""
     from loopwright.finetune.evaluate.rows import summary
     from loopwright.finetune.evaluate.surgery import headline
     from loopwright.finetune.evaluate.surgery_bars import bars_of
     from loopwright.finetune.evaluate.surgery_tables import markdown
 
     bars = bars_of(rows)
-    last = summary("surgery", bars) | {"headline": headline(rows)}
-    if not bars:
-        last["bars_met"] = None
+    last = summary("surgery", bars) | {"headline": headline(rows)} | ({} if bars else {"bars_met": None})
+    return _show(what, rows, last, markdown(rows, bars), out, as_json)
+
+
+def _show(
+    what: str, rows: "Sequence[Row]", last: dict[str, object], tables: str, out: Path | None, as_json: bool
+) -> int:
+    """Print, and write where that is asked for; the exit code says whether a bar was missed."""
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         told = {"rows": [row.as_json() for row in rows], **last}
         (out / f"surgery-{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-        (out / f"surgery-{what}.md").write_text(markdown(rows, bars), encoding="utf-8")
+        (out / f"surgery-{what}.md").write_text(tables, encoding="utf-8")
         _tell(f"Wrote {out}")
     if as_json:
         for row in rows:
             json_line(row.as_json())
         json_line(last)
     else:
-        stdout().print(markdown(rows, bars), markup=False)
+        stdout().print(tables, markup=False)
     return 1 if last["bars_met"] is False else 0
 
 
