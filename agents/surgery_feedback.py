@@ -90,6 +90,13 @@ _WORDS: dict[Action, str] = {
     "Tissue Retraction": r"(?:tissue )?retract(?:ing|ion)?",
     "Vessel Clipping": r"(?:vessel )?clip(?:ping)?",
 }
+_NOUNS: dict[Action, str] = {
+    "Aspiration": r"aspirat(?:ing|ion)|sucking|suction(?:ing)?",
+    "Coagulation": r"coagulat(?:ing|ion)|cauteri[sz]ing|sealing",
+    "Dissection": r"dissect(?:ing|ion)",
+    "Tissue Retraction": r"(?:tissue )?retract(?:ing|ion)",
+    "Vessel Clipping": r"(?:vessel )?clipping",
+}
 _VERB: dict[Action, str] = {
     "Aspiration": "aspirate",
     "Coagulation": "coagulate",
@@ -98,6 +105,7 @@ _VERB: dict[Action, str] = {
     "Vessel Clipping": "clip",
 }
 _ACTION = "|".join(f"(?P<a{i}>{words})" for i, words in enumerate(_WORDS.values()))
+_NOUN = "|".join(f"(?P<a{i}>{words})" for i, words in enumerate(_NOUNS.values()))
 _ANY_ACTION = re.compile(rf"\b(?:{'|'.join(_WORDS.values())})\b")
 _LEAD = (
     r"(?:first|now|next|just|rather|instead|better|you|we|i|should|must|need to|have to|would|want(?: to)?|let us|let's"
@@ -110,10 +118,12 @@ _PLACE = (
     r"|peritoneum|blood|fluid|smoke|bile|bleed(?:ing|er)?|source|plane|calot'?s?|triangle|wall|stump|spot|field|oozing)"
 )
 _COMMAND = re.compile(rf"(?:{_LEAD} )*(?:{_ACTION})(?: {_PLACE})*")
+_MORE = r"(?: (?:to|any|more|further|the))*"
 _DENIAL = re.compile(
-    rf"(?:(?:you|we|i) )?(?:do not|don't|must not|should not|never|no|not|avoid|skip)(?: (?:to|any|more|further|the))*"
-    rf" (?:{_ACTION})(?: {_PLACE})*"
+    rf"(?:(?:you|we|i) )?(?:do not|don't|must not|should not|never|avoid|skip){_MORE} (?:{_ACTION})(?: {_PLACE})*"
 )
+_NO_NOUN = re.compile(rf"(?:no|not){_MORE} (?:{_NOUN})(?: {_PLACE})*")
+"""'no coagulation' rules it out. 'no coagulate first' lacks a comma or a word, and which is anybody's guess."""
 _NO = re.compile(r"(?:(?:that|this|it) is )?(?:no|nope|wrong|incorrect|not (?:that|this|it|yet|so|right|correct))")
 _SIGHT = re.compile(
     r".*\b(?:bleed(?:s|ing)?|blood|ooz(?:es|ing|e)|smoke|fluid|bile|leak(?:s|ing)?|adhesions?|exposed|seen?|visible"
@@ -162,7 +172,7 @@ def _rules(said: str) -> Reject | Prefer | Deny | Remark | Aim | Unclear | None:
     for clause in filter(None, _BETWEEN.split(said)):
         if _NO.fullmatch(clause):
             is_correction = True
-        elif match := _DENIAL.fullmatch(clause):
+        elif match := _DENIAL.fullmatch(clause) or _NO_NOUN.fullmatch(clause):
             denied.append(_action(match))
         elif match := _COMMAND.fullmatch(clause):
             wanted.append(_action(match))

@@ -87,9 +87,10 @@ class NgramPolicy(Policy):
 class BayesPolicy(Policy):
     """The exact odds of a simulated procedure, given what is truly visible. It reads no goal and no words."""
 
-    def __init__(self, procedure: Procedure | None = None) -> None:
-        """Take the procedure that goes on, by default that of the bundled statistics."""
+    def __init__(self, procedure: Procedure | None = None, *, choices: Sequence[Action] = ACTIONS) -> None:
+        """Take the procedure that goes on, by default that of the bundled statistics; only `choices` ever come next."""
         self._procedure = procedure
+        self._choices = tuple(choices)
 
     def next_action(self, steps: Sequence[Step], *, goal: str = "", words: str = "") -> dict[Action, float]:
         """See `Policy`.
@@ -103,7 +104,9 @@ class BayesPolicy(Policy):
         actions: list[Action] = [step.action for step in steps]
         past, planned = actions[: len(seen)], actions[len(seen) :]
         odds = next_action_from(self._procedure or bundled_procedure(), past, seen[-1].truth, planned)
-        return {action: odds[action] for action in admissible(steps)}
+        allowed = admissible(steps, self._choices)
+        total = sum(odds[action] for action in allowed)
+        return {action: odds[action] / total if total else 1 / len(allowed) for action in allowed}
 
 
 class ModelPolicy(Policy):

@@ -224,7 +224,7 @@ def _adviser(run: SurgeryRun, kept: dict[str, Any], knowledge: Knowledge) -> Adv
             statistics = ClipStatistics.model_validate(kept["statistics"])
             return PolicyAdviser(NgramPolicy(statistics, choices=knowledge.choices), "ngram", knowledge)
         case "bayes":
-            return PolicyAdviser(BayesPolicy(), "bayes", knowledge)
+            return PolicyAdviser(BayesPolicy(choices=knowledge.choices), "bayes", knowledge)
         case "model":
             return ModelAdviser(run.view, knowledge)
 

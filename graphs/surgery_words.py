@@ -26,8 +26,8 @@ class Change(NamedTuple):
 def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices: Sequence[Action]) -> Change:
     """The wish after `heard`, one message after the other, each about `advice`.
 
-    An action that cannot follow, because it is what is being done, is not wished for: of such a message the words are
-    told, and no more.
+    An action that cannot follow, because it is what is being done, is not wished for; what the message rules out is
+    ruled out all the same.
     """
     before = (wish, goal)
     for one in heard:
@@ -37,6 +37,8 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
             case "prefer" if words["action"] in choices:
                 action = words["action"]
                 no = {*words["denied"], *([advice.first] if words["is_correction"] else [])} - {action}
+            case "prefer":
+                no = {*words["denied"], *([advice.first] if words["is_correction"] else [])}
             case "deny":
                 no = set(words["denied"])
             case "reject":
@@ -44,7 +46,7 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
             case "aim":
                 goal = words["goal"]
                 continue
-            case "remark" | "prefer":
+            case "remark":
                 pass
             case _:  # approve and note change nothing
                 continue

@@ -151,7 +151,7 @@ def _files() -> dict[str, Path]:
 def _read(path: Path) -> ModelCard:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise BadInput(f"There is no model card `{path}`. `loopwright models list` names those that exist.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"`{path}` is not valid YAML: {error}.") from error

@@ -21,6 +21,7 @@ from loopwright.finetune.evaluate.rows import Row
 from loopwright.finetune.runs import CONFIG
 from loopwright.models.local.loading import Base, load_base
 from loopwright.settings import settings
+from loopwright.tools.files import write_whole
 
 Progress = Callable[[str], None]
 PRIOR_LESSONS = 10_000
@@ -40,7 +41,7 @@ def release(
 
     Args:
         run_dir: of a finished training run.
-        folder: the model folder to write; what is in it is replaced.
+        folder: the model folder to write: new, empty, or an earlier release, which is replaced.
         command: what made the run, for the card.
         progress: told a line now and then.
         probes_per_kind: test questions of each kind.
@@ -50,17 +51,16 @@ def release(
         The card.
 
     Raises:
-        BadInput: the run is not finished.
+        BadInput: the run is not finished, or `folder` holds something else.
     """
+    check_folder(folder)
     if not (run_dir / MODEL / "config.json").is_file():
         raise BadInput(f"`{run_dir}` holds no finished run. Go on with it: `{command}`.")
     config = BaseConfig.load(run_dir / CONFIG)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(run_dir / MODEL, partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    base = load_base(str(folder), folder=folder, dtype="float32")
+    base = load_base(str(partial), folder=partial, dtype="float32")
     corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
     found: list[Row] = []
     for world, corpus in corpora.items():
@@ -68,17 +68,36 @@ def release(
         probes = corpus.probes(probes_per_kind, test=True)
         prior = Prior(corpus, PRIOR_LESSONS, config.seed)
         found += rows(base.model, base.processor, world, corpus, probes, prior)
-    card = _card(folder, base, config, corpora) | {"command": command, "metrics": [row.as_json() for row in found]}
-    path = folder.with_name(folder.name + ".card.yaml")
-    path.write_text(yaml.safe_dump(card, sort_keys=False, width=120), encoding="utf-8")
-    return path
+    told = {"command": command, "metrics": [row.as_json() for row in found]}
+    card = {"name": folder.name} | _card(partial, base, config, corpora) | told
+    write_whole(_card_of(folder), yaml.safe_dump(card, sort_keys=False, width=120).encode())
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return _card_of(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Find that a release may be written to `folder`.
+
+    Raises:
+        BadInput: it is a file, or holds something else than an earlier release, which has its card beside it.
+    """
+    is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_taken and not (_card_of(folder).is_file() and (folder / "config.json").is_file()):
+        raise BadInput(
+            f"`{folder}` is neither new nor empty nor an earlier release (which has `{_card_of(folder).name}` beside "
+            "it), and a release replaces all that is in its folder. Name another one."
+        )
+
+
+def _card_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".card.yaml")
 
 
 def _card(folder: Path, base: Base, config: BaseConfig, corpora: Mapping[str, Corpus]) -> dict[str, Any]:
     """What the model is and from which data it comes."""
     weights = folder / "model.safetensors"
     return {
-        "name": folder.name,
         "task": "captions and answers about pictures of the worlds below; a base to fine-tune",
         "use": "research software, not a medical device",
         "architecture": "Qwen2.5-VL, trained from noise",

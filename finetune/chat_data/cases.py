@@ -19,6 +19,11 @@ def write_cases(folder: Path, cases: Mapping[str, Collection[str]]) -> None:
     write_whole(folder / CASES, (json.dumps(content, indent=1) + "\n").encode())
 
 
+def forget_cases(folder: Path) -> None:
+    """Say of no file in `folder` any more on whom it depends: new ones are about to take their places."""
+    (folder / CASES).unlink(missing_ok=True)
+
+
 def cases_of(path: Path) -> tuple[str, ...]:
     """The cases that a file depends on; none where nobody wrote them down.
 

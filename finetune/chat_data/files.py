@@ -98,8 +98,8 @@ def _rows(path: Path) -> Iterator[tuple[int, Example | str]]:
     """Each row's number, and its example or what is wrong with it. Blank lines are no rows."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON text may hold other separators of lines
-    except FileNotFoundError as error:
-        raise BadInput(f"`{path}` is not there; expected a file with one conversation a line.") from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise BadInput(f"`{path}` is no file; expected one with a conversation a line.") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"`{path}` is not UTF-8 text ({error}).") from error
     if not any(line.strip() for line in lines):

@@ -24,7 +24,7 @@ from loopwright.agents.surgery_forms import Plan, caption_of
 from loopwright.agents.surgery_history import Step, step_of, steps_of
 from loopwright.agents.surgery_planner import NgramPolicy, Policy
 from loopwright.errors import BadInput
-from loopwright.finetune.chat_data.cases import write_cases
+from loopwright.finetune.chat_data.cases import forget_cases, write_cases
 from loopwright.finetune.chat_data.files import write_dataset_info, write_examples
 from loopwright.finetune.chat_data.rows import FORMATS, FormatName, example_of
 from loopwright.finetune.chat_data.surgery_tasks import Scene, TaskSettings, questions
@@ -102,14 +102,15 @@ def build(
         procedure = fit_procedure(recorded.statistics) if recorded else bundled_procedure()
     written: dict[Path, int] = {}
     cases: dict[str, set[str]] = {}
+    plans = _Plans(distilled or {})
+    forget_cases(out)  # what is written below is nobody's until it is said whose it is
     for part in TAUGHT:
         album = _Album(out, part, chat)
         examples, videos = [], set[str]()
         for scene in _scenes(album, chat, part, recorded, procedure):
             sample = scene.sample
             rng = np.random.default_rng([chat.seed, zlib.crc32(sample.video.encode()), sample.index])
-            plan = (distilled or {}).get((sample.video, sample.index))
-            for prompt, answer in questions(scene, chat.asked, rng, plan):
+            for prompt, answer in questions(scene, chat.asked, rng, plans.of(sample)):
                 examples.append(example_of(prompt, answer, album.path_of))
             videos.add(sample.video)
         progress(f"{part}: {len(examples)} conversations about {len(videos)} patients")
@@ -118,6 +119,10 @@ def build(
             write_examples(path, examples, form)
             written[path] = len(examples)
             cases[path.name] = videos | _fitted_to(chat, recorded)
+    for stale in {out / f"{part}.{form}.jsonl" for part in TAUGHT for form in FORMATS} - written.keys():
+        stale.unlink(missing_ok=True)  # of an earlier build, about other patients
+    if distilled is not None:
+        progress(plans.told)
     if not written:
         raise BadInput("There is nothing to ask about. Give clips with pictures (Dir), or simulated patients.")
     write_cases(out, cases)
@@ -131,6 +136,32 @@ def _fitted_to(chat: SurgeryChat, recorded: Recorded | None) -> set[str]:
     if recorded is None:  # the bundled statistics name no patients, so anybody may be in them
         return {video_of(patient) for patient in split_of("all").train}
     return {sample.video for sample in recorded.samples.get("train", ())}
+
+
+class _Plans:
+    """A teacher's plans, each for its moment; one that contradicts the label there is of other clips, and not used."""
+
+    def __init__(self, distilled: Distilled) -> None:
+        self._distilled, self._used, self._wrong = distilled, 0, 0
+
+    def of(self, sample: Sample) -> Plan | None:
+        """The plan for this moment, if there is one that begins with what came next."""
+        plan = self._distilled.get((sample.video, sample.index))
+        if plan is None:
+            return None
+        last = sample.actions[-1]
+        fits = plan.ranking[0] == sample.next and (last == sample.next or last not in plan.ranking)
+        self._used, self._wrong = self._used + fits, self._wrong + (not fits)
+        return plan if fits else None
+
+    @property
+    def told(self) -> str:
+        """What became of them."""
+        others = len(self._distilled) - self._used - self._wrong
+        return (
+            f"plans: {self._used} used; left out are {self._wrong} that contradict the label at their moment, and "
+            f"{others} of moments that are not asked about here"
+        )
 
 
 class _Album:

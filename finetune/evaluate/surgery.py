@@ -173,10 +173,13 @@ def _rows(
 ) -> list[Row]:
     """Rows of what is fitted to each fold, of what is `fitted` already, and of the differences."""
     samples = [sample for fold in folds for sample in fold.test]
+    # All folds are fitted before the first is predicted: an adapter that is missing is found in time.
+    of_folds = {name: [fit(fold.training) for fold in folds] for name, fit in fits.items()}
     odds = {}
-    for name, fit in fits.items():
+    for name, predictors in of_folds.items():
         told(f"{world}: {name}")
-        odds[name] = np.concatenate([fit(fold.training)(list(map(history_of, fold.test))) for fold in folds])
+        predicted = (p(list(map(history_of, fold.test))) for p, fold in zip(predictors, folds, strict=True))
+        odds[name] = np.concatenate(list(predicted))
     rows = [scored(world, name, samples, of_model) for name, of_model in odds.items()]
     for name, predict in fitted.items():
         told(f"{world}: {name}")

@@ -15,25 +15,23 @@ ABOVE_ZERO = 0.0001
 """Least lower end of an interval that excludes 0."""
 NGRAMS = ("no-repeat", "bigram", "trigram", "stage-trigram", "phase-bigram")
 _TUNED = "-sft"
+HELD = "indir-sft"
+"""Who is held to the bars on recorded patients: who reads labels in words, for few of the clips have pictures."""
 
 
 def bars_of(rows: Sequence[Row]) -> list[Bar]:
-    """The bars of the fine-tuned models among `rows`; none where no such model was measured.
-
-    On recorded patients it is the one that reads labels in words (`indir-sft`) that is held to them: few of the clips
-    have pictures.
-    """
+    """The bars of the worlds among `rows`; none where no fine-tuned model was measured in any."""
     tuned = [row for row in rows if row.model.endswith(_TUNED)]
-    bars: list[Bar] = []
-    for row in tuned:
-        if row.what == WHAT and row.world == "simulated":
-            share = row.figures["of_bayes1"]
-            bars.append(Bar(f"{row.model}, simulated: share of Bayes' top-1", share, OF_BAYES))
-        if row.what == WHAT and row.world == "recorded" and row.model == "indir-sft":
-            over = row.figures["slacc1"] - _best(rows, "recorded", NGRAMS)
-            bars.append(Bar(f"{row.model}, recorded: top-1 over the best n-gram", over, OVER_NGRAMS))
-            low = _low(rows, DIFFERENCE, "recorded", row.model, "minus boosting+seen")
-            bars.append(Bar(f"{row.model}, recorded: lower end of top-1 minus boosting", low, UNDER_BOOSTING))
+    bars = [
+        Bar(f"{row.model}, simulated: share of Bayes' top-1", row.figures["of_bayes1"], OF_BAYES)
+        for row in tuned
+        if row.what == WHAT and row.world == "simulated"
+    ]
+    if tuned and any(row.what == WHAT and row.world == "recorded" for row in rows):
+        over = _best(rows, "recorded", [HELD]) - _best(rows, "recorded", NGRAMS)
+        bars.append(Bar(f"{HELD}, recorded: top-1 over the best n-gram", over, OVER_NGRAMS))
+        low = _low(rows, DIFFERENCE, "recorded", HELD, "minus boosting+seen")
+        bars.append(Bar(f"{HELD}, recorded: lower end of top-1 minus boosting", low, UNDER_BOOSTING))
     for model in dict.fromkeys(row.model for row in tuned if row.what == MEMORY_DIFFERENCE):
         for more, less in COMPARED:
             low = _low(rows, MEMORY_DIFFERENCE, "simulated", model, f"{more} minus {less}")

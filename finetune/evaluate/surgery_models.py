@@ -150,8 +150,13 @@ def open_surgeons(card: ModelCard, store: PngStore, adapters: Path | None = None
         adapters: folder of `indir/fold1`, ..., `dir/simulated`: runs of `loopwright train sft`, or their adapters.
 
     Raises:
-        BadInput, MissingDependency, OperatorError: what the card names is missing or wrong.
+        BadInput, MissingDependency, OperatorError: what the card names is missing or wrong, or `adapters` holds none.
     """
+    if adapters is not None and not any((adapters / kind).is_dir() for kind in KINDS):
+        raise BadInput(
+            f"`{adapters}` holds no adapters; expected a folder of `indir/fold1`, ..., `dir/simulated`, as "
+            "docs/surgery-learning.md trains them."
+        )
     model = open_model(card, images=store)
     found: list[Surgeon] = [Surgeon(f"{kind}-base", kind, lambda _: model) for kind in KINDS]
     if not isinstance(model, LocalChatModel):
@@ -208,7 +213,7 @@ def _adapted(model: LocalChatModel, kind: Kind, adapters: Path | None, training:
     own = None if adapters is None else adapters / kind / training.fold
     if own is not None and own.is_dir():
         path, temperature = own, 1.0
-    elif ROLES[kind] in model.card.adapters:
+    elif ROLES[kind] in model.card.adapters and (training.fold == SIMULATED or own is None or not own.parent.is_dir()):
         path = model.card.adapters[ROLES[kind]]
         temperature = model.card.choice_temperature.get(ROLES[kind], 1.0)
     else:

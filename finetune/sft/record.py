@@ -91,9 +91,10 @@ def versions() -> dict[str, str]:
 def identify(base: BaseModelConfig) -> BaseIdentity:
     """Which weights `base` has."""
     if base.folder is None:
-        return BaseIdentity(
-            name=base.base, revision=getattr(AutoConfig.from_pretrained(base.base), "_commit_hash", None)
-        )
+        config = AutoConfig.from_pretrained(
+            base.base, local_files_only=True
+        )  # that of the weights, not the hub's newest
+        return BaseIdentity(name=base.base, revision=getattr(config, "_commit_hash", None))
     digest = hashlib.sha256()
     for path in sorted(base.folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -4,6 +4,7 @@ Both refuse an adapter whose base is not the one at hand: equal shapes are no pr
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -68,8 +69,9 @@ def merge(path: Path, out_dir: Path, base: str | None = None) -> Path:
     _refuse_other_base(adapter, at)
     source = str(at.folder or at.base)
     merged = _attached(loaded.model, adapter).merge_and_unload(safe_merge=True)
-    merged.to(AutoConfig.from_pretrained(source).dtype)
-    merged.generation_config = GenerationConfig.from_pretrained(source)
+    merged.to(AutoConfig.from_pretrained(source, local_files_only=True).dtype)
+    with suppress(OSError):  # a base need not have one
+        merged.generation_config = GenerationConfig.from_pretrained(source, local_files_only=True)
     merged.save_pretrained(out_dir)
     loaded.processor.save_pretrained(out_dir)
     return out_dir

@@ -214,6 +214,11 @@ class _Watch(TrainerCallback):
         """Start the clock, at whichever step the run goes on from."""
         self.begun_at, self.first_step = time.perf_counter(), state.global_step
 
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Log the last step's loss, wherever `log_every` falls: the run's result names it."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
     def on_log(
         self,
         args: TrainingArguments,

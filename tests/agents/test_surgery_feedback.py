@@ -28,6 +28,8 @@ BLEEDS = "it is bleeding"
         ("the clips slipped, so coagulate", Prefer(action="Coagulation", reason="the clips slipped")),
         ("do not clip yet", Deny(denied=("Vessel Clipping",))),
         ("no clipping, the duct is covered", Deny(denied=("Vessel Clipping",), reason="the duct is covered")),
+        ("no more coagulation here", Deny(denied=("Coagulation",))),
+        ("not clipping", Deny(denied=("Vessel Clipping",))),
         ("no", Reject()),
         ("no, it is bleeding", Reject(reason=BLEEDS)),
         ("reject: too early", Reject(reason="too early")),
@@ -48,6 +50,8 @@ def test_words_mean(text: str, meaning: Frozen) -> None:
     [
         "aspirate, then coagulate",
         "coagulate, do not coagulate",
+        "no coagulate first",  # a comma lacks, or a word: the one means the opposite of the other
+        "not coagulate",
         "clip if the duct is seen",
         "coagulation is done",
         "the clip slipped",

@@ -84,6 +84,16 @@ def test_exact_odds_are_those_of_the_procedure_and_sum_over_what_nobody_saw() ->
     assert after == pytest.approx({action: expected[ACTIONS.index(action)] for action in after})
 
 
+def test_exact_odds_are_kept_to_the_choices_too() -> None:
+    moment = next(iter(simulate(bundled_procedure(), 7)))
+    steps = [Step(action=moment.clip.action, truth=moment.state)]
+    all_odds = BayesPolicy().next_action(steps)
+    least = min(all_odds, key=all_odds.__getitem__)
+    odds = BayesPolicy(choices=[action for action in ACTIONS if action != least]).next_action(steps)
+    total = sum(all_odds[action] for action in odds)
+    assert odds == pytest.approx({a: p / total for a, p in all_odds.items() if a != least})
+
+
 def test_exact_odds_need_the_truth() -> None:
     with pytest.raises(BadInput, match="simulated"):
         BayesPolicy().next_action([Step(action="Dissection")])

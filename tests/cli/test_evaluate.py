@@ -49,6 +49,33 @@ def test_models_that_were_asked_for_must_be_there(
     assert said.code == 2 and what_is_wrong in said.err
 
 
+@pytest.mark.parametrize(
+    ("options", "what_is_wrong"),
+    [
+        (("fit", "--world", "chest"), "`--what fit` does not read `--world`"),
+        (("fit", "--out", "tables"), "`--what fit` does not read `--out`"),
+        (("preservation", "--rows", "hybrid"), "`--what preservation` does not read `--rows`"),
+    ],
+)
+def test_an_option_that_nothing_would_read_is_refused(
+    loopwright: Cli, options: tuple[str, ...], what_is_wrong: str
+) -> None:
+    said = loopwright("eval", "carm", "--what", *options)
+    assert said.code == 2 and what_is_wrong in said.err
+
+
+def test_what_would_fail_at_the_end_is_said_first(
+    loopwright: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    command = ("eval", "carm", "--what", "localisation", "--rows", "network")
+    said = loopwright(*command, *SHORT, "--out", str(tmp_path / "taken"))
+    assert said.code == 2 and "where a folder is expected" in said.err and "views" not in said.err
+    monkeypatch.setenv("LOOPWRIGHT_CACHE_DIR", str(tmp_path / "empty"))
+    said = loopwright(*command, "--volumes", "1", "--n", "2")
+    assert said.code == 2 and "loopwright data fetch chest" in said.err and "phantom" not in said.err
+
+
 def test_rows_that_a_card_cannot_have_are_refused(loopwright: Cli, tmp_path: Path) -> None:
     card = tmp_path / "served.yaml"
     card.write_text("kind: served\nbase: m\nbase_url: http://127.0.0.1:9/v1\n", encoding="utf-8")

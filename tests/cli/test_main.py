@@ -27,6 +27,12 @@ RAISED = [
     (UnknownName("loop", "carn", ["carm"]), 2, "Did you mean `carm`?"),
     (MissingDependency("run [pip] install x"), 3, "run [pip] install x"),
     (OSError(errno.ENOSPC, "No space left on device", "memory.sqlite"), 4, "`memory.sqlite`: No space left on device."),
+    (
+        IsADirectoryError(errno.EISDIR, "Is a directory", "cards"),
+        2,
+        "`cards`: a folder is there where a file is expected",
+    ),
+    (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "`out`: a file is there where a folder is expected"),
     (PermissionError(errno.EACCES, "Permission denied", "memory.sqlite"), 4, "Permission denied"),
     (Stopped("clinician said STOP"), 5, "Stopped: clinician said STOP"),
     (Paused("resume with ..."), 130, "Paused: resume with ..."),

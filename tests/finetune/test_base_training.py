@@ -13,6 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from loopwright import cli
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.finetune.base.carm import CArmLessons
 from loopwright.finetune.base.config import BaseConfig, ModelConfig
@@ -129,6 +130,25 @@ def test_a_release_is_the_run_measured(
     assert {model for model, _ in rows} == {"vlm-base", "vlm-base, another picture", "prior"}
     assert rows["prior", "where"]["n"] == 2 and "median_mm" in rows["prior", "where"]
     assert "within_15_mm" in rows["vlm-base", "where"] and "within_15_mm" not in rows["vlm-base", "nearest"]
+
+
+def test_a_release_replaces_an_earlier_one_and_nothing_else(
+    config: BaseConfig, whole: TrainResult, views_cache: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "models" / "base"
+    mine.mkdir(parents=True)
+    (mine / "notes.txt").write_text("of years")
+    with pytest.raises(BadInput, match="nor an earlier release"):
+        release(whole.model.parent, mine, "the command", probes_per_kind=1, cache_dir=views_cache)
+    config.save(tmp_path / "config.yaml")
+    asked = ["train", "base", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+    assert cli.main([*asked, "--release", str(mine)]) == 2
+    assert not (tmp_path / "run").exists()  # said before the training, not after it
+    assert (mine / "notes.txt").read_text() == "of years"
+    (mine / "notes.txt").unlink()
+    for _ in range(2):
+        release(whole.model.parent, mine, "the command", probes_per_kind=1, cache_dir=views_cache)
+    assert (mine / "model.safetensors").is_file() and not (mine.parent / "base.partial").exists()
 
 
 def test_an_unfinished_run_is_not_released(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from loopwright.tools.surgery.samples import HistoryRules, Sample, samples_of
 from loopwright.tools.surgery.simulator import simulate
 from loopwright.tools.surgery.splits import PARTS, Part, patient_of, split_of, video_of
 from loopwright.tools.surgery.statistics import fit_statistics
-from loopwright.tools.surgery.vocabulary import ACTIONS, TARGETS
+from loopwright.tools.surgery.vocabulary import ACTIONS, TARGETS, Action
 
 MODES: tuple[MemoryMode, ...] = ("all", "near-action", "near", "image-action")
 EVERYBODY = (79, 2, 51, 6, 25, 80, 32, 5, 15, 40, 31, 57)
@@ -214,7 +214,7 @@ def test_all_that_is_said_is_in_the_form(
 
 def test_a_teachers_plan_takes_the_place_of_ours(recorded: Recorded, tmp_path: Path) -> None:
     sample: Sample = recorded.samples["train"][5]
-    others = [action for action in ACTIONS if action != sample.next][:2]
+    others = [action for action in ACTIONS if action not in (sample.next, sample.actions[-1])][:2]
     plan = Plan.model_validate(
         {
             "progress": "Far.",
@@ -228,6 +228,26 @@ def test_a_teachers_plan_takes_the_place_of_ours(recorded: Recorded, tmp_path: P
     assert example.turns[-1].text == PLAN.render(plan)
     steps = steps_of(sample, lambda clip: step_of(clip, caption=caption_of(clip)))
     assert asked(example) == plan_messages(view(steps))[1].text
+
+
+def test_a_plan_that_contradicts_the_label_is_of_other_clips(recorded: Recorded, tmp_path: Path) -> None:
+    first, second = recorded.samples["train"][:2]
+    others: list[Action] = [action for action in ACTIONS if action not in (second.next, first.next)]
+    wrong = plan_of((second.next, first.next, *others), first.near[-1], None, None)
+    distilled = {(first.video, first.index): wrong, ("VID99", 3): wrong}
+    said: list[str] = []
+    build(tmp_path, SurgeryChat(asked=asked_in(None, "plan")), recorded, distilled=distilled, progress=said.append)
+    assert first.next != second.next
+    assert said[-1].startswith("plans: 0 used; left out are 1 that contradict the label at their moment, and 1 of")
+
+
+def test_files_of_an_earlier_build_do_not_stay(recorded: Recorded, tmp_path: Path) -> None:
+    build(tmp_path, SurgeryChat(simulated=1, asked=asked_in("all", "next")))
+    assert cases_of(tmp_path / "validation.messages.jsonl")
+    alone = recorded._replace(samples={"train": recorded.samples["train"], "validation": []})
+    build(tmp_path, SurgeryChat(asked=asked_in("all", "next")), alone, formats=("messages",))
+    assert [path.name for path in sorted(tmp_path.glob("*.jsonl"))] == ["train.messages.jsonl"]
+    assert set(cases_of(tmp_path / "train.messages.jsonl")) == {s.video for s in recorded.samples["train"]}
 
 
 def test_nothing_to_ask_about_is_said(recorded: Recorded, tmp_path: Path) -> None:

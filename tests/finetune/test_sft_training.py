@@ -91,6 +91,13 @@ def test_a_finished_run_is_not_trained_again(resumed: Path) -> None:
     assert same_weights(again.adapter, whole_run().adapter)
 
 
+def test_a_run_shorter_than_its_log_still_names_its_loss(tmp_path: Path) -> None:
+    seldom = config(max_steps=2).model_copy(update={"log_every": 20})
+    result = train(seldom, tmp_path)
+    assert result.steps == 2 and result.loss > 0
+    assert train(seldom, tmp_path).loss == result.loss  # and when it is asked again
+
+
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
     dies_at(5, tmp_path)
     state = tmp_path / "checkpoint-4" / "trainer_state.json"

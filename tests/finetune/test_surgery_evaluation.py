@@ -229,7 +229,12 @@ def test_the_command_prints_a_row_a_predictor_and_a_summary(
     assert all(math.isfinite(row["slacc1_ci"][0]) and math.isfinite(row["re_vlacc3"]) for row in recorded)
     assert "Left out on recorded patients: indir-sft. The card's adapter may know who is tested" in said.err
     assert last["summary"] == "surgery"
-    assert [bar["name"] for bar in last["bars"]] == ["indir-sft, simulated: share of Bayes' top-1"]
+    assert [(bar["name"], bar["value"] is not None) for bar in last["bars"]] == [
+        ("indir-sft, simulated: share of Bayes' top-1", True),
+        ("indir-sft, recorded: top-1 over the best n-gram", False),
+        ("indir-sft, recorded: lower end of top-1 minus boosting", False),
+    ]
+    assert last["bars_met"] is False  # what was left out was not met
     assert [line["slacc1"] for line in last["headline"][: len(recorded)]] == sorted(
         (r["slacc1"] for r in recorded), reverse=True
     )
@@ -246,4 +251,4 @@ def test_the_command_says_what_to_measure_on(tmp_path: Path, capsys: pytest.Capt
     assert cli.main(["eval", "surgery", "--data", str(tmp_path)]) == 2
     assert "loopwright data build surgery" in capsys.readouterr().err
     assert cli.main(["eval", "surgery", "--what", "fit", "--data", str(tmp_path)]) == 2
-    assert "no `--data`" in capsys.readouterr().err
+    assert "leave out `--data`" in capsys.readouterr().err

@@ -186,12 +186,16 @@ def test_each_fold_is_asked_of_its_own_adapter_and_nobody_is_tested_by_who_knows
     assert not np.allclose(odds[0], odds[1], rtol=0.05, atol=1e-9)
     with pytest.raises(BadInput, match=r"There is no adapter `.*fold2`"):
         tuned.fit(Sights(PngStore()))(other)
+    bundled = card.model_copy(update={"adapters": {"surgery_indir": adapters / "indir" / "fold1" / "adapter"}})
+    with pytest.raises(BadInput, match=r"There is no adapter `.*fold2`"):  # nor does the card's stand in for it
+        surgeon_of(open_surgeons(bundled, PngStore(), adapters), "indir-sft").fit(Sights(PngStore()))(other)
+    with pytest.raises(BadInput, match="nowhere` holds no adapters"):
+        open_surgeons(bundled, PngStore(), tmp_path / "nowhere")
     (tmp_path / "indir").mkdir()
     (tmp_path / "indir" / "fold2").symlink_to(adapters / "indir" / "fold1")
     careless = surgeon_of(open_surgeons(card, PngStore(), tmp_path), "indir-sft")
     with pytest.raises(BadInput, match="no training patients of fold2"):
         careless.fit(Sights(PngStore()))(other)
-    bundled = card.model_copy(update={"adapters": {"surgery_indir": adapters / "indir" / "fold1" / "adapter"}})
     (own,) = (s for s in open_surgeons(bundled, PngStore()) if s.name == "indir-sft")
     assert own.model_for(training)
     with pytest.raises(BadInput, match="no training patients of fold2"):
@@ -276,6 +280,12 @@ def test_the_bars_are_those_of_the_tuned_models() -> None:
     alone = bars_of([row(WHAT, "recorded", "indir-sft", 0.77)])
     assert all(math.isnan(bar.value) and not bar.is_met for bar in alone) and len(alone) == 2
     assert bars_of(rows[1:4]) == []
+    left_out = bars_of([*rows[:1], *rows[2:4]])
+    assert [bar.is_met for bar in left_out] == [
+        True,
+        False,
+        False,
+    ]  # recorded patients were asked for, and nobody tuned
 
 
 def test_a_temperature_is_fitted_on_validation_patients_and_never_makes_it_worse(

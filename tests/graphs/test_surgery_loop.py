@@ -151,6 +151,16 @@ def test_where_nothing_is_left_the_surgeon_is_asked(operate: Operate, memory: Me
     assert replay_session(memory, session.id).difference is None
 
 
+def test_a_no_counts_even_where_the_action_that_is_wished_for_is_under_way(operate: Operate, memory: Memory) -> None:
+    session = operate(clips=3)
+    events = saying(session, {("planned", 1): "no, it slips, retract first"})
+    assert payloads(events, "observed")[1]["clip"]["action"] == "Tissue Retraction"
+    before, after = plans(events, 1)
+    assert after[0] not in (before[0], "Tissue Retraction")
+    (event,) = memory.events.corrections("surgery")
+    assert Correction.model_validate(event.payload).denied == (before[0],)
+
+
 def test_each_correction_holds_what_its_own_message_says(operate: Operate, memory: Memory) -> None:
     session = operate(clips=3)
     events = saying(

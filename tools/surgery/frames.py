@@ -51,7 +51,7 @@ def frames_by_video(folder: Path) -> dict[int, dict[int, Path]]:
     if not folder.is_dir():
         raise BadInput(f"`{folder}` is no folder; expected folders `VIDxx` of pictures `000000.png`.")
     found: dict[int, dict[int, Path]] = {}
-    for video in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for video in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         pictures = found.setdefault(patient_of(video.name), {})
         for path in sorted(video.iterdir()):
             if path.suffix.lower() not in _SUFFIXES:

@@ -76,6 +76,10 @@ def build(
         )
     if not chat and (simulated or task or memory or distilled):
         raise BadInput("`--simulated`, `--task`, `--memory` and `--distilled` are about conversations: give `--chat`.")
+    if folder is None and (frames or rules or split != "rendezvous"):
+        raise BadInput(
+            "`--frames`, `--rules` and `--split` are about recorded patients: give `--cholect50` or `--cholect45`."
+        )
     kinds_asked: tuple[Kind, ...] = () if chat is None else KINDS if chat == "both" else (chat,)
     kinds: dict[Kind, SurgeryChat] = {kind: _settings(kind, simulated, task, memory, seed) for kind in kinds_asked}
     counts = None

@@ -99,7 +99,10 @@ def carm(
     if out is not None and what == "localisation" and find_spec("matplotlib") is None:
         raise MissingDependency("`--out` draws heat maps with matplotlib: `pip install 'loopwright[train]'`.")
     wanted = _Wanted(volumes, n or HOW_MANY[what], seed, model, tuple(rows or ()))
+    if what in ("preservation", "fit"):
+        _refuse_unread(what, world=world == "chest", rows=rows is not None, out=what == "fit" and out is not None)
     worlds: tuple[World, ...] = ("phantom", "chest") if world == "both" else (world,)
+    _check_first(worlds if what in ("localisation", "navigation") else (), out)
     if what == "fit":
         _fit(wanted, as_json)
         return 0
@@ -115,6 +118,22 @@ def carm(
 app.command("surgery")(evaluate_surgery.surgery)
 
 
+def _refuse_unread(what: str, **given: bool) -> None:
+    """Refuse an option that was given and that nothing would read."""
+    if unread := [f"`--{name}`" for name, is_given in given.items() if is_given]:
+        raise BadInput(f"`--what {what}` does not read {', '.join(unread)}: leave it out.")
+
+
+def _check_first(worlds: tuple[World, ...], out: Path | None) -> None:
+    """Find what would fail at the end before hours of work: a chest CT that was not fetched, a folder for results."""
+    from loopwright.tools.carm.case import open_case
+
+    if "chest" in worlds:
+        open_case("chest")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+
+
 def _report(
     what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted, out: Path | None, as_json: bool
 ) -> int:
@@ -122,14 +141,14 @@ def _report(
     from loopwright.finetune.evaluate.tables import markdown
 
     last = summary(what, bars)
-    if out is not None:
-        _write(out, what, rows, bars, wanted)
     if as_json:
         for row in rows:
             json_line(row.as_json())
         json_line(last)
     else:
         stdout().print(markdown(what, rows, bars), markup=False)
+    if out is not None:  # after printing: a full disk must not cost hours of work
+        _write(out, what, rows, bars, wanted)
     return 0 if last["bars_met"] else 1
 
 
@@ -138,7 +157,6 @@ def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", w
     from loopwright.finetune.evaluate.rows import summary
     from loopwright.finetune.evaluate.tables import markdown
 
-    out.mkdir(parents=True, exist_ok=True)
     told = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
     (out / f"{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     (out / f"{what}.md").write_text(markdown(what, rows, bars), encoding="utf-8")

@@ -101,11 +101,15 @@ def surgery(
     """Measure how well the next action is predicted, or what plans to a goal are worth."""
     if what in ("next", "horizon") and data is None and not simulated:
         raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
-    if what == "fit" and (data is not None or out is not None):
-        raise BadInput(
-            "`--what fit` goes by simulated patients and prints what belongs in the card: no `--data`, no `--out`."
-        )
+    if what in ("memory", "fit") and data is not None:
+        raise BadInput(f"`--what {what}` goes by simulated patients: leave out `--data`.")
+    if what == "video" and simulated:
+        raise BadInput("`--what video` goes by recorded patients: leave out `--simulated`.")
+    if what == "fit" and out is not None:
+        raise BadInput("`--what fit` prints what belongs in the card and writes no tables: leave out `--out`.")
     wanted = _Wanted(data, patients if simulated or what in ("memory", "fit") else 0, model, adapters, tuple(row or ()))
+    if out is not None:  # before the work: what cannot be made is said at once
+        out.mkdir(parents=True, exist_ok=True)
     if what == "horizon":
         return _horizon(wanted, out, as_json)
     if what == "fit":
@@ -126,7 +130,14 @@ def _next(wanted: _Wanted) -> "list[Row]":
     surgeons = wanted.surgeons(store)
     rows: list[Row] = []
     if samples:
-        fits = {s.name: s.fit(Sights(store), told=_tell) for s in wanted.of_folds(surgeons) if s.reads_labels}
+        of_folds = wanted.of_folds(surgeons)
+        if not wanted.patients and (
+            blind := [s.name for s in of_folds if s.name in wanted.rows and not s.reads_labels]
+        ):
+            raise BadInput(
+                f"The row {blind[0]!r} needs pictures, which few clips have: measure it with `--what video`."
+            )
+        fits = {s.name: s.fit(Sights(store), told=_tell) for s in of_folds if s.reads_labels}
         rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
     if wanted.patients:
         procedure = bundled_procedure()
@@ -236,18 +247,17 @@ def _show(
     what: str, rows: "Sequence[Row]", last: dict[str, object], tables: str, out: Path | None, as_json: bool
 ) -> int:
     """Print, and write where that is asked for; the exit code says whether a bar was missed."""
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        told = {"rows": [row.as_json() for row in rows], **last}
-        (out / f"surgery-{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-        (out / f"surgery-{what}.md").write_text(tables, encoding="utf-8")
-        _tell(f"Wrote {out}")
     if as_json:
         for row in rows:
             json_line(row.as_json())
         json_line(last)
     else:
         stdout().print(tables, markup=False)
+    if out is not None:  # after printing: a full disk must not cost hours of work
+        told = {"rows": [row.as_json() for row in rows], **last}
+        (out / f"surgery-{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        (out / f"surgery-{what}.md").write_text(tables, encoding="utf-8")
+        _tell(f"Wrote {out}")
     return 1 if last["bars_met"] is False else 0
 
 

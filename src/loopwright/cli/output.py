@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 from typer.exceptions import TyperException
 
-from loopwright.errors import DeveloperError, Halted, LoopwrightError, OperatorError
+from loopwright.errors import BadInput, DeveloperError, Halted, LoopwrightError, OperatorError
 
 EXIT_CODES = {
     0: "done",
@@ -79,6 +79,10 @@ def failure_of(error: BaseException, crash_dir: Path) -> Failure:
             return Failure(kind="Aborted", message="as asked.", exit_code=1)
         case TyperException():
             return Failure(kind="UsageError", message=error.format_message() or "Name a command.", exit_code=2)
+        case IsADirectoryError() | FileExistsError() | NotADirectoryError() if error.filename:
+            there, expected = ("folder", "file") if isinstance(error, IsADirectoryError) else ("file", "folder")
+            message = f"`{error.filename}`: a {there} is there where a {expected} is expected. Correct the path."
+            return Failure(kind="BadInput", message=message, exit_code=BadInput.exit_code)
         case OSError() if error.errno in _OPERATOR_ERRNOS:
             where = f"`{error.filename}`: " if error.filename else ""
             return Failure(kind=kind, message=f"{where}{error.strerror}.", exit_code=OperatorError.exit_code)

@@ -68,12 +68,15 @@ def base(
 ) -> None:
     """Train the small base, a vision-language model, on what our worlds render; views are kept in the cache."""
     from loopwright.finetune.base.config import BaseConfig
+    from loopwright.finetune.base.release import check_folder
     from loopwright.finetune.base.release import release as release_model
     from loopwright.finetune.base.train import train
 
     def tell(line: str) -> None:
         stderr().print(line)
 
+    if release:
+        check_folder(release)  # two hours before it is written
     result = train(BaseConfig.load(config), out, tell)
     folder = result.model
     if release:
