@@ -130,7 +130,7 @@ class LocalChatModel(BaseChatModel):
 
         Raises:
             BadInput: no choices, or two that are the same reply.
-            Halted: the cancel token was set before the model had time for it.
+            Halted: the cancel token was set before the scores were there.
         """
         scores = self.score_choices_of([messages], choices, cancel=cancel)
         return ChoiceScores(scores.log_probs[0], scores.probabilities[0])
@@ -151,14 +151,12 @@ class LocalChatModel(BaseChatModel):
             tokens = tokens_of(choices, tokenizer)
 
         def job(model: PreTrainedModel, chosen: Sequence[int]) -> ChoiceScores:
-            if cancel is not None:
-                cancel.raise_if_set()
             batch = collate([prepared[i] for i in chosen], tokenizer.pad_token_id)
             here = {name: tensor.to(model.device) for name, tensor in batch.items()}
             return score_tokens(model, here, tokens, sorted(self.engine.eos_token_ids), temperature)
 
         for chosen in batches(prepared, SCORED_TOGETHER):
-            found[:, chosen] = self.engine.run(partial(job, chosen=chosen), self._adapter_folder)
+            found[:, chosen] = self.engine.run(partial(job, chosen=chosen), self._adapter_folder, cancel=cancel)
         return ChoiceScores(*found)
 
     @property

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,8 @@ from loopwright.schema import CancelToken
 T = TypeVar("T")
 
 POLL_S = 0.05
-"""How often a session that waits for its next token looks at its cancel token."""
+"""How often a session that waits for the model looks at its cancel token."""
+_ADVICE = "Show smaller pictures (`image_size_px`), lower `max_tokens`, or set `quantisation: nf4`."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,16 +188,30 @@ class Engine:
         self._thread.submit(self._serve)
         return generation
 
-    def run(self, job: Callable[[PreTrainedModel], T], adapter: Path | None = None) -> T:
-        """`job` on the model with `adapter`, when its turn comes; what it returns or raises."""
+    def run(
+        self, job: Callable[[PreTrainedModel], T], adapter: Path | None = None, *, cancel: CancelToken | None = None
+    ) -> T:
+        """`job` on the model with `adapter`, when its turn comes; what it returns or raises.
+
+        Raises:
+            Halted: the cancel token's `Stopped` or `Paused`, at once, whether the job waits or runs.
+            OperatorError: out of memory.
+        """
+        if cancel is not None:
+            cancel.raise_if_set()
         if adapter is not None:
             self.load_adapter(adapter)
 
         def with_adapter() -> T:
-            with self._adapters.active(adapter), torch.inference_mode():
+            with self._adapters.active(adapter), torch.inference_mode(), out_of_memory("The model", _ADVICE):
                 return job(self._model)
 
-        return self._thread.submit(with_adapter).result()
+        coming = self._thread.submit(with_adapter)
+        while not wait([coming], POLL_S).done:
+            if cancel is not None and cancel.is_set:
+                coming.cancel()
+                cancel.raise_if_set()
+        return coming.result()
 
     def load_adapter(self, folder: Path) -> None:
         """Put the LoRA adapter in `folder` on the base; sessions without it are not affected.
@@ -264,8 +279,7 @@ class Engine:
         inputs = collate([request.inputs for request in requests], self._pad_token_id)
         limit = max(request.decoding.max_tokens for request in requests)
         doing = f"Drawing {len(batch)} replies of up to {limit} tokens"
-        advice = "Show smaller pictures (`image_size_px`), lower `max_tokens`, or set `quantisation: nf4`."
-        with self._adapters.active(requests[0].adapter), out_of_memory(doing, advice):
+        with self._adapters.active(requests[0].adapter), out_of_memory(doing, _ADVICE):
             generate: Any = self._model.generate
             generate(
                 **{name: tensor.to(self._model.device) for name, tensor in inputs.items()},

@@ -13,7 +13,7 @@ import torch
 from langchain_core.messages import HumanMessage
 from tests.models import tiny
 
-from loopwright.errors import Paused, Stopped
+from loopwright.errors import OperatorError, Paused, Stopped
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
@@ -86,6 +86,30 @@ def test_a_request_that_waits_is_halted_at_once(model: LocalChatModel, halt: obj
             waiting.result(timeout=20)
         assert time.perf_counter() - begun < 5  # the engine is still busy; a tenth of a second on an idle machine
     settle(model.engine)
+
+
+@pytest.mark.parametrize("is_halted_first", [True, False])
+def test_choices_that_wait_to_be_scored_are_halted_at_once(model: LocalChatModel, is_halted_first: bool) -> None:
+    cancel = CancelToken()
+    if is_halted_first:
+        cancel.stop("enough")
+    with busy(model.engine), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(model.score_choices, [HumanMessage("Which?")], ["one", "two"], cancel=cancel)
+        time.sleep(0 if is_halted_first else 0.1)
+        begun = time.perf_counter()
+        cancel.stop("enough")
+        with pytest.raises(Stopped):
+            waiting.result(timeout=20)
+        assert time.perf_counter() - begun < 5  # the engine is still busy; a tenth of a second on an idle machine
+    settle(model.engine)
+
+
+def test_memory_that_runs_out_while_choices_are_scored_is_explained(model: LocalChatModel) -> None:
+    def hungry(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(OperatorError, match="ran out of memory"):
+        model.engine.run(hungry)
 
 
 def test_a_stream_that_nobody_reads_on_ends(model: LocalChatModel) -> None:
