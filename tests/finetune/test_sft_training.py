@@ -165,7 +165,7 @@ def test_adapters_go_where_the_config_says_in_every_family(family: str) -> None:
     assert len([name for name in mind if name.endswith("q_proj")]) == model.config.get_text_config().num_hidden_layers
 
 
-@pytest.mark.parametrize("family", ["gemma3", "llava"])
+@pytest.mark.parametrize("family", ["qwen3-vl", "gemma3", "llava"])
 def test_other_families_train_too(family: str, tmp_path: Path) -> None:
     here = config(batch=2, max_steps=1)
     base = here.model.model_copy(update={"base": str(tiny.folder_of(family))})

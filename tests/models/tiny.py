@@ -28,6 +28,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
@@ -164,6 +166,33 @@ def make_qwen25vl(
     return _save(folder, Qwen2_5_VLForConditionalGeneration(config), processor, words)
 
 
+def make_qwen3vl(folder: Path, *, seed: int = 0) -> Path:
+    """Qwen3-VL: interleaved positions, and visual features that enter the language model's first layer as well."""
+    from loopwright.models.local.processor import ImageOnlyQwen3VLProcessor
+
+    words = tokenizer(QWEN_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(words), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 2048,
+            "initializer_range": 0.2, "rope_parameters": rope,
+            "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": None,
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32,
+            "patch_size": 14, "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
+        },
+        image_token_id=id_of(words, "<|image_pad|>"), video_token_id=id_of(words, "<|video_pad|>"),
+        vision_start_token_id=id_of(words, "<|vision_start|>"), vision_end_token_id=id_of(words, "<|vision_end|>"),
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 112**2})
+    processor = ImageOnlyQwen3VLProcessor(images, words, chat_template=QWEN_TEMPLATE)
+    torch.manual_seed(seed)
+    return _save(folder, Qwen3VLForConditionalGeneration(config), processor, words)
+
+
 def make_gemma3(folder: Path, *, seed: int = 0) -> Path:
     """Gemma 3 with sliding and full attention. A picture makes 4 visual tokens."""
     extra = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
@@ -239,5 +268,5 @@ def folder_of(family: str) -> Path:
     return FAMILIES[family](Path(_HOME.name) / family)
 
 
-FAMILIES = {"qwen2.5-vl": make_qwen25vl, "gemma3": make_gemma3, "llava": make_llava}
+FAMILIES = {"qwen2.5-vl": make_qwen25vl, "qwen3-vl": make_qwen3vl, "gemma3": make_gemma3, "llava": make_llava}
 """One maker for each architecture that the project names."""
