@@ -16,12 +16,13 @@ from loopwright.models.localisation import Localisation
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS
 
-SIGMA_IN_VIEW_MM, SIGMA_BEYOND_MM = 35.0, 59.0
-"""How much the model's places err along an axis, in the view and beyond it: root mean square of the C-arm adapter of
-`small`, over 368 and 2,188 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
+PLACE_SD_MM = (35.0, 59.0)
+"""How much a model's places err along an axis, in the view and beyond it, where its card does not say: as those of
+`small`, root mean square over 368 and 2,188 places of 20 validation phantoms (`loopwright eval carm --what fit`)."""
 
-MODEL_WEIGHT = 0.15
-"""How much the model's posterior counts beside the network's: the exponent of the pool, likeliest on the same views."""
+POOL_WEIGHT = 0.15
+"""How much a model's posterior counts beside the network's, where its card does not say: the exponent of the pool,
+likeliest on the same views."""
 
 CORRECTED_SHARE = 0.6
 """How probable the corrected answer is taken to be. More than a half, so that it is the nearest."""
@@ -71,9 +72,18 @@ class NetworkLocaliser:
 class VlmLocaliser:
     """The model alone: the nearest landmark scored, and each landmark's place asked for, all at the same time."""
 
-    def __init__(self, *, field_of_view_mm: float, coverage: float | None) -> None:
-        """`coverage`: of the sets that its probabilities give, where they are calibrated; None: they are not."""
+    def __init__(
+        self, *, field_of_view_mm: float, coverage: float | None, place_sd_mm: tuple[float, float] = PLACE_SD_MM
+    ) -> None:
+        """Ask for what a picture of `field_of_view_mm` shows.
+
+        Args:
+            field_of_view_mm: edge of the square that is seen.
+            coverage: of the sets that its probabilities give, where they are calibrated; None: they are not.
+            place_sd_mm: how much its places err along an axis, in the view and beyond it.
+        """
         self._field_of_view_mm = field_of_view_mm
+        self._sd_in_view_mm, self._sd_beyond_mm = place_sd_mm
         self._coverage = coverage
 
     def localise(self, image: ImageRef, consult: Consult) -> Localisation:
@@ -86,7 +96,7 @@ class VlmLocaliser:
         return Localisation(
             nearest=nearest,
             offsets_mm=offsets,
-            sigma_mm={name: SIGMA_IN_VIEW_MM if seen[name] else SIGMA_BEYOND_MM for name in LANDMARKS},
+            sigma_mm={name: self._sd_in_view_mm if seen[name] else self._sd_beyond_mm for name in LANDMARKS},
             coverage=self._coverage,
             nearest_set=None if self._coverage is None else credible_set(nearest, self._coverage),
         )
@@ -99,7 +109,7 @@ class VlmLocaliser:
 class HybridLocaliser:
     """The network's offsets and conformal set, and the pool of both posteriors."""
 
-    def __init__(self, network: NetworkLocaliser, *, weight: float = MODEL_WEIGHT) -> None:
+    def __init__(self, network: NetworkLocaliser, *, weight: float = POOL_WEIGHT) -> None:
         """`weight` is the model's in the pool; the network's is 1."""
         self._network = network
         self._weight = weight

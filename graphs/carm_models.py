@@ -3,10 +3,19 @@
 from collections.abc import Callable
 from typing import Literal
 
-from loopwright.agents.carm_localisers import HybridLocaliser, Localiser, NetworkLocaliser, VlmLocaliser
+from loopwright.agents.carm_forms import Ladder
+from loopwright.agents.carm_localisers import (
+    PLACE_SD_MM,
+    POOL_WEIGHT,
+    HybridLocaliser,
+    Localiser,
+    NetworkLocaliser,
+    VlmLocaliser,
+)
 from loopwright.agents.carm_navigator import ChatNavigator
 from loopwright.agents.consult import Advisor
 from loopwright.agents.navigator import AtlasNavigator, Navigator
+from loopwright.errors import DeveloperError
 from loopwright.models.localisation import Localisation
 from loopwright.schema import ImageRef
 
@@ -25,17 +34,21 @@ def make_localiser(
     coverage: float,
     advisor: Advisor | None,
 ) -> Localiser:
-    """The localiser of a run. `see` is the network's answer to a picture."""
-    match name:
-        case "network":
-            return NetworkLocaliser(see)
-        case "hybrid":
-            return HybridLocaliser(NetworkLocaliser(see, "measured"))
-        case "vlm":
-            is_calibrated = advisor is not None and (advisor.adapter or "") in advisor.card.choice_temperature
-            return VlmLocaliser(field_of_view_mm=field_of_view_mm, coverage=coverage if is_calibrated else None)
+    """The localiser of a run. `see` is the network's answer to a picture; what was fitted to a model, its card says."""
+    if name == "network":
+        return NetworkLocaliser(see)
+    if advisor is None:
+        raise DeveloperError(f"The localiser {name!r} asks a model, but this loop was opened without an `advisor`.")
+    role, card = advisor.adapter or "", advisor.card
+    if name == "hybrid":
+        return HybridLocaliser(NetworkLocaliser(see, "measured"), weight=card.pool_weight.get(role, POOL_WEIGHT))
+    return VlmLocaliser(
+        field_of_view_mm=field_of_view_mm,
+        coverage=coverage if role in card.choice_temperature else None,
+        place_sd_mm=card.place_sd_mm.get(role, PLACE_SD_MM),
+    )
 
 
-def make_navigator(name: NavigatorName) -> Navigator:
-    """The navigator of a run."""
-    return AtlasNavigator() if name == "atlas" else ChatNavigator(is_told=name == "vlm")
+def make_navigator(name: NavigatorName, ladder: Ladder) -> Navigator:
+    """The navigator of a run. `ladder` are the steps of one that is a model."""
+    return AtlasNavigator() if name == "atlas" else ChatNavigator(ladder=ladder, is_told=name == "vlm")

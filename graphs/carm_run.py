@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, field_validator
 
+from loopwright.agents.carm_forms import Ladder
 from loopwright.agents.hearing import Ear
 from loopwright.agents.session import Runtime
 from loopwright.errors import BadInput, ToolRefused
@@ -53,6 +54,9 @@ class CArmRun(RunConfig):
         description="who proposes motions: the atlas, a model that is told the estimate, or one by itself",
     )
     model: str = Field(default="small", description="name or path of the model card for `vlm` and `hybrid`")
+    ladder: tuple[float, float, float] = Field(
+        default=(15.0, 50.0, 150.0), description="SMALL, MODERATE and LARGE steps of a model that steers, in mm"
+    )
     coverage: float = Field(default=0.95, description="coverage of the conformal sets: 0.90, 0.95 or 0.97")
     max_set_size: int = Field(default=4, ge=1, description="a conformal set larger than this counts as uncertain")
     arrival_radius_mm: float = Field(default=7.5, gt=0, description="the target counts as centred within this, mm")
@@ -61,6 +65,12 @@ class CArmRun(RunConfig):
     @classmethod
     def _canonical_targets(cls, value: Any) -> Any:
         return tuple(canonical_name(name) for name in value)
+
+    @field_validator("ladder")
+    @classmethod
+    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        Ladder.of(value)
+        return value
 
     @field_validator("volume", mode="before")
     @classmethod
@@ -242,7 +252,7 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
         camera=camera,
         actuator=actuator,
         localiser=localiser,
-        navigator=make_navigator(patient.run.navigator),
+        navigator=make_navigator(patient.run.navigator, Ladder.of(patient.run.ladder)),
         advisor=advisor,
         cancel=opening.cancel,
         limits=MotionLimits.model_validate(kept["limits"]),

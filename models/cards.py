@@ -5,10 +5,10 @@ a path names any other. Paths in a card are relative to the card.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from loopwright.errors import BadInput, UnknownName
 from loopwright.schema import Frozen
@@ -47,7 +47,8 @@ class Budget(Frozen):
 
 _COMMON = frozenset({"name", "kind", "description", "decoding"})
 _KEYS = {
-    "local": frozenset({"base", "adapters", "device", "dtype", "quantisation", "image_size_px", "choice_temperature"}),
+    "local": frozenset({"base", "adapters", "device", "dtype", "quantisation", "image_size_px"})
+    | {"choice_temperature", "pool_weight", "place_sd_mm"},
     "served": frozenset(
         {"base", "base_url", "api_key_env", "timeout_s", "max_retries", "schema_mode", "format_retries"}
         | {"token_limit_parameter", "budget"}
@@ -77,6 +78,13 @@ class ModelCard(Frozen):
     image_size_px: int | None = Field(default=None, ge=1, description="edge that pictures are resized to; None: as is")
     choice_temperature: dict[str, float] = Field(
         default={}, description="role -> temperature that calibrates the probabilities of scored choices"
+    )
+    pool_weight: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="role -> how much its posterior counts beside a network's: the exponent of their pool"
+    )
+    place_sd_mm: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(
+        default={},
+        description="role -> error along an axis of the places that it states in the view, and beyond it, mm",
     )
 
     base_url: str = Field(default="", description="of an OpenAI-compatible endpoint, up to and with `/v1`")

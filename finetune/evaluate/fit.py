@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from loopwright.agents.carm_localisers import MODEL_WEIGHT, pool
+from loopwright.agents.carm_localisers import POOL_WEIGHT, pool
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.metrics import in_view
 from loopwright.finetune.evaluate.pictures import Pictures, pooled, take_pictures
@@ -37,14 +37,17 @@ class PlaceError(Frozen):
 
 
 class Fit(Frozen):
-    """What was found. Log likelihoods are the mean of the truth's, natural; `ece` is the calibration error."""
+    """What was found, `choice_temperature` and `pool_weight` as a card has them. Its `place_sd_mm` is here in `places`.
+
+    Log likelihoods are the mean of the truth's, natural; `ece` is the calibration error.
+    """
 
     n: int
     n_cases: int
     choice_temperature: dict[str, float]
     ece_before: float
     ece_after: float
-    hybrid_weight: float
+    pool_weight: dict[str, float]
     log_likelihood: dict[str, float]
     by_weight: dict[str, float]
     places: dict[str, PlaceError]
@@ -85,7 +88,7 @@ def fit(
         choice_temperature={vlm.local.adapter or "": temperature},
         ece_before=expected_calibration_error(softmax(log_probs, axis=1), truth),
         ece_after=expected_calibration_error(honest, truth),
-        hybrid_weight=weight,
+        pool_weight={vlm.local.adapter or "": weight},
         log_likelihood={
             "network": by_weight[0.0],
             vlm.name: log_likelihood(honest, truth),
@@ -97,7 +100,7 @@ def fit(
 
 
 def pooled_posteriors(
-    network: NDArray[np.floating], model: NDArray[np.floating], weight: float = MODEL_WEIGHT
+    network: NDArray[np.floating], model: NDArray[np.floating], weight: float = POOL_WEIGHT
 ) -> NDArray[np.float64]:
     """(n, L) posteriors to (n, L), as the hybrid localiser pools them."""
     pairs = zip(map(_named, network), map(_named, model), strict=True)

@@ -70,7 +70,8 @@ def evaluate_localisation(
     ranked += _by_posterior("network", network, pictures)
     scored = [(vlm, said.posteriors) for vlm, said in zip(vlms, heard, strict=True) if said.posteriors]
     if scored:
-        both = (pooled_posteriors(*pair) for pair in zip(network, scored[-1][1], strict=True))
+        vlm, posteriors = scored[-1]
+        both = (pooled_posteriors(*pair, vlm.pool_weight) for pair in zip(network, posteriors, strict=True))
         ranked += _by_posterior("hybrid", Posteriors(*both), pictures)
     rows = [chance_row(world, candidates, pictures) for candidates in ("all", "annotated")]
     rows += [one.row(world, pictures) for one in ranked]

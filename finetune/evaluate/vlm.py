@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from numpy.typing import NDArray
 
 from loopwright.agents.carm_forms import CENTRED, RETRIEVAL, Centred, Correction, Retrieval, correction_form
+from loopwright.agents.carm_localisers import POOL_WEIGHT
 from loopwright.agents.carm_places import PLACE, Place
 from loopwright.agents.prompts.carm import (
     Doubted,
@@ -70,6 +71,11 @@ class Vlm:
     def local(self) -> LocalChatModel | None:
         """The model, if it is one whose choices can be scored."""
         return self.model if isinstance(self.model, LocalChatModel) else None
+
+    @property
+    def pool_weight(self) -> float:
+        """How much its posterior counts beside the network's, by its card."""
+        return self.local.card.pool_weight.get(self.local.adapter or "", POOL_WEIGHT) if self.local else POOL_WEIGHT
 
     def show(self, images: NDArray[np.uint8]) -> list[ImageRef]:
         """References to (n, N, N) uint8 pictures, which are kept in the store."""

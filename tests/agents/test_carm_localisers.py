@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from tests.agents.desk import Answering, Desk
 
 from loopwright.agents.carm_localisers import (
-    SIGMA_BEYOND_MM,
-    SIGMA_IN_VIEW_MM,
+    PLACE_SD_MM,
     HybridLocaliser,
     NetworkLocaliser,
     Told,
@@ -87,7 +86,7 @@ def test_the_model_alone_sees_places_and_says_how_well_it_does(desk: Desk) -> No
     seen = vlm().localise(IMAGE, desk.asking(Answering(answer=answers)))
     assert seen.ranking[0] == "T1"
     assert seen.offsets_mm == {n: (5.0, -10.0) if n == "T1" else (0.0, 200.0) for n in LANDMARKS}
-    assert seen.sigma_mm == {n: SIGMA_IN_VIEW_MM if n == "T1" else SIGMA_BEYOND_MM for n in LANDMARKS}
+    assert seen.sigma_mm == {n: PLACE_SD_MM[0] if n == "T1" else PLACE_SD_MM[1] for n in LANDMARKS}
     assert (seen.coverage, seen.nearest_set, seen.radius_mm) == (None, None, None)
     assert [event.kind for event in desk.events] == ["consulted"] * 15
 

@@ -176,7 +176,8 @@ def test_what_is_fitted_is_the_best_of_the_grid(network: CArmLocaliser, trunk: C
     found = fit(network, vlms[1], [trunk], 3, size_px=SIZE_PX)
     assert (found.n, found.n_cases) == (3 + 5, 1)
     assert found.choice_temperature.keys() == {"carm"} and found.choice_temperature["carm"] > 0
-    assert found.by_weight[str(found.hybrid_weight)] == max(found.by_weight.values())
+    (weight,) = found.pool_weight.values()
+    assert found.by_weight[str(weight)] == max(found.by_weight.values())
     assert found.log_likelihood["hybrid"] >= found.log_likelihood["network"]
     assert sum(error.n for error in found.places.values()) == 4 * found.n
 

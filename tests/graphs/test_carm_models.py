@@ -54,24 +54,42 @@ def test_random_weights_run_the_whole_loop_in_strict_format(
     replays(session)
 
 
-def steps_to(patient: Patient, start: str, target: str) -> list[str]:
+def test_the_card_says_how_much_the_model_counts_beside_the_network(
+    patient: Patient, begin: Begin, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_CARM__MAX_EXPOSURES", "2")
+    settings.cache_clear()
+    silenced = card(kind="local", base=str(tiny.folder_of("qwen2.5-vl")), pool_weight={"": 0.0})
+    events = list(begin(with_model(patient, silenced, "Carina", "T12", localiser="hybrid")).stream())
+    network, pooled = payloads(events, "measured")[0], payloads(events, "localised")[0]
+    assert pooled["nearest"] == pytest.approx(network["nearest"], abs=1e-6)
+
+
+def steps_to(patient: Patient, start: str, target: str, ladder: Ladder) -> list[str]:
     """What a navigator says that follows the best command from the truth to the end."""
     pose, said = patient.over(start), list[str]()
     while True:
-        command = Ladder().command(*patient.truth(pose).offsets_mm[target])
+        command = ladder.command(*patient.truth(pose).offsets_mm[target])
         why = {"reason_x": f"{target} lies there.", "reason_y": "So I think."}
         said.append(NAVIGATION.render(Navigation(context=start, **why, **command.model_dump())))
         if command.stays:
             return said
-        pose = Ladder().motion(command).applied_to(pose)
+        pose = ladder.motion(command).applied_to(pose)
 
 
+@pytest.mark.parametrize("ladder", [(15.0, 50.0, 150.0), (10.0, 40.0, 120.0)])
 def test_a_scripted_navigator_steers_to_the_target(
-    patient: Patient, begin: Begin, card: Card, memory: Memory, replays: Replays, tmp_path: Path
+    patient: Patient,
+    begin: Begin,
+    card: Card,
+    memory: Memory,
+    replays: Replays,
+    tmp_path: Path,
+    ladder: tuple[float, float, float],
 ) -> None:
-    script = steps_to(patient, "Right humeral head", "T12")
+    script = steps_to(patient, "Right humeral head", "T12", Ladder.of(ladder))
     path = card(kind="scripted", replies=script)
-    session = begin(with_model(patient, path, "Right humeral head", "T12", navigator="vlm"))
+    session = begin(with_model(patient, path, "Right humeral head", "T12", navigator="vlm", ladder=ladder))
     events = list(session.stream())
     assert session.status == "succeeded"
     assert end_distance_mm(patient, session, "T12") < 15
@@ -79,7 +97,7 @@ def test_a_scripted_navigator_steers_to_the_target(
     decided = payloads(events, "decided")
     assert {p["source"] for p in decided} == {"model"} and len(decided) == len(script) > 3
     asked = prompts(events, "navigator")
-    assert "Previous" not in asked[0]
+    assert "Previous" not in asked[0] and all(f"{mm:g}" in asked[0] for mm in ladder)
     for question, before in zip(asked[1:], decided, strict=False):
         told = previous_report(Previous.model_validate(before["said"]))
         assert told.startswith("Previous: Right humeral head, moved ")

@@ -81,7 +81,7 @@ def _command(loop: "Loop") -> Callable[..., int]:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = field.annotation
-    if get_origin(kind) is tuple:
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
     flag = "--" + name.replace("_", "-")
     default = field.default
@@ -89,7 +89,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         option = typer.Option(..., flag, help=field.description)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=...)
     # None stands for "not given", so that --interactive can tell a default from a wish.
-    shown = False if default is None else str(default)
+    words = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    shown = False if default is None else words
     option = typer.Option(flag, help=field.description, show_default=shown)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, option], default=None
