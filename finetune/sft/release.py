@@ -116,7 +116,9 @@ def card(record: AdapterRecord, base: str) -> str:
     return environment.get_template("card.md.j2").render(
         dict(record.config) | dict(record),
         base=base,
-        weights=f"SHA-256 `{identity.sha256}`" if identity.sha256 else f"commit `{identity.revision}`",
+        weights=f"`{identity.sha256}` (SHA-256 of its files' SHA-256 digests)"
+        if identity.sha256
+        else f"commit `{identity.revision}`",
         parts=[name for name in ("vision", "language", "attention", "mlp") if getattr(lora, name)],
     )
 

@@ -10,6 +10,7 @@ from tests.scenario import Begin, Patient, Use, payloads, saying
 
 from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation
 from loopwright.agents.prompts.carm import Previous, previous_report
+from loopwright.finetune.rollouts import rollouts
 from loopwright.graphs.carm_models import LocaliserName, NavigatorName
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
@@ -103,6 +104,12 @@ def test_a_scripted_navigator_steers_to_the_target(
         assert told.startswith("Previous: Right humeral head, moved ")
         assert told in question and "Estimate: " in question
     replays(session)
+    rolled = list(rollouts(memory.events.read(session.id), "navigator"))
+    assert [one.completion for one in rolled] == script and all(one.is_strict for one in rolled)
+    assert [one.prompt[-1]["content"][-1]["text"] for one in rolled] == asked
+    assert all("moved" in [e.kind for e in one.followed] for one in rolled[:-1])
+    assert {one.ending.payload["status"] for one in rolled if one.ending} == {"succeeded"}
+    assert list(rollouts(memory.events.read(session.id), "localiser")) == []
     page = report_session(memory, session.id, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Navigator (card): “Right humeral head" in page and "T12 lies there." in page
 
