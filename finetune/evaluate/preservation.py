@@ -40,16 +40,11 @@ def evaluate_preservation(
     Raises:
         BadInput: the model is not local, or its card has no adapter for the C-arm.
     """
-    local = base.local
-    if local is None or ADAPTER not in local.card.adapters:
-        raise BadInput(
-            f"The model of `{base.name}` has no adapter {ADAPTER!r}: there is nothing that could have changed it. "
-            "Name a local card with one."
-        )
+    local, adapter = adapted(base)
     rows: list[Row] = []
     for world, corpus in probed.open(cache_dir, tell).items():
         probes = corpus.probes(probes_per_kind, test=True)
-        before, after = (_scores(local, folder, probes, corpus) for folder in (None, local.card.adapters[ADAPTER]))
+        before, after = (_scores(local, folder, probes, corpus) for folder in (None, adapter))
         for kind in ["all", *sorted({probe.kind for probe in probes})]:
             chosen = np.array([kind in ("all", probe.kind) for probe in probes])
             groups = [probe.group for probe, is_chosen in zip(probes, chosen, strict=True) if is_chosen]
@@ -60,6 +55,21 @@ def evaluate_preservation(
             }
             rows += [averaged("preservation", world, model, kind, dict(v), groups) for model, v in values.items()]
     return rows
+
+
+def adapted(base: Vlm) -> tuple[LocalChatModel, Path]:
+    """The local model, and the adapter that may have changed it.
+
+    Raises:
+        BadInput: it is not local, or its card has no adapter for the C-arm.
+    """
+    local = base.local
+    if local is None or ADAPTER not in local.card.adapters:
+        raise BadInput(
+            f"The model of `{base.name}` has no adapter {ADAPTER!r}: there is nothing that could have changed it. "
+            "Name a local card with one."
+        )
+    return local, local.card.adapters[ADAPTER]
 
 
 def _scores(local: LocalChatModel, adapter: Path | None, probes: Sequence[Probe], corpus: Corpus) -> Scores:

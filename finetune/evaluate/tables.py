@@ -90,6 +90,8 @@ def _tables(rows: Sequence[Row]) -> list[str]:
     written = [f"### {title}\n\n{_by_model(chosen, lines, n)}" for title, chosen, lines, n in tables if chosen]
     if preservation := of.get("preservation"):
         written.append(f"### Exact answers to held-out questions\n\n{_by_variant(preservation, 'exact', PRESERVATION)}")
+    if language := of.get("language"):
+        written.append(f"### Language, by lm-evaluation-harness\n\n{_by_variant(language, 'score', '')}")
     return written
 
 

@@ -54,6 +54,7 @@ def test_models_that_were_asked_for_must_be_there(
     [
         (("fit", "--world", "chest"), "`--what fit` does not read `--world`"),
         (("fit", "--out", "tables"), "`--what fit` does not read `--out`"),
+        (("localisation", "--lm-eval", "mmlu_pro"), "`--what localisation` does not read `--lm-eval`"),
         (("preservation", "--rows", "hybrid"), "`--what preservation` does not read `--rows`"),
     ],
 )

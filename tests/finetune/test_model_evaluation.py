@@ -7,20 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from tests.finetune.sft_runs import whole_run
 from tests.models import tiny
 from tests.models.chat_server import MODEL, ChatServer, Turn
 
 from loopwright.agents.carm_forms import RETRIEVAL, Centred, Retrieval
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, UnknownName
 from loopwright.finetune.base.worlds import Worlds
 from loopwright.finetune.evaluate import answers
 from loopwright.finetune.evaluate.answers import hear, ranking_of
 from loopwright.finetune.evaluate.fit import fit, pooled_posteriors
+from loopwright.finetune.evaluate.language import evaluate_language
 from loopwright.finetune.evaluate.localisation import evaluate_localisation
 from loopwright.finetune.evaluate.pictures import PictureSets, PngStore, take_pictures
 from loopwright.finetune.evaluate.plot import plot_confusion, shares
-from loopwright.finetune.evaluate.preservation import CHANGE, evaluate_preservation, probed_worlds
+from loopwright.finetune.evaluate.preservation import CHANGE, adapted, evaluate_preservation, probed_worlds
 from loopwright.finetune.evaluate.rankings import Ranked, after_incorrect, chance_row, of_scores
 from loopwright.finetune.evaluate.rows import Bar, Row
 from loopwright.finetune.evaluate.tables import markdown
@@ -196,6 +198,36 @@ def test_a_served_model_has_nothing_to_fit(network: CArmLocaliser, trunk: Case) 
             fit(network, vlm, [trunk], 1)
         with pytest.raises(BadInput, match="has no adapter 'carm'"):
             evaluate_preservation(vlm, Worlds(), 1, Path("nowhere"))
+
+
+def test_language_is_asked_before_and_after_by_the_harness(vlms: list[Vlm], tmp_path: Path) -> None:
+    questions = [
+        {"question": f"Which landmark is number {i}?", "choices": ["Skull", "Carina", "T1"], "answer": i % 3}
+        for i in range(9)
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
+    task = {
+        "task": "landmarks",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "q.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}} ",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (tmp_path / "landmarks.yaml").write_text(yaml.safe_dump(task))
+    local, adapter = adapted(vlms[0])
+    rows = evaluate_language(local, adapter, [str(tmp_path / "landmarks.yaml")], 6)
+    assert [(row.model, row.variant, row.n) for row in rows] == [
+        ("vlm-base", "landmarks, acc", 6), ("vlm-sft", "landmarks, acc", 6), (CHANGE, "landmarks, acc", 6)
+    ]  # fmt: skip
+    was, now, change = (row.figures["score"] for row in rows)
+    assert change == pytest.approx(now - was) and 0 <= was <= 1
+    assert "landmarks, acc" in markdown("preservation", rows, [])
+    with pytest.raises(UnknownName, match="Did you mean `mmlu_pro`"):
+        evaluate_language(local, adapter, ["mmlu-pro"], 6)
 
 
 def test_preservation_is_a_change_question_by_question(vlms: list[Vlm], tmp_path: Path) -> None:

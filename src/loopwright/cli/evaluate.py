@@ -90,6 +90,13 @@ def carm(
             "LOCALISER+NAVIGATOR); repeat it for several."
         ),
     ] = None,
+    lm_eval: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Preservation: also this task of lm-evaluation-harness, by name (its data is fetched) or as a YAML "
+            "file, on at most `--n` questions; repeat it for several."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write tables (Markdown), rows (JSON) and heat maps (PNG) to this folder.")
     ] = None,
@@ -99,6 +106,10 @@ def carm(
     if out is not None and what == "localisation" and find_spec("matplotlib") is None:
         raise MissingDependency("`--out` draws heat maps with matplotlib: `pip install 'loopwright[train]'`.")
     wanted = _Wanted(volumes, n or HOW_MANY[what], seed, model, tuple(rows or ()))
+    if lm_eval and find_spec("lm_eval") is None:
+        raise MissingDependency("`--lm-eval` needs lm-evaluation-harness: `pip install 'loopwright[lm-eval]'`.")
+    if what != "preservation":
+        _refuse_unread(what, **{"lm-eval": bool(lm_eval)})
     if what in ("preservation", "fit"):
         _refuse_unread(what, world=world == "chest", rows=rows is not None, out=what == "fit" and out is not None)
     worlds: tuple[World, ...] = ("phantom", "chest") if world == "both" else (world,)
@@ -111,7 +122,7 @@ def carm(
     elif what == "navigation":
         found, bars = _navigation(worlds, wanted)
     else:
-        found, bars = _preservation(wanted), []
+        found, bars = _preservation(wanted, tuple(lm_eval or ())), []
     return _report(what, found, bars, wanted, out, as_json)
 
 
@@ -237,15 +248,17 @@ def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row],
     return rows, bars
 
 
-def _preservation(wanted: _Wanted) -> "list[Row]":
+def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":
+    from loopwright.finetune.evaluate.language import evaluate_language
     from loopwright.finetune.evaluate.pictures import PngStore
-    from loopwright.finetune.evaluate.preservation import evaluate_preservation, probed_worlds
+    from loopwright.finetune.evaluate.preservation import adapted, evaluate_preservation, probed_worlds
     from loopwright.finetune.evaluate.vlm import open_vlms
     from loopwright.models.cards import load_card
     from loopwright.settings import settings
 
     base, *_ = open_vlms(load_card(wanted.card), PngStore())
-    return evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _tell)
+    rows = evaluate_language(*adapted(base), tasks, wanted.n, _tell) if tasks else []
+    return evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _tell) + rows
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> None:
