@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datasets import Dataset  # type: ignore[import-untyped]  # it ships no types
+from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from loopwright.errors import BadInput
