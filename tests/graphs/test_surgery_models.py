@@ -17,6 +17,7 @@ from tests.tools.surgery.cholec_files import seconds_of, write_cholect45
 from loopwright.agents.session import Session
 from loopwright.agents.surgery_history import MemoryMode
 from loopwright.errors import BadInput
+from loopwright.finetune.evaluate.surgery_plans import CLIPS, bars_of, evaluate_plans, markdown
 from loopwright.graphs.sessions import rerender_session, start_session
 from loopwright.graphs.surgery_run import SurgeryRun, prepare
 from loopwright.memory import Memory
@@ -193,3 +194,15 @@ def test_what_only_a_simulator_can_do_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=told):
         prepare(SurgeryRun.model_validate({"video": recorded(False), **options}))
+
+
+def test_plans_are_timed_and_held_to_their_form(server: ChatServer, card: Card) -> None:
+    (row,) = evaluate_plans(str(card(kind="served", base=MODEL, base_url=server.url)), 1)
+    assert (row.n, row.n_cases) == (CLIPS, 1)
+    assert row.figures["strict_format"] == 0  # this server puts spaces into its JSON: not to the letter
+    assert 0 < row.figures["took_s_median"] <= row.figures["took_s_p95"]
+    good = row.model_copy(update={"figures": row.figures | {"strict_format": 1.0}})
+    assert [[bar.is_met for bar in bars_of([one])] for one in (row, good)] == [[False, True], [True, True]]
+    slow = row.model_copy(update={"figures": {"strict_format": 0.99, "took_s_median": 1.6, "took_s_p95": 2.0}})
+    assert not any(bar.is_met for bar in bars_of([slow]))
+    assert f"| 1.60 s | 2.00 s | {CLIPS} of 1 |" in markdown([slow])

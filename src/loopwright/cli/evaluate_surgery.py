@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from loopwright.finetune.evaluate.surgery_models import Surgeon
 
 MODEL = "small"
+OF_SIMULATED = ("memory", "plan", "fit")
+"""What goes by simulated patients alone."""
+HOW_MANY = {"plan": 10}
+"""How many of them, where it is not the usual number."""
 
 
 class _Wanted(NamedTuple):
@@ -75,12 +79,15 @@ def surgery(
     simulated: Annotated[
         bool, typer.Option("--simulated", help="On simulated patients, beside the best possible.")
     ] = False,
-    patients: Annotated[int, typer.Option(min=1, help="Simulated patients of each part.")] = 300,
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="Simulated patients of each part: 300, or 10 whose plans are asked for.")
+    ] = None,
     what: Annotated[
-        Literal["next", "memory", "video", "horizon", "fit"],
+        Literal["next", "memory", "video", "horizon", "plan", "fit"],
         typer.Option(
             help="What to measure: the next action, the four views of the past (simulated), the next action where "
-            "there are pictures (recorded), or plans to a goal; or fit the temperature that a card needs (simulated)."
+            "there are pictures (recorded), plans to a goal, or the form and time of the loop's plans (simulated); or "
+            "fit the temperature that a card needs (simulated)."
         ),
     ] = "next",
     model: Annotated[
@@ -101,17 +108,22 @@ def surgery(
     """Measure how well the next action is predicted, or what plans to a goal are worth."""
     if what in ("next", "horizon") and data is None and not simulated:
         raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
-    if what in ("memory", "fit") and data is not None:
+    if what in OF_SIMULATED and data is not None:
         raise BadInput(f"`--what {what}` goes by simulated patients: leave out `--data`.")
     if what == "video" and simulated:
         raise BadInput("`--what video` goes by recorded patients: leave out `--simulated`.")
     if what == "fit" and out is not None:
         raise BadInput("`--what fit` prints what belongs in the card and writes no tables: leave out `--out`.")
-    wanted = _Wanted(data, patients if simulated or what in ("memory", "fit") else 0, model, adapters, tuple(row or ()))
+    if what == "plan" and (adapters or row):
+        raise BadInput("`--what plan` asks the card's own model: leave out `--adapters` and `--row`.")
+    n_patients = patients or HOW_MANY.get(what, 300)
+    wanted = _Wanted(data, n_patients if simulated or what in OF_SIMULATED else 0, model, adapters, tuple(row or ()))
     if out is not None:  # before the work: what cannot be made is said at once
         out.mkdir(parents=True, exist_ok=True)
     if what == "horizon":
         return _horizon(wanted, out, as_json)
+    if what == "plan":
+        return _plan(wanted, out, as_json)
     if what == "fit":
         return _fit(wanted, as_json)
     measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
@@ -206,6 +218,15 @@ def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
         rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
     last = summary("surgery horizon", []) | {"headline": headline(rows), "bars_met": None}
     return _show("horizon", rows, last, markdown(rows), out, as_json)
+
+
+def _plan(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
+    """The loop's own plans: whether they keep the form, and how long they take."""
+    from loopwright.finetune.evaluate.rows import summary
+    from loopwright.finetune.evaluate.surgery_plans import bars_of, evaluate_plans, markdown
+
+    rows = evaluate_plans(wanted.model or MODEL, wanted.patients, _tell)
+    return _show("plan", rows, summary("surgery plan", bars_of(rows)), markdown(rows), out, as_json)
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> int:
