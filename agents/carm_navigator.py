@@ -67,6 +67,7 @@ class ChatNavigator:
             sd_mm=round(estimate.sd_mm, 1),
             source="model",
             rationale=f"{by_way}{said.reason_x} {said.reason_y}",
+            towards="" if towards == target else towards,
             said=Previous(landmark=said.landmark, command=said.command),
         )
 

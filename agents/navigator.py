@@ -95,14 +95,16 @@ class Decision(Frozen):
     sd_mm: float = Field(description="standard deviation of that estimate, mm")
     source: Literal["in view", "atlas", "clinician", "model"]
     rationale: str = Field(max_length=500)
+    towards: str = Field(default="", description="what `distance_mm` is of, where it is not the target but on the way")
     said: Previous | None = Field(default=None, description="what a model saw and commanded, fed back at the next step")
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A decision in which no model had a say is written as before there were any, so that old records replay."""
+        """What there was not always is left out where it says nothing, so that old records replay."""
         written: dict[str, Any] = serialise(self)
-        if self.said is None:
-            del written["said"]
+        for name in ("said", "towards"):
+            if not written[name]:
+                del written[name]
         return written
 
 
@@ -151,6 +153,7 @@ class AtlasNavigator:
             sd_mm=round(estimate.sd_mm, 1),
             source=estimate.source,
             rationale=estimate.why if towards is situation else f"by way of {towards.target}: {estimate.why}",
+            towards="" if towards is situation else towards.target,
         )
 
 

@@ -251,7 +251,8 @@ class CArmNodes:
     def _track(self, state: CArmState, decision: Decision) -> Track:
         claimed = None if decision.source == "clinician" else decision.distance_mm
         seen = state["observation"]
-        return Track.model_validate(state["track"]).at(Pose.model_validate(seen["pose"]), seen["exposures"], claimed)
+        track, pose = Track.model_validate(state["track"]), Pose.model_validate(seen["pose"])
+        return track.at(pose, seen["exposures"], claimed, decision.towards)
 
     def _refused(self, state: CArmState, reason: str) -> Command[Any]:
         refusals = [*state["refusals"], reason]

@@ -118,6 +118,7 @@ def test_a_lost_wrist_is_looked_for_along_the_arm(desk: Desk) -> None:
     assert "Target: Left humeral head. Estimate: x LEFT LARGE 140 mm" in asked
     assert decision.target == "Left wrist"
     assert decision.rationale == "by way of Left humeral head: Ribs. Spine."
+    assert decision.towards == "Left humeral head"
 
 
 def test_nothing_is_reached_on_the_way(desk: Desk) -> None:

@@ -103,9 +103,11 @@ def test_a_lost_wrist_is_looked_for_along_the_arm() -> None:
     seen = seeing({"T1": (0.0, 0.0), "Left humeral head": (140.0, 0.0)})
     found = decide("Left wrist", seen)
     assert "by way of Left humeral head" in found.rationale
+    assert found.towards == "Left humeral head" and found.distance_mm == pytest.approx(140, abs=2)
     assert found.motion.left_mm > 0
     at_shoulder = tuple(Sighting(landmark=n, x_mm=-140, z_mm=0, sd_mm=4) for n in ("Left humeral head", "Left elbow"))
-    assert "by way" not in decide("Left wrist", seen, sightings=at_shoulder).rationale
+    straight = decide("Left wrist", seen, sightings=at_shoulder)
+    assert "by way" not in straight.rationale and "towards" not in straight.model_dump()
 
 
 @given(st.floats(-40, 40), st.floats(-30, 30), st.floats(-70, 70), st.floats(-70, 70))

@@ -162,22 +162,29 @@ class Track(Frozen):
         visited: poses at which an exposure was taken, in order; the last is where the C-arm stands.
         exposures: taken so far in the whole session.
         travel_mm: of the whole session.
-        claimed_mm: what the navigator took the target's distance to be at the visited poses, since the last motion
-            that was not its own.
+        claimed_mm: what the navigator took the distance of what it was after to be at the visited poses, since the last
+            motion that was not its own.
+        towards: what these are the distances of: '' for the goal, else a landmark that is looked at on the way.
     """
 
     visited: tuple[Pose, ...] = ()
     exposures: int = Field(default=0, ge=0)
     travel_mm: float = Field(default=0.0, ge=0)
     claimed_mm: tuple[float, ...] = ()
+    towards: str = ""
 
-    def at(self, pose: Pose, exposures: int, claimed_mm: float | None) -> "Track":
-        """Standing at `pose` now. `claimed_mm` is None where a human directs, which starts the claims afresh."""
+    def at(self, pose: Pose, exposures: int, claimed_mm: float | None, towards: str = "") -> "Track":
+        """Standing at `pose` now. `claimed_mm` is None where a human directs, which starts the claims afresh.
+
+        So does another thing to go `towards`: who has reached the elbow is not nearer to the wrist by that.
+        """
+        before = self.claimed_mm if towards == self.towards else ()
         return Track(
             visited=(*self.visited, pose),
             exposures=exposures,
             travel_mm=self.travel_mm,
-            claimed_mm=() if claimed_mm is None else (*self.claimed_mm, claimed_mm),
+            claimed_mm=() if claimed_mm is None else (*before, claimed_mm),
+            towards=towards,
         )
 
     def after(self, motion: Motion) -> "Track":
@@ -186,7 +193,7 @@ class Track(Frozen):
 
     def for_new_goal(self) -> "Track":
         """Another target: old places and claims say nothing of it; exposures and travel stay counted."""
-        return self.model_copy(update={"visited": (), "claimed_mm": ()})
+        return self.model_copy(update={"visited": (), "claimed_mm": (), "towards": ""})
 
 
 def check_motion(motion: Motion, pose: Pose, track: Track, limits: MotionLimits) -> Verdict:

@@ -156,6 +156,21 @@ def test_progress_counts_from_the_navigators_last_own_motion() -> None:
     assert check_motion(there, HERE, track.at(HERE, 1, 99.0), LIMITS).ok
 
 
+def test_progress_is_towards_one_thing_at_a_time() -> None:
+    track = Track()
+    for claimed, towards in (
+        (300.0, "Left elbow"),
+        (150.0, "Left elbow"),
+        (5.0, "Left elbow"),
+        (250.0, ""),
+        (260.0, ""),
+    ):
+        track = track.at(HERE, 1, claimed, towards)
+    there = Motion(left_mm=50)
+    assert check_motion(there, HERE, track, LIMITS).ok  # at the elbow the wrist is as far as it always was
+    assert check_motion(there, HERE, track.at(HERE, 1, 255.0).at(HERE, 1, 250.0), LIMITS).rule == "progress"
+
+
 def test_the_envelope_is_the_volume_and_the_settings_margin(block_volume: Volume) -> None:
     limits = MotionLimits.of(CArmSettings(envelope_margin_mm=10), block_volume)
     assert limits.low_world == pytest.approx((-134, -84, -214))
