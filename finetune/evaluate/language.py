@@ -5,6 +5,7 @@ it fetches its data from the hub; a YAML of your own names your files. Needs the
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,14 @@ def _measured(
 ) -> dict[str, NDArray[np.float64]]:
     """Each task's (a group's: each member's) scores, (n,) by `TASK, METRIC`."""
     from datasets.exceptions import DatasetsError
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+
+    # its own annotations hide the arguments of both: decorators replace them
+    harness: Any = import_module("lm_eval")
+    wrapper: Any = import_module("lm_eval.models.huggingface").HFLM
 
     def run(model: PreTrainedModel) -> dict[str, list[dict[str, Any]]]:
-        harnessed = HFLM(pretrained=model, tokenizer=local.engine.processor.tokenizer, batch_size=BATCH)
-        found = simple_evaluate(
+        harnessed = wrapper(pretrained=model, tokenizer=local.engine.processor.tokenizer, batch_size=BATCH)
+        found = harness.simple_evaluate(
             model=harnessed, tasks=list(tasks), task_manager=manager, limit=limit, log_samples=True, bootstrap_iters=0
         )
         samples: dict[str, list[dict[str, Any]]] = found["samples"]

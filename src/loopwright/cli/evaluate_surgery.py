@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -260,13 +260,13 @@ def _report(what: str, rows: "Sequence[Row]", out: Path | None, as_json: bool) -
     from loopwright.finetune.evaluate.surgery_tables import markdown
 
     bars = bars_of(rows)
-    last = summary("surgery", bars) | {"headline": headline(rows)} | ({} if bars else {"bars_met": None})
+    last: dict[str, Any] = summary("surgery", bars) | {"headline": headline(rows)}
+    if not bars:
+        last["bars_met"] = None
     return _show(what, rows, last, markdown(rows, bars), out, as_json)
 
 
-def _show(
-    what: str, rows: "Sequence[Row]", last: dict[str, object], tables: str, out: Path | None, as_json: bool
-) -> int:
+def _show(what: str, rows: "Sequence[Row]", last: dict[str, Any], tables: str, out: Path | None, as_json: bool) -> int:
     """Print, and write where that is asked for; the exit code says whether a bar was missed."""
     if as_json:
         for row in rows:
