@@ -28,7 +28,7 @@ class RunSettings(Frozen):
         try:
             return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise BadInput(f"`{path}` is no file; expected YAML with the settings of a run.") from error
+            raise BadInput(f"`{path}` is not there as a file; expected YAML with the settings of a run.") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BadInput(f"`{path}` is no YAML: {error}.") from error
         except ValidationError as error:

@@ -99,7 +99,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Example | str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON text may hold other separators of lines
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadInput(f"`{path}` is no file; expected one with a conversation a line.") from error
+        raise BadInput(f"`{path}` is not there as a file; expected one with a conversation a line.") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"`{path}` is not UTF-8 text ({error}).") from error
     if not any(line.strip() for line in lines):

@@ -6,6 +6,7 @@ The run folder holds `config.yaml`, `run.json` (weights and data it was begun wi
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -30,6 +31,7 @@ from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.order import LikeLengths
 from loopwright.finetune.sft.record import (
     ADAPTER_FOLDER,
+    RECORD,
     AdapterRecord,
     RunRecord,
     claim,
@@ -37,6 +39,7 @@ from loopwright.finetune.sft.record import (
     refuse_other_inputs,
     versions,
 )
+from loopwright.finetune.sft.release import SETTINGS, WEIGHTS
 from loopwright.finetune.sft.start import start_of
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.schema import Frozen
@@ -96,10 +99,12 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     if begun:
         refuse_other_inputs(out_dir, record)
     claim(out_dir, config, record)
+    watch = _Watch(config, record, progress)
+    if checkpoint and (ended := _ended(checkpoint)):
+        return watch.result_of(ended, checkpoint, out_dir)
     trainer = build_trainer(config, base, rows, validation, out_dir)
     if start and not checkpoint:
         start.put_into(cast(PeftModel, trainer.model))
-    watch = _Watch(config, record, progress)
     trainer.add_callback(watch)
     trainer.add_callback(_tensorboard(out_dir, checkpoint))
     if checkpoint:
@@ -143,6 +148,12 @@ def last_checkpoint(out_dir: Path) -> Path | None:
     """The newest whole checkpoint. The trainer writes its state last, so one that a kill cut short has none."""
     found = {int(path.name.rpartition("-")[2]): path for path in out_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")}
     return next((found[step] for step in sorted(found, reverse=True) if _is_json(found[step] / STATE)), None)
+
+
+def _ended(checkpoint: Path) -> TrainerState | None:
+    """The state of a run that ended with `checkpoint`. The trainer would go on with its epoch."""
+    state = TrainerState.load_from_json(str(checkpoint / STATE))
+    return state if state.global_step >= state.max_steps else None
 
 
 def _arguments(config: Config, base: Base, out_dir: Path, *, validate: bool) -> SFTConfig:
@@ -250,6 +261,17 @@ class _Watch(TrainerCallback):
         return AdapterRecord(
             run=self.run, config=self.config, steps=state.global_step, figures=figures, versions=versions()
         )
+
+    def result_of(self, ended: TrainerState, checkpoint: Path, out_dir: Path) -> SftResult:
+        """What a run left that had ended before; where a kill cost it the adapter, that is in its last checkpoint."""
+        adapter = out_dir / ADAPTER_FOLDER
+        if not (adapter / RECORD).is_file():  # the last thing that a run writes
+            adapter.mkdir(exist_ok=True)
+            shutil.copyfile(checkpoint / STATE, out_dir / STATE)
+            for name in (WEIGHTS, SETTINGS, RECORD):
+                shutil.copyfile(checkpoint / name, adapter / name)
+        self.first_step = ended.global_step
+        return self.result(ended, adapter)
 
     def result(self, state: TrainerState, adapter: Path) -> SftResult:
         """What the finished run leaves."""

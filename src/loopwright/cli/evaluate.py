@@ -28,6 +28,13 @@ HOW_MANY = {"localisation": 50, "navigation": 400, "preservation": 200, "fit": 2
 
 T = TypeVar("T")
 World = Literal["phantom", "chest"]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Preservation: also this task of lm-evaluation-harness, by name (its data is fetched) or as a YAML file, on "
+        "at most `--n` questions; repeat it for several."
+    ),
+]
 
 
 @app.callback()
@@ -90,30 +97,23 @@ def carm(
             "LOCALISER+NAVIGATOR); repeat it for several."
         ),
     ] = None,
-    lm_eval: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Preservation: also this task of lm-evaluation-harness, by name (its data is fetched) or as a YAML "
-            "file, on at most `--n` questions; repeat it for several."
-        ),
-    ] = None,
+    lm_eval: Tasks = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write tables (Markdown), rows (JSON) and heat maps (PNG) to this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
     """Measure the C-arm's localisers, how often the loop reaches its target, and what fine-tuning changed."""
-    if out is not None and what == "localisation" and find_spec("matplotlib") is None:
-        raise MissingDependency("`--out` draws heat maps with matplotlib: `pip install 'loopwright[train]'`.")
     wanted = _Wanted(volumes, n or HOW_MANY[what], seed, model, tuple(rows or ()))
-    if lm_eval and find_spec("lm_eval") is None:
-        raise MissingDependency("`--lm-eval` needs lm-evaluation-harness: `pip install 'loopwright[lm-eval]'`.")
-    if what != "preservation":
-        _refuse_unread(what, **{"lm-eval": bool(lm_eval)})
-    if what in ("preservation", "fit"):
-        _refuse_unread(what, world=world == "chest", rows=rows is not None, out=what == "fit" and out is not None)
     worlds: tuple[World, ...] = ("phantom", "chest") if world == "both" else (world,)
-    _check_first(worlds if what in ("localisation", "navigation") else (), out)
+    is_of_worlds = what in ("localisation", "navigation")
+    unread = {
+        "lm-eval": bool(lm_eval) and what != "preservation",
+        "world": world == "chest" and not is_of_worlds,
+        "rows": bool(rows) and not is_of_worlds,
+        "out": out is not None and what == "fit",
+    }
+    _check_first(what, unread, worlds if is_of_worlds else (), out, lm_eval=bool(lm_eval))
     if what == "fit":
         _fit(wanted, as_json)
         return 0
@@ -129,16 +129,18 @@ def carm(
 app.command("surgery")(evaluate_surgery.surgery)
 
 
-def _refuse_unread(what: str, **given: bool) -> None:
-    """Refuse an option that was given and that nothing would read."""
-    if unread := [f"`--{name}`" for name, is_given in given.items() if is_given]:
-        raise BadInput(f"`--what {what}` does not read {', '.join(unread)}: leave it out.")
-
-
-def _check_first(worlds: tuple[World, ...], out: Path | None) -> None:
-    """Find what would fail at the end before hours of work: a chest CT that was not fetched, a folder for results."""
+def _check_first(
+    what: str, unread: dict[str, bool], worlds: tuple[World, ...], out: Path | None, *, lm_eval: bool
+) -> None:
+    """Find what would fail at the end before hours of work: options that nothing reads, and what is not there."""
     from loopwright.tools.carm.case import open_case
 
+    if refused := [f"`--{name}`" for name, is_given in unread.items() if is_given]:
+        raise BadInput(f"`--what {what}` does not read {', '.join(refused)}: leave it out.")
+    if out is not None and what == "localisation" and find_spec("matplotlib") is None:
+        raise MissingDependency("`--out` draws heat maps with matplotlib: `pip install 'loopwright[train]'`.")
+    if lm_eval and find_spec("lm_eval") is None:
+        raise MissingDependency("`--lm-eval` needs lm-evaluation-harness: `pip install 'loopwright[lm-eval]'`.")
     if "chest" in worlds:
         open_case("chest")
     if out is not None:
