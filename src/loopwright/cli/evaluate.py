@@ -31,8 +31,8 @@ World = Literal["phantom", "chest"]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
-        help="Preservation: also this task of lm-evaluation-harness, by name (its data is fetched) or as a YAML file, on "
-        "at most `--n` questions; repeat it for several."
+        help="Preservation: also this task of lm-evaluation-harness, by name (its data is fetched) or as a YAML file, "
+        "on at most `--n` questions; repeat it for several."
     ),
 ]
 
