@@ -103,7 +103,6 @@ def build(
     written: dict[Path, int] = {}
     cases: dict[str, set[str]] = {}
     plans = _Plans(distilled or {})
-    forget_cases(out)  # what is written below is nobody's until it is said whose it is
     for part in TAUGHT:
         album = _Album(out, part, chat)
         examples, videos = [], set[str]()
@@ -115,16 +114,18 @@ def build(
             videos.add(sample.video)
         progress(f"{part}: {len(examples)} conversations about {len(videos)} patients")
         for form in formats if examples else ():
+            if not written:  # from here on no file of an earlier build is what `cases.json` says of it
+                forget_cases(out)
             path = out / f"{part}.{form}.jsonl"
             write_examples(path, examples, form)
             written[path] = len(examples)
             cases[path.name] = videos | _fitted_to(chat, recorded)
+    if not written:
+        raise BadInput("There is nothing to ask about. Give clips with pictures (Dir), or simulated patients.")
     for stale in {out / f"{part}.{form}.jsonl" for part in TAUGHT for form in FORMATS} - written.keys():
         stale.unlink(missing_ok=True)  # of an earlier build, about other patients
     if distilled is not None:
         progress(plans.told)
-    if not written:
-        raise BadInput("There is nothing to ask about. Give clips with pictures (Dir), or simulated patients.")
     write_cases(out, cases)
     if "sharegpt" in formats:
         write_dataset_info(out, [path.name for path in written if ".sharegpt." in path.name])

@@ -91,9 +91,8 @@ def versions() -> dict[str, str]:
 def identify(base: BaseModelConfig) -> BaseIdentity:
     """Which weights `base` has."""
     if base.folder is None:
-        config = AutoConfig.from_pretrained(
-            base.base, local_files_only=True
-        )  # that of the weights, not the hub's newest
+        # The one beside the weights: the hub may have a newer one by now.
+        config = AutoConfig.from_pretrained(base.base, local_files_only=True)
         return BaseIdentity(name=base.base, revision=getattr(config, "_commit_hash", None))
     digest = hashlib.sha256()
     for path in sorted(base.folder.glob("*.safetensors")):

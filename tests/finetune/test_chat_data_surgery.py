@@ -244,6 +244,9 @@ def test_a_plan_that_contradicts_the_label_is_of_other_clips(recorded: Recorded,
 def test_files_of_an_earlier_build_do_not_stay(recorded: Recorded, tmp_path: Path) -> None:
     build(tmp_path, SurgeryChat(simulated=1, asked=asked_in("all", "next")))
     assert cases_of(tmp_path / "validation.messages.jsonl")
+    with pytest.raises(BadInput, match="nothing to ask about"):  # a build that comes to nothing takes nothing away
+        build(tmp_path, SurgeryChat(asked=TaskSettings(near_as="pictures")), recorded)
+    assert cases_of(tmp_path / "validation.messages.jsonl")
     alone = recorded._replace(samples={"train": recorded.samples["train"], "validation": []})
     build(tmp_path, SurgeryChat(asked=asked_in("all", "next")), alone, formats=("messages",))
     assert [path.name for path in sorted(tmp_path.glob("*.jsonl"))] == ["train.messages.jsonl"]
