@@ -1,7 +1,7 @@
 """What real detectors and patients do to a clean DRR, on batches of tensors. Never a flip: left is not right.
 
-All functions take (B, 1, N, N) float32 in [0, 1] and a generator, and return the same shape; `deform` takes and returns
-the truth as well.
+All functions take (B, C, H, W) float32 in [0, 1] and a generator, and return the same shape; `deform` takes and returns
+the truth as well, and wants squares.
 """
 
 import torch
@@ -112,10 +112,9 @@ def shutter(images: Tensor, probability: float, generator: Generator) -> Tensor:
 
 
 def _grid(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel centres, x right and y down, the picture spanning [-1, 1]: (1, N) and (N, 1)."""
-    n = images.shape[-1]
-    axis = (torch.arange(n, dtype=torch.float32) + 0.5) * 2 / n - 1
-    return axis[None, :], axis[:, None]
+    """Pixel centres, x right and y down, the picture spanning [-1, 1]: (1, W) and (H, 1)."""
+    y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) * 2 / n - 1 for n in images.shape[-2:])
+    return x[None, :], y[:, None]
 
 
 def _uniform(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:

@@ -49,7 +49,7 @@ class CArmData(Frozen):
     seed: int = Field(default=0, ge=0)
     views_per_volume: int = Field(default=64, ge=1)
     size_px: int = Field(default=128, ge=32, le=2048)
-    sampling: ViewSampling = ViewSampling(near_fraction=0.35, centred_fraction=0.3)
+    sampling: ViewSampling = ViewSampling(near_fraction=0.35, centred_fraction=0.3, angle_sd_deg=5.0)
     asked: TaskSettings = TaskSettings()
 
 

@@ -64,8 +64,8 @@ class TaskSettings(Frozen):
 
     tasks: tuple[Task, ...] = TASKS
     ladder: Ladder = Ladder()
-    targets_per_view: int = Field(default=6, ge=1, le=14, description="navigation questions a picture")
-    places_per_view: int = Field(default=2, ge=1, le=14, description="questions where a landmark lies a picture")
+    targets_per_view: int = Field(default=4, ge=1, le=14, description="navigation questions, a picture")
+    places_per_view: int = Field(default=1, ge=1, le=14, description="questions where a landmark lies, a picture")
     told_share: float = Field(default=0.2, ge=0, le=1, description="how often the clinician names what is to be seen")
     report_share: float = Field(default=0.75, ge=0, le=1, description="how often navigation is told an estimate")
     astray_share: float = Field(default=0.05, ge=0, le=1, description="how many of those estimates are badly wrong")

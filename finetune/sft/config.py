@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from loopwright.errors import BadInput
+from loopwright.finetune.carm_network.config import AugmentConfig
 from loopwright.finetune.runs import RunSettings
 from loopwright.schema import Frozen
 
@@ -32,6 +33,9 @@ class DataConfig(Frozen):
     train: Path
     validation: Path | None = None
     workers: int = Field(default=0, ge=0, description="processes that read and prepare pictures; 0: the trainer's own")
+    augment: AugmentConfig | None = Field(
+        default=None, description="how pictures are varied in training, each row's in its own way; never in validation"
+    )
 
     def of_folder(self, folder: Path) -> Self:
         """The same for the files in `folder` that `loopwright data build` wrote; validation where it is there.

@@ -5,15 +5,19 @@ Rows are read and checked at once, pictures opened when the trainer comes to the
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from loopwright.errors import BadInput
+from loopwright.finetune.carm_network.augment import augment
+from loopwright.finetune.carm_network.config import AugmentConfig
 from loopwright.finetune.chat_data.files import read_examples
 from loopwright.finetune.chat_data.rows import FORMATS
 from loopwright.finetune.sft.order import Length
@@ -27,12 +31,17 @@ class Rows(NamedTuple):
     lengths: list[Length]
 
 
-def load_rows(path: Path, image_size_px: int | None = None) -> Rows:
+Vary = Callable[[Image.Image, str], Image.Image]
+"""A picture, and the row that it is shown in, to the picture as that row shows it."""
+
+
+def load_rows(path: Path, image_size_px: int | None = None, vary: Vary | None = None) -> Rows:
     """Read and check a file of conversations; every picture must be there.
 
     Args:
         path: JSONL in any format of `loopwright.finetune.chat_data`.
         image_size_px: edge of the square that pictures are fitted into; None: as they are.
+        vary: what is done to each picture then.
 
     Raises:
         BadInput: no such file, no row in it, or a row that is wrong; the message names file and row.
@@ -46,7 +55,7 @@ def load_rows(path: Path, image_size_px: int | None = None) -> Rows:
                 f"`{folder / image}` is no file. Copy the pictures beside it, or build the data again."
             )
     lines = [json.dumps(FORMATS["messages"].write(example)) for example in examples]
-    prepare = partial(_prepare, folder=folder, image_size_px=image_size_px)
+    prepare = partial(_prepare, folder=folder, image_size_px=image_size_px, vary=vary)
     return Rows(
         dataset=Dataset.from_dict({"row": lines}).with_transform(prepare),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -54,13 +63,34 @@ def load_rows(path: Path, image_size_px: int | None = None) -> Rows:
     )
 
 
-def _prepare(batch: dict[str, list[str]], *, folder: Path, image_size_px: int | None) -> dict[str, list[Any]]:
+def varied_by(config: AugmentConfig, seed: int) -> Vary:
+    """The augmentation of training. A row's pictures depend on the seed and the row alone, so a run that goes on after
+    a kill, in however many worker processes, sees what it would have seen.
+    """
+    return partial(_varied, config=config, seed=seed)
+
+
+def _varied(image: Image.Image, row: str, *, config: AugmentConfig, seed: int) -> Image.Image:
+    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {row}".encode()).digest()[:7]))
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)[None]
+    if (pixels == pixels[:, :1]).all():
+        pixels = pixels[:, :1]  # an X-ray detector's noise has no colour
+    varied = (255 * augment(pixels, config, generator)[0].clamp(0, 1)).round().to(torch.uint8)
+    return Image.fromarray(varied.permute(1, 2, 0).expand(-1, -1, 3).numpy())
+
+
+def _prepare(
+    batch: dict[str, list[str]], *, folder: Path, image_size_px: int | None, vary: Vary | None
+) -> dict[str, list[Any]]:
     """Written rows to the columns `prompt`, `completion` and `images` of TRL."""
     rows = [json.loads(line) for line in batch["row"]]
+    opened = [list(_open([folder / name for name in row["images"]], image_size_px)) for row in rows]
+    if vary:
+        opened = [[vary(image, line) for image in own] for own, line in zip(opened, batch["row"], strict=True)]
     return {
         "prompt": [row["messages"][:-1] for row in rows],
         "completion": [row["messages"][-1:] for row in rows],
-        "images": [list(_open([folder / name for name in row["images"]], image_size_px)) for row in rows],
+        "images": opened,
     }
 
 

@@ -25,7 +25,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from loopwright.errors import MissingDependency, OperatorError
 from loopwright.finetune.chat_data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
-from loopwright.finetune.sft.data import Rows, load_rows
+from loopwright.finetune.sft.data import Rows, load_rows, varied_by
 from loopwright.finetune.sft.emphasis import emphasis
 from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.order import LikeLengths
@@ -76,7 +76,8 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
         MissingDependency: the config asks for CUDA or bitsandbytes, and they are not there.
         OperatorError: out of memory, or the loss is no longer a number.
     """
-    rows = load_rows(config.data.train, config.model.image_size_px)
+    vary = varied_by(config.data.augment, config.seed) if config.data.augment else None
+    rows = load_rows(config.data.train, config.model.image_size_px, vary)
     validation = load_rows(config.data.validation, config.model.image_size_px) if config.data.validation else None
     _check_optimiser(config)
     checkpoint = last_checkpoint(out_dir)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tests.models import tiny
 
+from loopwright.finetune.carm_network.config import AugmentConfig
 from loopwright.finetune.sft.config import BaseModelConfig, DataConfig, OptimiserConfig, SftConfig
 from loopwright.finetune.sft.train import SftResult, train
 
@@ -44,7 +45,7 @@ def config(**optimiser: object) -> SftConfig:
     return SftConfig(
         seed=3,
         model=BaseModelConfig(base=str(tiny.folder_of("qwen2.5-vl")), device="cpu"),
-        data=DataConfig(train=shared_rows(), validation=shared_rows()),
+        data=DataConfig(train=shared_rows(), validation=shared_rows(), augment=AugmentConfig()),
         optimiser=OptimiserConfig.model_validate({"batch": 4, "max_steps": 6, "lr": 1e-2} | optimiser),
         log_every=1,
         validate_every=3,

@@ -81,7 +81,14 @@ def test_the_card_says_what_the_adapter_comes_from(tmp_path: Path) -> None:
     assert record is not None
     text = (export(whole_run().adapter, tmp_path / "out", "someone/tiny-vl") / "README.md").read_text(encoding="utf-8")
     assert text.startswith("---\nbase_model: someone/tiny-vl\n")
-    for said in (record.run.base.sha256, record.run.train_sha256, "12 rows", "6 steps of 4 rows", "rank 16, alpha 32"):
+    for said in (
+        record.run.base.sha256,
+        record.run.train_sha256,
+        "12 rows",
+        "6 steps of 4 rows",
+        "rank 16, alpha 32",
+        "gamma 0.35",
+    ):
         assert said and said in text
     assert f"| eval_loss | {whole_run().validation_loss:.4f} |" in text
     assert str(BASE) not in text  # a reader's machine has no such folder

@@ -9,6 +9,7 @@ import pytest
 from tests.finetune.sft_runs import config, whole_run
 from tests.models import tiny
 
+from loopwright.cli import main
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig, LoraSettings, SftConfig
 from loopwright.finetune.sft.record import RECORD, AdapterRecord, RunRecord
@@ -51,6 +52,14 @@ def test_the_record_and_the_card_name_what_it_went_on_from(tmp_path: Path, adapt
     assert record and record.run.start_sha256
     said = f"It went on from the adapter `{adapter}`, weights SHA-256 `{record.run.start_sha256}`"
     assert said in card(record, "tiny")
+
+
+def test_the_command_line_names_one_in_place_of_the_configs(tmp_path: Path, adapter: Path) -> None:
+    still(tmp_path / "nowhere").save(tmp_path / "run.yaml")
+    command = ["train", "sft", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "on")]
+    assert main([*command, "--start-from", str(adapter)]) == 0
+    record = AdapterRecord.of(tmp_path / "on" / "adapter")
+    assert record and record.config.start_from == adapter
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ def sft(
         Path | None,
         typer.Option(help="Folder with `train.messages.jsonl`, in place of the files that the config names."),
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="An adapter to go on from, in place of the config's `start_from`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA adapter on messages JSONL. `tensorboard --logdir OUT` shows the losses while it runs."""
@@ -34,6 +37,8 @@ def sft(
     settings = SftConfig.load(config)
     if data is not None:
         settings = settings.model_copy(update={"data": settings.data.of_folder(data)})
+    if start_from is not None:
+        settings = settings.model_copy(update={"start_from": start_from})
     result = train(settings, out, lambda line: stderr().print(line))
     if as_json:
         json_line(result.model_dump(mode="json"))
