@@ -204,6 +204,11 @@ def test_the_command_prints_rows_with_their_n_and_tables(
     assert all(line["edit_ci"] and line["variant"] == "all goals" for line in last["headline"])
 
 
+def test_a_model_that_sees_frames_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "surgery", "--what", "horizon", "--simulated", "--patients", "1", "--row", "dir-sft"]) == 2
+    assert "leave out `--row dir-sft`" in " ".join(capsys.readouterr().err.split())
+
+
 def test_tables_have_a_line_a_goal_and_a_column_a_planner(simulated: list[Row]) -> None:
     shown = markdown(simulated)
     assert "|  | nothing | oracle | straight | beam bayes | typical bayes | N, of patients |" in shown

@@ -210,6 +210,8 @@ def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     from loopwright.tools.surgery.procedure import bundled_procedure
 
     surgeons, rows = wanted.surgeons(PngStore()), []
+    if unasked := [s.name for s in surgeons if s.name in wanted.rows and not s.reads_labels]:
+        raise BadInput(f"`--what horizon` asks models that are told labels: leave out `--row {unasked[0]}`.")
     if wanted.data is not None:
         fits = {**NGRAMS, **of_surgeons(wanted.of_folds(surgeons))}
         rows += evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell)
