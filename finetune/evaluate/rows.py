@@ -64,7 +64,7 @@ def averaged(
 
 
 def summary(what: str, bars: Iterable[Bar]) -> dict[str, Any]:
-    """The last line: each bar, and whether all were met."""
+    """The last line: each bar, and whether all were met; null where nothing was held to one."""
     listed = [
         {
             "name": b.name,
@@ -74,7 +74,7 @@ def summary(what: str, bars: Iterable[Bar]) -> dict[str, Any]:
         }
         for b in bars
     ]
-    return {"summary": what, "bars": listed, "bars_met": all(b["met"] for b in listed)}
+    return {"summary": what, "bars": listed, "bars_met": all(b["met"] for b in listed) if listed else None}
 
 
 def json_lines(rows: Iterable[Row], last: dict[str, Any]) -> list[str]:

@@ -82,6 +82,7 @@ def test_rows_are_json_lines_and_the_last_says_whether_the_bars_were_met() -> No
     assert lines[0]["p1"] == pytest.approx(0.6667) and lines[0]["n"] == 3 and lines[0]["n_cases"] == 2
     assert lines[0]["x"] is None and len(lines[0]["p1_ci"]) == 2
     assert [b["met"] for b in lines[1]["bars"]] == [True, False] and lines[1]["bars_met"] is False
+    assert summary("localisation", [])["bars_met"] is None
 
 
 @pytest.fixture

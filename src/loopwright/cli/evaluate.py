@@ -162,7 +162,7 @@ def _report(
         stdout().print(markdown(what, rows, bars), markup=False)
     if out is not None:  # after printing: a full disk must not cost hours of work
         _write(out, what, rows, bars, wanted)
-    return 0 if last["bars_met"] else 1
+    return 1 if last["bars_met"] is False else 0
 
 
 def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted) -> None:

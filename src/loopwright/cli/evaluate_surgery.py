@@ -218,7 +218,7 @@ def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     if wanted.patients:
         fits = {**NGRAMS, **of_surgeons(surgeons)}
         rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
-    last = summary("surgery horizon", []) | {"headline": headline(rows), "bars_met": None}
+    last = summary("surgery horizon", []) | {"headline": headline(rows)}
     return _show("horizon", rows, last, markdown(rows), out, as_json)
 
 
@@ -263,8 +263,6 @@ def _report(what: str, rows: "Sequence[Row]", out: Path | None, as_json: bool) -
 
     bars = bars_of(rows)
     last: dict[str, Any] = summary("surgery", bars) | {"headline": headline(rows)}
-    if not bars:
-        last["bars_met"] = None
     return _show(what, rows, last, markdown(rows, bars), out, as_json)
 
 
