@@ -150,7 +150,7 @@ def evaluate_simulated_horizon(
 
 
 def of_surgeons(surgeons: "Iterable[Surgeon]") -> dict[str, Fit]:
-    """Models that read what labels say, as planners by beam search, one beam a bank: each question takes time."""
+    """Models that are told labels, as planners by beam search, one beam a bank: each question takes time."""
 
     def fit(surgeon: "Surgeon") -> Fit:
         return lambda fold: by_beam(ModelPolicy(surgeon.model_for(fold.training)), width=1)

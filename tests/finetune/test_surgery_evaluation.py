@@ -231,6 +231,7 @@ def test_the_command_prints_a_row_a_predictor_and_a_summary(
     assert last["summary"] == "surgery"
     assert [(bar["name"], bar["value"] is not None) for bar in last["bars"]] == [
         ("indir-sft, simulated: share of Bayes' top-1", True),
+        ("dir-sft, simulated: share of Bayes' top-1", True),
         ("indir-sft, recorded: top-1 over the best n-gram", False),
         ("indir-sft, recorded: lower end of top-1 minus boosting", False),
     ]

@@ -142,14 +142,13 @@ def _next(wanted: _Wanted) -> "list[Row]":
     surgeons = wanted.surgeons(store)
     rows: list[Row] = []
     if samples:
-        of_folds = wanted.of_folds(surgeons)
-        if not wanted.patients and (
-            blind := [s.name for s in of_folds if s.name in wanted.rows and not s.reads_labels]
-        ):
+        shown = [s.name for s in surgeons if s.name in wanted.rows and not s.reads_labels]
+        if shown and not wanted.patients:
             raise BadInput(
-                f"The row {blind[0]!r} needs pictures, which few clips have: measure it with `--what video`."
+                f"The row {shown[0]!r} needs pictures, which few clips have: measure it with `--what video`."
             )
-        fits = {s.name: s.fit(Sights(store), told=_tell) for s in of_folds if s.reads_labels}
+        of_folds = wanted.of_folds([s for s in surgeons if s.reads_labels])
+        fits = {s.name: s.fit(Sights(store), told=_tell) for s in of_folds}
         rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
     if wanted.patients:
         procedure = bundled_procedure()
@@ -209,9 +208,10 @@ def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     from loopwright.tools.surgery.dataset import read_clips
     from loopwright.tools.surgery.procedure import bundled_procedure
 
-    surgeons, rows = wanted.surgeons(PngStore()), []
-    if unasked := [s.name for s in surgeons if s.name in wanted.rows and not s.reads_labels]:
+    found, rows = wanted.surgeons(PngStore()), []
+    if unasked := [s.name for s in found if s.name in wanted.rows and not s.reads_labels]:
         raise BadInput(f"`--what horizon` asks models that are told labels: leave out `--row {unasked[0]}`.")
+    surgeons = [s for s in found if s.reads_labels]
     if wanted.data is not None:
         fits = {**NGRAMS, **of_surgeons(wanted.of_folds(surgeons))}
         rows += evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell)
