@@ -215,7 +215,7 @@ def test_what_is_built_is_good_true_and_asked_as_at_inference(volumes: SaveCase,
     assert [path.name for path in written] == ["train.messages.jsonl", "train.sharegpt.jsonl"]
     checked = check_file(tmp_path / "train.messages.jsonl")
     assert not checked.problems and checked == check_file(tmp_path / "train.sharegpt.jsonl")
-    assert set(written.values()) == {len(checked.examples)} == {3 * 9}
+    assert set(written.values()) == {len(checked.examples)} == {3 * 10}
     for example in checked.examples:
         (path,) = example.images
         assert Image.open(tmp_path / path).size == (32, 32)
