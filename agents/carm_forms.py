@@ -126,7 +126,7 @@ class Ladder(Frozen):
 
     small_mm: float = Field(default=15.0, gt=0)
     moderate_mm: float = Field(default=50.0, gt=0)
-    large_mm: float = Field(default=150.0, gt=0)
+    large_mm: float = Field(default=150.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -140,7 +140,9 @@ class Ladder(Frozen):
         try:
             return cls.model_validate(dict(zip(cls.model_fields, steps_mm, strict=True)))
         except ValueError as error:
-            raise BadInput(f"The ladder {steps_mm!r} is none; expected three rising lengths in mm, above 0.") from error
+            raise BadInput(
+                f"The ladder {steps_mm!r} is none; expected three rising lengths in mm, above 0 and finite."
+            ) from error
 
     def mm(self, extent: Extent) -> float:
         """How far an extent is."""

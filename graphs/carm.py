@@ -75,6 +75,7 @@ class CArmDeps:
     max_set_size: int
     field_of_view_mm: float
     arrival_radius_mm: float
+    max_arrival_sd_mm: float
 
 
 class Recorder(Protocol):
@@ -166,6 +167,10 @@ class CArmNodes:
         update = Update(decision=said, visit=state["visit"] + 1)
         if not decision.arrived:
             return Command(goto="guard", update=update)
+        if decision.sd_mm > self._d.max_arrival_sd_mm:
+            doubted = self._doubted(state, decision, update)
+            if doubted is not None:
+                return doubted
         self._d.journal.derived(at, "reached", {"target": goal, "distance_mm": decision.distance_mm}, name=goal)
         update["goals"], update["reached"] = state["goals"][1:], [*state["reached"], goal]
         if not update["goals"]:
@@ -271,6 +276,30 @@ class CArmNodes:
         )
         update = heed(state, Localisation.model_validate(state["localisation"]), heard)
         return Command(goto="decide", update={**update, "refusals": []})
+
+    def _doubted(self, state: CArmState, decision: Decision, update: Update) -> Command[Any] | None:
+        """A target that may well lie elsewhere is not called centred: a clinician says so, or it was not found.
+
+        None: the clinician says that it is.
+        """
+        goal = decision.target
+        if self._d.on_uncertain != "ask":
+            return _end(update, "failed", f"{goal} was not found: it may be {decision.sd_mm:.0f} mm from here")
+        question = Question(
+            about="arrival",
+            text=f"Is {goal} centred? I take it to be, but it may be {decision.sd_mm:.0f} mm off.",
+            options=("approve", "reject", f"that is the {goal}", "go 20 mm cranial"),
+        )
+        heard = self._d.ear.converse(
+            moment(state), "decide", state["visit"], lambda h: None if settles(h) else question
+        )
+        words = next(h.words for h in reversed(heard) if settles([h]))
+        if words["kind"] == "approve":
+            return None
+        heeded = heed(state, Localisation.model_validate(state["localisation"]), heard)
+        if words["kind"] == "reject":
+            heeded["denied"] = [*heeded["denied"], goal]
+        return Command(goto="decide", update={**update, **heeded})
 
     def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Any]:
         motion = decision.motion

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field, field_validator
+from pydantic import Field, FiniteFloat, field_validator
 
 from loopwright.agents.carm_forms import Ladder
 from loopwright.agents.hearing import Ear
@@ -59,7 +59,12 @@ class CArmRun(RunConfig):
     )
     coverage: float = Field(default=0.95, description="coverage of the conformal sets: 0.90, 0.95 or 0.97")
     max_set_size: int = Field(default=4, ge=1, description="a conformal set larger than this counts as uncertain")
-    arrival_radius_mm: float = Field(default=7.5, gt=0, description="the target counts as centred within this, mm")
+    arrival_radius_mm: FiniteFloat = Field(
+        default=7.5, gt=0, description="the target counts as centred within this, mm"
+    )
+    max_arrival_sd_mm: FiniteFloat = Field(
+        default=40.0, gt=0, description="a target whose place is less sure than this does not count as centred, mm"
+    )
 
     @field_validator("target", mode="before")
     @classmethod
@@ -81,6 +86,10 @@ class CArmRun(RunConfig):
     def needs_model(self) -> bool:
         """Whether anybody in this run asks a model."""
         return self.localiser != "network" or self.navigator != "atlas"
+
+
+_BEFORE = {"max_arrival_sd_mm": 1e6}
+"""What runs did before they had a setting for it, so that their records replay."""
 
 
 def prepare(config: RunConfig) -> dict[str, Any]:
@@ -175,7 +184,7 @@ class _Patient(LateWorld[CArmWorld]):
     """The world of a run, opened when first needed: a replay needs neither volume nor network."""
 
     def __init__(self, kept: dict[str, Any], opening: Opening) -> None:
-        self.run = CArmRun.model_validate(kept["run"])
+        self.run = CArmRun.model_validate(_BEFORE | kept["run"])
         self.settings = CArmSettings.model_validate(kept["settings"])
         self._start = Pose.model_validate(kept["start"])
         self._opening = opening
@@ -262,6 +271,7 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
         max_set_size=patient.run.max_set_size,
         field_of_view_mm=view_mm,
         arrival_radius_mm=patient.run.arrival_radius_mm,
+        max_arrival_sd_mm=patient.run.max_arrival_sd_mm,
     )
     return Runtime(
         graph=build(deps).compile(checkpointer=memory.checkpointer()),

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
-SAYS = {"surgery.py": ("  planned Coagulation", "comes Coagulation", "replays the same: True")}
+SAYS = {
+    "carm.py": ("  heard   'the target is T1'", "  reached T1\n", "replays the same: True"),
+    "surgery.py": ("  planned Coagulation", "comes Coagulation", "replays the same: True"),
+}
 """What each example must say."""
 
 

@@ -243,6 +243,6 @@ def test_directions_are_the_patients_and_the_view_moves() -> None:
 
 def test_a_ladder_rises() -> None:
     assert Ladder.of((25, 75, 150)).moderate_mm == 75
-    for steps_mm in ((60, 50, 150), (0, 50, 150), (15, 50)):
+    for steps_mm in ((60, 50, 150), (0, 50, 150), (15, 50), (15, 50, float("inf"))):
         with pytest.raises(BadInput, match="expected three rising lengths in mm"):
             Ladder.of(steps_mm)

@@ -1,0 +1,97 @@
+"""A C-arm that may well be somewhere else does not say that it is there: it asks, or says that it found nothing."""
+
+from pathlib import Path
+
+import pytest
+from tests.scenario import Begin, Patient, Use, payloads
+
+from loopwright.agents.session import Session
+from loopwright.graphs.carm_run import CArmRun, prepare
+from loopwright.graphs.sessions import replay_session, resume_session
+from loopwright.memory import Memory
+from loopwright.models.localisation import Localisation
+from loopwright.tools.carm.geometry import Pose
+from loopwright.tools.carm.landmarks import LANDMARKS
+
+
+@pytest.fixture(autouse=True)
+def unsure(patient: Patient, truth: Use) -> None:
+    """The localiser sees T12 where it is, and says that it might as well be 50 mm away."""
+
+    def see(pose: Pose) -> Localisation:
+        return patient.truth(pose).model_copy(update={"sigma_mm": {**dict.fromkeys(LANDMARKS, 3.0), "T12": 50.0}})
+
+    truth(see)
+
+
+@pytest.mark.parametrize("on_uncertain", ["proceed", "stop"])
+def test_with_nobody_to_ask_the_target_was_not_found(
+    patient: Patient, begin: Begin, memory: Memory, on_uncertain: str
+) -> None:
+    session = begin(patient.run(on_uncertain=on_uncertain))
+    events = list(session.stream())
+    assert session.status == "failed"
+    assert payloads(events, "finished")[0]["reason"] == "T12 was not found: it may be 50 mm from here"
+    assert payloads(events, "reached") == []
+    assert replay_session(memory, session.id).difference is None
+
+
+def test_a_run_may_be_less_particular(patient: Patient, begin: Begin) -> None:
+    assert begin(patient.run(max_arrival_sd_mm=60)).run() == "succeeded"
+
+
+def test_what_was_reached_before_stays_reached(patient: Patient, begin: Begin) -> None:
+    session = begin(patient.run("T1", ("Carina", "T12")))
+    assert session.run() == "failed"
+    assert session.state["reached"] == ["Carina"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [("approve", "succeeded"), ("that is the T12", "succeeded"), ("go 20 mm cranial", "waiting"), ("hm", "waiting")],
+)
+def test_a_clinician_says_whether_it_is_there(
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path, answer: str, status: str
+) -> None:
+    session = asked(begin(patient.run(on_uncertain="ask")))
+    session.say(answer)
+    session = resume_session(memory, session.id, tmp_path / "devices")
+    assert session.run() == status
+    assert session.state["reached"] == (["T12"] if status == "succeeded" else [])
+    assert replay_session(memory, session.id).difference is None
+
+
+def test_after_a_no_it_is_not_claimed_on_this_picture_again(
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
+) -> None:
+    session = asked(begin(patient.run(on_uncertain="ask")))
+    step = session.state["step"]
+    session.say("no")
+    resume_session(memory, session.id, tmp_path / "devices").run()
+    later = [e.payload for e in memory.events.read(session.id) if e.kind == "decided" and e.step == step]
+    assert [p["arrived"] for p in later] == [True, False]
+
+
+def test_a_session_from_before_this_was_asked_goes_on_and_replays_as_it_began(
+    patient: Patient, memory: Memory, tmp_path: Path
+) -> None:
+    kept = prepare(patient.run())
+    del kept["run"]["max_arrival_sd_mm"]
+    session = resume_session(memory, memory.sessions.create("carm", kept).id, tmp_path / "devices")
+    assert session.run() == "succeeded"
+    assert replay_session(memory, session.id).difference is None
+
+
+@pytest.mark.parametrize("value", [0, float("nan"), float("inf")])
+def test_a_limit_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="max_arrival_sd_mm"):
+        CArmRun(volume="phantom:7", start="Carina", target=("T12",), max_arrival_sd_mm=value)
+
+
+def asked(session: Session) -> Session:
+    """`session`, run until it asks whether it has arrived."""
+    questions = payloads(list(session.stream()), "asked")
+    assert session.status == "waiting"
+    assert [q["about"] for q in questions] == ["arrival"]
+    assert questions[0]["text"] == "Is T12 centred? I take it to be, but it may be 50 mm off."
+    return session
