@@ -299,6 +299,7 @@ class CArmNodes:
         heeded = heed(state, Localisation.model_validate(state["localisation"]), heard)
         if words["kind"] == "reject":
             heeded["denied"] = [*heeded["denied"], goal]
+            heeded["sightings"] = [s for s in state["sightings"] if s["landmark"] != goal]  # they led here
         return Command(goto="decide", update={**update, **heeded})
 
     def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Any]:

@@ -70,6 +70,7 @@ def test_after_a_no_it_is_not_claimed_on_this_picture_again(
     resume_session(memory, session.id, tmp_path / "devices").run()
     later = [e.payload for e in memory.events.read(session.id) if e.kind == "decided" and e.step == step]
     assert [p["arrived"] for p in later] == [True, False]
+    assert "earlier" not in later[1]["rationale"]
 
 
 def test_a_session_from_before_this_was_asked_goes_on_and_replays_as_it_began(
