@@ -3,8 +3,10 @@
 After the paper's section 2.3. The estimate is the atlas navigator's own (`estimate_target`), told in the prompt; the
 picture may know better where to go, but not that there is nowhere left to go. Proposes only: what the guard refuses is
 answered by the atlas navigator, which halves its steps until one is allowed, and so is a claim to be there where the
-estimate has a step left.
+estimate is outside the radius of arrival: the ladder's last step may leave more than that.
 """
+
+import numpy as np
 
 from loopwright.agents.carm_forms import NAVIGATION, Ladder, Navigation
 from loopwright.agents.consult import Consult
@@ -44,16 +46,16 @@ class ChatNavigator:
             report=report_of(estimate, situation.field_of_view_mm, self._ladder) if self._is_told else "",
         )
         said = consult.reply("navigator", messages, NAVIGATION)
-        if said.stays and not self._may_be_there(estimate, on_the_way=towards is not situation):
+        if said.stays and not self._may_be_there(estimate, situation, on_the_way=towards is not situation):
             instead = self._atlas.decide(situation)
             return instead.model_copy(update={"rationale": f"not there yet: {instead.rationale}"})
         return self._decision(said, estimate, situation.target, towards.target)
 
-    def _may_be_there(self, estimate: Estimate, *, on_the_way: bool) -> bool:
+    def _may_be_there(self, estimate: Estimate, situation: Situation, *, on_the_way: bool) -> bool:
         """Whether a claim to be there is believed. Nothing is reached on the way, so something has to move; and to who
         is told an estimate it says how far there is to go: a false claim ends the run, another step costs a picture."""
-        left_mm, caudal_mm = (float(mm) for mm in estimate.offset_mm)
-        is_near = estimate.source != "atlas" and self._ladder.command(left_mm, caudal_mm).stays
+        distance_mm = float(np.hypot(*estimate.offset_mm))
+        is_near = estimate.source != "atlas" and distance_mm <= situation.arrival_radius_mm
         return not on_the_way and (is_near or not self._is_told)
 
     def _decision(self, said: Navigation, estimate: Estimate, target: str, towards: str) -> Decision:

@@ -70,11 +70,13 @@ def test_the_picture_may_know_better_than_the_estimate_where_to_go(desk: Desk) -
     assert (decision.motion.left_mm, decision.motion.caudal_mm, decision.source) == (-15, 50, "model")
 
 
-@pytest.mark.parametrize(("left_mm", "is_believed"), [(7.0, True), (8.0, False), (60.0, False)])
-def test_a_claim_to_be_there_is_believed_where_the_estimate_has_no_step_left(
-    desk: Desk, left_mm: float, is_believed: bool
+@pytest.mark.parametrize(
+    ("offset_mm", "is_believed"), [((7.0, 0.0), True), ((8.0, 0.0), False), ((7.0, 7.0), False), ((60.0, 0.0), False)]
+)
+def test_a_claim_to_be_there_is_believed_within_the_radius_of_arrival(
+    desk: Desk, offset_mm: tuple[float, float], is_believed: bool
 ) -> None:
-    at = situation("T12", {"T12": (left_mm, 0.0)})
+    at = situation("T12", {"T12": offset_mm})
     decision, _ = decide(desk, at, saying(0, 0))
     assert (decision.arrived, decision.source) == (is_believed, "model" if is_believed else "in view")
     assert is_believed or is_instead(decision, at)

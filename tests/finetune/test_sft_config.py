@@ -25,7 +25,7 @@ def test_every_field_goes_to_yaml_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["carm_qwen25vl_7b", "carm_sft", "surgery_dir", "surgery_indir", "surgery_qwen25vl_7b"]
+    "name", ["carm_qwen25vl_7b", "carm_sft", "carm_sft_more", "surgery_dir", "surgery_indir", "surgery_qwen25vl_7b"]
 )
 def test_shipped_configs_write_out_every_field(name: str) -> None:
     path = CONFIGS / f"{name}.yaml"
