@@ -60,7 +60,7 @@ def _carm(volume: str) -> Demo:
         "A network sees, and the vision-language model `small` decides."
     )
     run = CArmRun(volume=volume, start=start, target=targets, navigator="vlm")
-    return Demo(told, run, at=("localised", 1), words="go 30 mm caudal")
+    return Demo(told, run, at=("localised", 1), words="go 40 mm right")
 
 
 def _surgery() -> Demo:
