@@ -225,7 +225,7 @@ def _decided(decision: Decision) -> Line:
     about = f"{decision.target} is taken to be {decision.distance_mm:.0f} ± {decision.sd_mm:.0f} mm away"
     why = decision.rationale[:1].upper() + decision.rationale[1:]
     if decision.arrived:
-        return Line("Decided", f"Stay: {decision.target} is centred.", f"{why}; {about}.")
+        return Line("Decided", f"Stay: {decision.target} is taken to be centred.", f"{why}; {about}.")
     claims_nothing = decision.source == "clinician" and decision.sd_mm == 0
     text = f"Move the view {decision.motion.describe()}, towards {decision.target}."
     return Line("Decided", text, f"{why}." if claims_nothing else f"{why}; {about}.")

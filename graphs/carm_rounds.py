@@ -69,7 +69,9 @@ class Round(rounds.Round):
     def claims(self) -> list[Claim]:
         """The newest claim for each target decided on here; a motion that a human dictated claims nothing."""
         own = [d for d in self.decisions if d.source != "clinician" or d.sd_mm > 0]
-        return list({d.target: Claim(d.target, d.distance_mm, d.arrived) for d in own}.values())
+        reached = {e.payload["target"] for e in self.events if e.kind == "reached"}  # a claim that is doubted is not
+        claims = (Claim(d.target, d.distance_mm, d.arrived and d.target in reached) for d in own)
+        return list({claim.target: claim for claim in claims}.values())
 
 
 def read_rounds(events: Sequence[Event]) -> list[Round]:

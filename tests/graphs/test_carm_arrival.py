@@ -7,7 +7,7 @@ from tests.scenario import Begin, Patient, Use, payloads
 
 from loopwright.agents.session import Session
 from loopwright.graphs.carm_run import CArmRun, prepare
-from loopwright.graphs.sessions import replay_session, resume_session
+from loopwright.graphs.sessions import replay_session, report_session, resume_session
 from loopwright.memory import Memory
 from loopwright.models.localisation import Localisation
 from loopwright.tools.carm.geometry import Pose
@@ -34,6 +34,16 @@ def test_with_nobody_to_ask_the_target_was_not_found(
     assert payloads(events, "finished")[0]["reason"] == "T12 was not found: it may be 50 mm from here"
     assert payloads(events, "reached") == []
     assert replay_session(memory, session.id).difference is None
+
+
+def test_the_report_does_not_say_that_it_was_reached(patient: Patient, begin: Begin, memory: Memory) -> None:
+    session = begin(patient.run("T1", ("Carina", "T12")))
+    session.run()
+    report = report_session(memory, session.id, patient.volume.with_name("report.html"))
+    page = report.read_text(encoding="utf-8")
+    assert "Carina ✓" in page and "T12 ✓" not in page
+    assert page.count("not reached") == 1
+    assert "T12 was not found: it may be 50 mm from here" in page
 
 
 def test_a_run_may_be_less_particular(patient: Patient, begin: Begin) -> None:
