@@ -293,11 +293,12 @@ class CArmNodes:
         heard = self._d.ear.converse(
             moment(state), "decide", state["visit"], lambda h: None if settles(h) else question
         )
-        words = next(h.words for h in reversed(heard) if settles([h]))
-        if words["kind"] == "approve":
+        if all(h.is_approval for h in heard if settles([h])):
             return None
-        heeded = heed(state, Localisation.model_validate(state["localisation"]), heard)
-        if words["kind"] == "reject":
+        # A no is about the target here, not about what is nearest.
+        others = [h for h in heard if h.words["kind"] != "reject"]
+        heeded = heed(state, Localisation.model_validate(state["localisation"]), others)
+        if len(others) < len(heard):
             heeded["denied"] = [*heeded["denied"], goal]
             heeded["sightings"] = [s for s in state["sightings"] if s["landmark"] != goal]  # they led here
         return Command(goto="decide", update={**update, **heeded})

@@ -78,9 +78,35 @@ def test_after_a_no_it_is_not_claimed_on_this_picture_again(
     step = session.state["step"]
     session.say("no")
     resume_session(memory, session.id, tmp_path / "devices").run()
+    assert replay_session(memory, session.id).difference is None
     later = [e.payload for e in memory.events.read(session.id) if e.kind == "decided" and e.step == step]
     assert [p["arrived"] for p in later] == [True, False]
     assert "earlier" not in later[1]["rationale"]
+
+
+def test_a_no_to_being_there_says_nothing_of_what_is_nearest(
+    patient: Patient, begin: Begin, memory: Memory, tmp_path: Path, truth: Use
+) -> None:
+    def see(pose: Pose) -> Localisation:
+        seen = patient.truth(pose)
+        nearest = {**dict.fromkeys(LANDMARKS, 0.0), "Carina": 1.0}
+        return seen.model_copy(update={"nearest": nearest, "sigma_mm": dict.fromkeys(LANDMARKS, 50.0)})
+
+    truth(see)
+    session = asked(begin(patient.run(on_uncertain="ask")))
+    session.say("no")
+    session = resume_session(memory, session.id, tmp_path / "devices")
+    denied = [session.state["denied"] for _ in session.stream()]
+    assert ["T12"] in denied and all(names in ([], ["T12"]) for names in denied)
+
+
+def test_a_yes_beside_a_motion_is_no_yes(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
+    session = asked(begin(patient.run(on_uncertain="ask")))
+    session.say("go 20 mm cranial")
+    session.say("approve")
+    session = resume_session(memory, session.id, tmp_path / "devices")
+    assert session.run() == "waiting" and session.state["reached"] == []
+    assert any(e.payload["source"] == "clinician" for e in memory.events.read(session.id) if e.kind == "decided")
 
 
 def test_a_session_from_before_this_was_asked_goes_on_and_replays_as_it_began(
