@@ -32,6 +32,13 @@ class Adapter(NamedTuple):
     settings: PeftConfig
     record: AdapterRecord | None
 
+    @property
+    def base(self) -> str:
+        """The folder or hub id of its base. peft writes a folder without its leading `./`, which a hub id lacks too."""
+        named = self.settings.base_model_name_or_path or ""
+        ours = self.record.run.base.name if self.record else named
+        return ours if Path(ours) == Path(named) else named
+
 
 def open_adapter(path: Path) -> Adapter:
     """The adapter in `path`: an adapter's folder, a checkpoint, or a run's folder.
@@ -64,7 +71,7 @@ def merge(path: Path, out_dir: Path, base: str | None = None) -> Path:
     """
     adapter = open_adapter(path)
     _refuse_taken(out_dir)
-    at = BaseModelConfig(base=base or adapter.settings.base_model_name_or_path or "")
+    at = BaseModelConfig(base=base or adapter.base)
     loaded = load_base(at.base, folder=at.folder, device="cpu", dtype="float32")
     _refuse_other_base(adapter, at)
     source = str(at.folder or at.base)
@@ -154,7 +161,7 @@ def _refuse_other_base(adapter: Adapter, base: BaseModelConfig) -> None:
 def _other_base(adapter: Adapter, why: str) -> BadInput:
     return BadInput(
         f"Adapter `{adapter.folder}` is not of this base: {why} It was trained on "
-        f"{adapter.settings.base_model_name_or_path!r}; name that one with `--base`."
+        f"{adapter.base!r}; name that one with `--base`."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tests.finetune.sft_runs import shared_rows, whole_run
+from tests.finetune.sft_runs import config, shared_rows, whole_run
 from tests.models import tiny
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
@@ -19,6 +19,7 @@ from loopwright.finetune.sft.config import EmphasisConfig
 from loopwright.finetune.sft.data import load_rows
 from loopwright.finetune.sft.record import AdapterRecord
 from loopwright.finetune.sft.release import card, export, merge
+from loopwright.finetune.sft.train import train
 from loopwright.models.local.loading import load_base
 
 BASE = tiny.folder_of("qwen2.5-vl")
@@ -113,6 +114,18 @@ def test_a_base_that_moved_is_known_by_its_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(
         logits(base_model(merged)), logits(with_adapter(whole_run().adapter)), atol=1e-4, rtol=1e-4
     )
+
+
+def test_a_base_that_was_named_from_the_working_directory_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(BASE, tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    one_step = config(max_steps=1)
+    relative = one_step.model_copy(update={"model": one_step.model.model_copy(update={"base": "./base"})})
+    adapter = train(relative, Path("run")).adapter
+    merged = merge(adapter, Path("out"))
+    torch.testing.assert_close(logits(base_model(merged)), logits(with_adapter(adapter)), atol=1e-4, rtol=1e-4)
 
 
 def test_an_adapter_of_other_software_is_merged_if_it_fits(tmp_path: Path) -> None:
