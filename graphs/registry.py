@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from loopwright.graphs.state import Loop
 
 LOOPS: Mapping[str, str] = {
-    "carm": "loopwright.graphs.carm_run",
-    "surgery": "loopwright.graphs.surgery_run",
+    "carm": "loopwright.graphs.carm.run",
+    "surgery": "loopwright.graphs.surgery.run",
 }
 """Loop name to the module whose `LOOP` it is."""
 

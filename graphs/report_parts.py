@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from loopwright.agents.hearing import Heard, Question
-from loopwright.agents.thoughts import counted, thought
+from loopwright.agents.replies import counted, thought
 from loopwright.errors import IntegrityError
 from loopwright.schema import Event, ImageRef
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from loopwright.finetune.base.batch import ask
-from loopwright.finetune.base.corpus import Corpus, Prior, Probe
-from loopwright.finetune.evaluate.rows import Row, averaged
+from loopwright.finetune.data.corpus import Corpus, Prior, Probe
+from loopwright.finetune.measure.rows import Row, averaged
 
 
 class Scores(NamedTuple):

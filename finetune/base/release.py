@@ -14,11 +14,11 @@ import yaml
 
 from loopwright.errors import BadInput
 from loopwright.finetune.base.config import BaseConfig
-from loopwright.finetune.base.corpus import Corpus, Prior
 from loopwright.finetune.base.evaluate import rows
 from loopwright.finetune.base.train import MODEL
-from loopwright.finetune.evaluate.rows import Row
-from loopwright.finetune.runs import CONFIG
+from loopwright.finetune.data.corpus import Corpus, Prior
+from loopwright.finetune.measure.rows import Row
+from loopwright.finetune.runs.settings import CONFIG
 from loopwright.models.local.loading import Base, load_base
 from loopwright.settings import settings
 from loopwright.tools.files import write_whole

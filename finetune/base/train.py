@@ -23,14 +23,13 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from loopwright.errors import BadInput, DeveloperError, MissingDependency
 from loopwright.finetune.base.batch import encode, encode_texts, repetition
 from loopwright.finetune.base.config import BaseConfig
-from loopwright.finetune.base.corpus import Corpus, Lesson, Turn, sample_turns, stack
 from loopwright.finetune.base.evaluate import answer, figures, score
 from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losses
 from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor
 from loopwright.finetune.base.plot import plot
 from loopwright.finetune.base.tokenizer import train_tokenizer
-from loopwright.finetune.carm_network.config import OptimiserConfig
-from loopwright.finetune.carm_network.train import one_cycle
+from loopwright.finetune.data.corpus import Corpus, Lesson, Turn, sample_turns, stack
+from loopwright.finetune.runs.schedule import OptimiserConfig, one_cycle
 from loopwright.schema import Frozen
 from loopwright.settings import settings
 

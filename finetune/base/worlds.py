@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from loopwright.finetune.base.carm import CArmLessons
-from loopwright.finetune.base.corpus import Corpus
-from loopwright.finetune.base.surgery import SurgeryLessons
+from loopwright.finetune.data.carm.base_tasks import CArmLessons
+from loopwright.finetune.data.corpus import Corpus
+from loopwright.finetune.data.surgery.base_tasks import SurgeryLessons
 from loopwright.schema import Frozen
 
 

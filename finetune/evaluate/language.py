@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput, OperatorError, UnknownName
-from loopwright.finetune.evaluate.preservation import CHANGE
-from loopwright.finetune.evaluate.rows import Row, averaged
+from loopwright.finetune.measure.rows import CHANGE, Row, averaged
 from loopwright.models.local.chat import LocalChatModel
 
 WHAT = "language"

@@ -23,7 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from loopwright.errors import MissingDependency, OperatorError
-from loopwright.finetune.chat_data.cases import cases_of
+from loopwright.finetune.data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows, varied_by
 from loopwright.finetune.sft.emphasis import emphasis

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput
+from loopwright.models.load_lock import MAKING
 from loopwright.models.local.loading import check_weights
-from loopwright.models.making import MAKING
 
 
 class Adapters:

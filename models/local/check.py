@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConf
 
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
+from loopwright.models.load_lock import MAKING
 from loopwright.models.local.loading import check_weights
 from loopwright.models.local.processor import load_processor
-from loopwright.models.making import MAKING
 
 
 class LocalCheck:

@@ -24,11 +24,11 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from loopwright.errors import BadInput
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.grammar import Matcher
+from loopwright.models.load_lock import MAKING
 from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.models.local.sampling import Finish, Row, RowSampler, RowsFinished
-from loopwright.models.making import MAKING
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")

@@ -5,10 +5,10 @@ import threading
 import pytest
 from tests.agents.desk import Answering, Desk
 
-from loopwright.agents.carm_places import NEAREST, PLACE, Place
+from loopwright.agents.carm.places import NEAREST, PLACE, Place
+from loopwright.agents.carm.prompts import nearest_messages, place_messages
 from loopwright.agents.journal import RecordEnded
-from loopwright.agents.prompts.carm import nearest_messages, place_messages
-from loopwright.agents.thoughts import counted, thought
+from loopwright.agents.replies import counted, thought
 from loopwright.errors import DeveloperError, OperatorError
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS

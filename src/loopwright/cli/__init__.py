@@ -16,8 +16,9 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, evaluate, models, plan, run, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, evaluate, models, run, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
+from loopwright.cli.surgery import plan
 from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
 from loopwright.settings import settings

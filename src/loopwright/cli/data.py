@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from loopwright.cli import data_surgery
 from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.cli.surgery import data as data_surgery
 from loopwright.errors import BadInput, UnknownName
 from loopwright.settings import settings
 
@@ -125,10 +125,10 @@ def build_carm(
     as_json: Json = False,
 ) -> None:
     """Write conversations about DRRs: nearest landmarks, places, centred view, correction, navigation."""
-    from loopwright.agents.carm_forms import Ladder
-    from loopwright.finetune.chat_data.carm import CArmData, Volume, build, phantoms, table_cases
-    from loopwright.finetune.chat_data.carm_tasks import TASKS, TaskSettings
-    from loopwright.finetune.chat_data.rows import FORMATS
+    from loopwright.agents.carm.formats import Ladder
+    from loopwright.finetune.data.carm.build import CArmData, Volume, build, phantoms, table_cases
+    from loopwright.finetune.data.carm.tasks import TASKS, TaskSettings
+    from loopwright.finetune.data.rows import FORMATS
 
     for name in task or ():
         if name not in TASKS:
@@ -157,7 +157,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read conversations, open their pictures, and say what is wrong with which row. Exit code 1 where something is."""
-    from loopwright.finetune.chat_data.files import check_file
+    from loopwright.finetune.data.files import check_file
 
     all_good = True
     for path in file:

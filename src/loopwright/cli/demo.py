@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from loopwright.cli.drive import drive, opened_memory
 from loopwright.cli.output import stdout
+from loopwright.cli.run_session import drive, opened_memory
 from loopwright.errors import BadInput
 from loopwright.settings import settings
 
@@ -51,7 +51,7 @@ def demo(
 
 
 def _carm(volume: str) -> Demo:
-    from loopwright.graphs.carm_run import CArmRun
+    from loopwright.graphs.carm.run import CArmRun
 
     start, targets = "Right scapular inferior angle", ("Carina", "T12")
     volume = _available(volume)
@@ -64,7 +64,7 @@ def _carm(volume: str) -> Demo:
 
 
 def _surgery() -> Demo:
-    from loopwright.graphs.surgery_run import SurgeryRun
+    from loopwright.graphs.surgery.run import SurgeryRun
 
     video, at_bleeding = "simulated:2000038", 7
     told = f"The surgery loop on [bold]{video}[/bold]: what comes next, clip by clip, until the vessels are clipped."

@@ -218,7 +218,7 @@ def _sessions() -> Iterator[Check]:
 
 
 def _models_and_data() -> Iterator[Check]:
-    from loopwright.models.carm_network import BUNDLED, load_carm_network
+    from loopwright.models.networks.carm import BUNDLED, load_carm_network
     from loopwright.tools.carm.chest import damaged_members
 
     try:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from loopwright.cli import evaluate_surgery
 from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.cli.surgery import evaluate as evaluate_surgery
 from loopwright.errors import BadInput, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
-    from loopwright.finetune.evaluate.rows import Bar, Row
-    from loopwright.finetune.evaluate.vlm import Vlm
+    from loopwright.finetune.evaluate.carm.vlm import Vlm
+    from loopwright.finetune.measure.rows import Bar, Row
 
 app = typer.Typer(help="Measure models and loops; exit code 0 where all bars are met.", no_args_is_help=True)
 
@@ -150,8 +150,8 @@ def _check_first(
 def _report(
     what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted, out: Path | None, as_json: bool
 ) -> int:
-    from loopwright.finetune.evaluate.rows import summary
-    from loopwright.finetune.evaluate.tables import markdown
+    from loopwright.finetune.evaluate.carm.tables import markdown
+    from loopwright.finetune.measure.rows import summary
 
     last = summary(what, bars)
     if as_json:
@@ -166,9 +166,9 @@ def _report(
 
 
 def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", wanted: _Wanted) -> None:
-    from loopwright.finetune.evaluate.plot import plot_confusion
-    from loopwright.finetune.evaluate.rows import summary
-    from loopwright.finetune.evaluate.tables import markdown
+    from loopwright.finetune.evaluate.carm.plot import plot_confusion
+    from loopwright.finetune.evaluate.carm.tables import markdown
+    from loopwright.finetune.measure.rows import summary
 
     told = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
     (out / f"{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
@@ -180,9 +180,9 @@ def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", w
 
 
 def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
-    from loopwright.finetune.carm_network.data import seeds_of
-    from loopwright.finetune.evaluate.localisation import BASELINES, bars_of, evaluate_localisation
-    from loopwright.models.carm_network import load_carm_network
+    from loopwright.finetune.data.carm.rendered import seeds_of
+    from loopwright.finetune.evaluate.carm.localisation import BASELINES, bars_of, evaluate_localisation
+    from loopwright.models.networks.carm import load_carm_network
     from loopwright.settings import settings
     from loopwright.tools.carm.case import open_case
 
@@ -206,8 +206,8 @@ def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row
 
 def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
     """The models that the wanted rows of localisation ask for."""
+    from loopwright.finetune.evaluate.carm.vlm import open_vlms
     from loopwright.finetune.evaluate.pictures import PngStore
-    from loopwright.finetune.evaluate.vlm import open_vlms
     from loopwright.models.cards import load_card
 
     known = ("network", *OF_MODELS)
@@ -227,7 +227,7 @@ def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
 
 
 def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
-    from loopwright.finetune.evaluate.navigation import ATLAS, STEERINGS, evaluate_navigation
+    from loopwright.finetune.evaluate.carm.navigation import ATLAS, STEERINGS, evaluate_navigation
     from loopwright.graphs.advisors import checked_card
 
     for name in wanted.rows:
@@ -251,10 +251,10 @@ def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row],
 
 
 def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":
+    from loopwright.finetune.evaluate.carm.preservation import adapted, evaluate_preservation, probed_worlds
+    from loopwright.finetune.evaluate.carm.vlm import open_vlms
     from loopwright.finetune.evaluate.language import evaluate_language
     from loopwright.finetune.evaluate.pictures import PngStore
-    from loopwright.finetune.evaluate.preservation import adapted, evaluate_preservation, probed_worlds
-    from loopwright.finetune.evaluate.vlm import open_vlms
     from loopwright.models.cards import load_card
     from loopwright.settings import settings
 
@@ -264,12 +264,12 @@ def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> None:
-    from loopwright.finetune.carm_network.data import seeds_of
-    from loopwright.finetune.evaluate.fit import fit
+    from loopwright.finetune.data.carm.rendered import seeds_of
+    from loopwright.finetune.evaluate.carm.fit import fit
+    from loopwright.finetune.evaluate.carm.vlm import open_vlms
     from loopwright.finetune.evaluate.pictures import PngStore
-    from loopwright.finetune.evaluate.vlm import open_vlms
     from loopwright.models.cards import load_card
-    from loopwright.models.carm_network import load_carm_network
+    from loopwright.models.networks.carm import load_carm_network
     from loopwright.settings import settings
     from loopwright.tools.carm.phantom import make_phantom
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from loopwright.agents.thoughts import counted, thought
-from loopwright.cli import narrate_carm, narrate_surgery
+from loopwright.agents.replies import counted, thought
+from loopwright.cli.carm import narrate as narrate_carm
+from loopwright.cli.surgery import narrate as narrate_surgery
 from loopwright.schema import Event
 
 Teller = Callable[[dict[str, Any]], Iterator[str]]

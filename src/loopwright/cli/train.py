@@ -16,14 +16,14 @@ app.command("export")(sft.export)
 
 @app.callback()
 def _train() -> None:
-    from loopwright.finetune.allocator import keep_freed_memory
+    from loopwright.finetune.runs.allocator import keep_freed_memory
 
     keep_freed_memory()
 
 
 @app.command("carm-network")
 def carm_network(
-    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm_network.yaml.")],
+    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm/network.yaml.")],
     out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")] = Path(
         "runs/carm_network"
     ),
@@ -34,9 +34,9 @@ def carm_network(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train the C-arm localiser on the phantom population; views are rendered once and kept in the cache."""
-    from loopwright.finetune.carm_network.config import TrainConfig
-    from loopwright.finetune.carm_network.release import release as release_weights
-    from loopwright.finetune.carm_network.train import train
+    from loopwright.finetune.evaluate.carm.network_release import release as release_weights
+    from loopwright.finetune.networks.carm.config import TrainConfig
+    from loopwright.finetune.networks.carm.train import train
 
     def tell(line: str) -> None:
         stderr().print(line)
