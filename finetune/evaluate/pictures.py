@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.errors import IntegrityError
-from loopwright.graphs.pictures import encode_png
+from loopwright.tools.pictures import encode_png
 from loopwright.schema import ImageRef
 
 

@@ -21,7 +21,7 @@ from loopwright.graphs.carm.nodes import CArmDeps, CArmState, build, initial_sta
 from loopwright.graphs.carm.report import carm_sections
 from loopwright.graphs.carm.roles import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
 from loopwright.graphs.late_world import LateWorld
-from loopwright.graphs.pictures import keep_picture
+from loopwright.tools.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
 from loopwright.models.networks.localisation import Localisation

@@ -20,7 +20,7 @@ from loopwright.agents.surgery.planner import BayesPolicy, NgramPolicy
 from loopwright.errors import BadInput
 from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.late_world import LateWorld
-from loopwright.graphs.pictures import keep_picture
+from loopwright.tools.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.graphs.surgery.nodes import Perform, SurgeryDeps, SurgeryState, build, initial_state
 from loopwright.graphs.surgery.report import surgery_sections
