@@ -67,9 +67,7 @@ class FeedbackGate:
         for event in recorder.events:
             self._restore(event)
 
-    def look(
-        self, place: Place, kind: str, more: Callable[[], Payload] = dict, *, since: int | None = None
-    ) -> Payload:
+    def look(self, place: Place, kind: str, more: Callable[[], Payload] = dict, *, since: int | None = None) -> Payload:
         """Take in what is unread, as one entry of the record; returns its payload.
 
         Its `messages` are those that were read here, `unclear` names the message that holds the loop after them (None:
@@ -200,7 +198,11 @@ class FeedbackGate:
 
     def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
         """A bare yes or no with several questions open says to none of them what it means."""
-        if question is not None or len(self._open) < 2 or self.language.dump(value)["kind"] not in ("approve", "reject"):
+        if (
+            question is not None
+            or len(self._open) < 2
+            or self.language.dump(value)["kind"] not in ("approve", "reject")
+        ):
             return value
         listed = "; ".join(f"{name}: {asked.text}" for name, asked in self._open.items())
         first = next(iter(self._open))

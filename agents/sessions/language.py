@@ -6,9 +6,9 @@ Nothing is guessed: what no type reads in full is `Unclear`, with a question. ST
 from collections.abc import Sequence
 from typing import Any
 
+from loopwright.agents import feedback as shared
 from loopwright.errors import DeveloperError
 from loopwright.schema import Approve, Feedback, Frozen, Note, Reject, Stop, Unclear, kind_of
-from loopwright.tools import feedback as shared
 
 SHARED: tuple[type[Frozen], ...] = (Approve, Reject, Stop, Note, Unclear)
 

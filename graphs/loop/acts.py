@@ -3,15 +3,14 @@
 One path for nodes, models and everything that calls tools in a session. A loop's author cannot leave a part of it out.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from loopwright.agents.sessions.gate import Heard
 from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
+from loopwright.graphs.loop.questions import Questions, is_answer
+from loopwright.graphs.loop.visit import NodeVisit
 from loopwright.schema import Act, Frozen, Verdict, canonical_json
-
-if TYPE_CHECKING:
-    from loopwright.agents.sessions.gate import Heard
-    from loopwright.graphs.loop.context import Context
-    from loopwright.tools.contract import Tool
+from loopwright.tools.contract import Tool
 
 WITHDRAWN = "STOP"
 """The rule that refuses what was asked for before a STOP."""
@@ -42,11 +41,12 @@ class ActResult(Frozen):
 class Actor:
     """Sends the acts of one visit of a node."""
 
-    def __init__(self, ctx: "Context") -> None:
+    def __init__(self, ctx: NodeVisit) -> None:
         self._ctx = ctx
+        self._questions = Questions(ctx)
 
     def act(
-        self, key: str, tool: "Tool[Any, Any]", arguments: dict[str, Any], *, kind: str = "acted", because: str = ""
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], *, kind: str = "acted", because: str = ""
     ) -> ActResult:
         """Do one call of `tool` and record what became of it, as an event `kind`."""
         ctx = self._ctx
@@ -58,7 +58,7 @@ class Actor:
             return self._judged_and_sent(key, tool, arguments, kind, because)
 
     def _judged_and_sent(
-        self, key: str, tool: "Tool[Any, Any]", arguments: dict[str, Any], kind: str, because: str
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str, because: str
     ) -> ActResult:
         ctx = self._ctx
         try:
@@ -74,18 +74,18 @@ class Actor:
         by: Literal["guard", "human"] = "guard"
         if self._is_ordered(key, act):
             by = "human"
-        elif ctx.config.approval == "human" and tool.consent == "always":
+        elif ctx.scope.config.approval == "human" and tool.consent == "always":
             refusal = self._approval(key, tool, act, because)
             verdict = refusal or self._guarded(f"{key}/guard.2", act)
             if not verdict.ok:
                 return self._refused(key, tool, arguments, kind, verdict, act)
             by = "human"
-        said_no = [one for one in ctx.questions.look(f"{key}/look") if one.kind == "reject"]
+        said_no = [one for one in self._questions.look(f"{key}/look") if one.kind == "reject"]
         if said_no and tool.consent == "always":
             return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
         return self._sent(key, tool, arguments, kind, act, by)
 
-    def _read(self, key: str, tool: "Tool[Any, Any]", arguments: dict[str, Any], kind: str) -> ActResult:
+    def _read(self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str) -> ActResult:
         """A call of a tool that does not act: recorded, and neither guarded nor approved."""
         called = {"tool": tool.name, "arguments": arguments}
 
@@ -108,7 +108,8 @@ class Actor:
             return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
 
         asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
-        ctx.runtime.budget.check_world(ctx, asked["spent"])
+        if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
+            ctx.leave("failed", f"the budget is used up: {used_up}")
         verdicts = [Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"])]
         verdicts += [said for guard in ctx.scope.loop.guards if (said := guard(act, ctx.state)) is not None]
         verdict = next((each for each in verdicts if not each.ok), Verdict(ok=True))
@@ -116,7 +117,7 @@ class Actor:
         recorder.record_computed(ctx.place(key), "guarded", told)
         return verdict
 
-    def _is_withdrawn(self, key: str, tool: "Tool[Any, Any]") -> bool:
+    def _is_withdrawn(self, key: str, tool: Tool[Any, Any]) -> bool:
         """Whether a STOP came after the node began, and before this act was sent."""
         if tool.consent != "always":
             return False
@@ -140,14 +141,14 @@ class Actor:
         place = self._ctx.place(f"{key}/ordered")
         return not is_nobody(runtime.recorder.record_look(place, "ordered", find, is_nobody)[0])
 
-    def _approval(self, key: str, tool: "Tool[Any, Any]", act: Act, because: str) -> Verdict | None:
+    def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Verdict | None:
         """None where a human approves this exact act."""
         reason = f" ({because})" if because else ""
         text = f"May I {tool.in_words(act.arguments)}?{reason}"
-        heard = self._ctx.questions.answers(
-            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), "approval", _decides
+        heard = self._questions.answers(
+            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), "approval", is_answer
         )
-        last = next(one for one in reversed(heard) if _decides([one]))
+        last = next(one for one in reversed(heard) if is_answer([one]))
         if last.kind == "approve":
             return None
         if last.kind == "reject":
@@ -155,7 +156,7 @@ class Actor:
         return Verdict(ok=False, rule="human", reason=f"the human said instead: {last.text}")
 
     def _sent(
-        self, key: str, tool: "Tool[Any, Any]", arguments: dict[str, Any], kind: str, act: Act, by: Any
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str, act: Act, by: Any
     ) -> ActResult:
         ctx = self._ctx
         called = {"tool": tool.name, "arguments": arguments, "approved_by": by}
@@ -175,7 +176,7 @@ class Actor:
     def _refused(
         self,
         key: str,
-        tool: "Tool[Any, Any]",
+        tool: Tool[Any, Any],
         arguments: dict[str, Any],
         kind: str,
         verdict: Verdict,
@@ -197,8 +198,9 @@ class Actor:
         return self._counted(key, _result(payload))
 
     def _counted(self, key: str, result: ActResult) -> ActResult:
-        if not result.ok:
-            self._ctx.runtime.budget.count_refusal(self._ctx, key, result)
+        visit = self._ctx.visit
+        if not result.ok and (used_up := self._ctx.runtime.budget.count_refusal(visit.branch, visit.step, key)):
+            self._ctx.leave("failed", f"the budget is used up: {used_up}; the last: {result.reason}")
         return result
 
 
@@ -206,10 +208,6 @@ def _result(payload: dict[str, Any]) -> ActResult:
     return ActResult.model_validate({n: v for n, v in payload.items() if n in ActResult.model_fields})
 
 
-def _decides(heard: "Any") -> bool:
-    return any(one.kind not in ("note", "unclear") for one in heard)
-
-
-def _said_no(one: "Heard") -> Verdict:
+def _said_no(one: Heard) -> Verdict:
     why = one.words.get("reason", "")
     return Verdict(ok=False, rule="human", reason=f"the human said no{f': {why}' if why else ''}")

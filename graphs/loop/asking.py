@@ -1,25 +1,23 @@
 """The models of a run, and how a node asks them: each answer is an entry of the record, and is asked for once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from loopwright.agents.sessions.recorder import Payload, Place
-from loopwright.models.answers import AnswerFormat, ToolCallFormat
 from loopwright.agents.role import choose
+from loopwright.agents.sessions.recorder import Payload
+from loopwright.graphs.loop.visit import NodeVisit
+from loopwright.models.answers import AnswerFormat, ToolCallFormat
 from loopwright.models.asking import Reply, ask, format_of
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.runtime import Runtime
-    from loopwright.tools.contract import Tool
+from loopwright.tools.contract import Tool
 
 
 class ModelCaller:
     """Asks the models of a session on behalf of one visit of a node."""
 
-    def __init__(self, runtime: "Runtime", place: Callable[[str], Place]) -> None:
-        self._runtime, self._place = runtime, place
+    def __init__(self, ctx: NodeVisit) -> None:
+        self._runtime, self._place = ctx.runtime, ctx.place
 
     def ask(
         self,
@@ -27,10 +25,12 @@ class ModelCaller:
         role: str,
         messages: Sequence[BaseMessage],
         answer: Any,
-        tools: "Sequence[Tool[Any, Any]] | None",
+        tools: Sequence[Tool[Any, Any]] | None,
     ) -> Any:
         """See `Context.ask`."""
-        form: AnswerFormat[Any] | None = ToolCallFormat(tuple(tools)) if tools else (None if answer is None else format_of(answer))
+        form: AnswerFormat[Any] | None = (
+            ToolCallFormat(tuple(tools)) if tools else (None if answer is None else format_of(answer))
+        )
 
         def reply() -> Payload:
             handle = self._runtime.model(role)
@@ -89,4 +89,3 @@ def read_recorded(payload: Mapping[str, Any], form: AnswerFormat[Any]) -> Any:
 def prompt_json(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Messages as the record keeps them."""
     return [{"role": message.type, "content": message.content} for message in messages]
-

@@ -1,19 +1,15 @@
 """What a session has used of its budget, rebuilt from its record."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from loopwright.agents.sessions.recorder import Payload, Recorder
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.acts import ActResult
-    from loopwright.graphs.loop.config import Budget
-    from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.config import Budget
 
 
 class BudgetKeeper:
     """Counts by entry, so that a node that is run again costs nothing twice. What a rewind left behind stays spent."""
 
-    def __init__(self, budget: "Budget", recorder: Recorder) -> None:
+    def __init__(self, budget: Budget, recorder: Recorder) -> None:
         self.budget = budget
         self._tokens: dict[str, int] = {}
         self._refusals: dict[tuple[int, int], list[str]] = {}
@@ -46,17 +42,15 @@ class BudgetKeeper:
             return f"{limits.seconds:g} s"
         return ""
 
-    def check_world(self, ctx: "Context", spent: dict[str, float]) -> None:
-        """End the loop where the world has counted up to a limit."""
-        for name, limit in self.budget.world.items():
-            if spent.get(name, 0) >= limit:
-                ctx.leave("failed", f"the budget is used up: {limit:g} {name}")
+    def exhausted_world(self, spent: Mapping[str, float]) -> str:
+        """What the world has counted up to its limit, "" for nothing."""
+        over = (f"{limit:g} {name}" for name, limit in self.budget.world.items() if spent.get(name, 0) >= limit)
+        return next(over, "")
 
-    def count_refusal(self, ctx: "Context", key: str, result: "ActResult") -> None:
-        """End the loop where too many acts were refused in one step."""
-        refused = self._refusals.setdefault((ctx.visit.branch, ctx.visit.step), [])
+    def count_refusal(self, branch: int, step: int, key: str) -> str:
+        """Count an act that was refused; what is used up by it, "" for nothing."""
+        refused = self._refusals.setdefault((branch, step), [])
         if key not in refused:
             refused.append(key)
         limit = self.budget.refusals
-        if limit is not None and refused.index(key) + 1 >= limit:
-            ctx.leave("failed", f"the budget is used up: {limit} acts were refused in one step; the last: {result.reason}")
+        return f"{limit} acts were refused in one step" if limit is not None and refused.index(key) + 1 >= limit else ""

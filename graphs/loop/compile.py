@@ -7,21 +7,20 @@ agree, so that a checkpoint that is not the newest is noticed before anything ac
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from loopwright.errors import Diverged
-from loopwright.graphs.loop.context import Context, Left, Visit
-from loopwright.graphs.loop.declare import Loop, Node
-from loopwright.graphs.loop.runtime import Runtime, Scope
-
-if TYPE_CHECKING:
-    from langgraph.graph.state import CompiledStateGraph
+from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.declare import Declaration, Node
+from loopwright.graphs.loop.questions import Questions
+from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
+from loopwright.graphs.loop.visit import Left
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 
@@ -59,10 +58,10 @@ def _ended(old: str, new: str) -> str:
     return new if old == "running" or new == "running" else old
 
 
-def state_schema(loop: Loop) -> Any:
+def state_schema(loop: Declaration) -> Any:
     """The state's `TypedDict`: the loop's own keys and those of the kit. All may be left out of an input."""
     own = {name: NotRequired[_type_of(value)] for name, value in loop.state.items()}  # type: ignore[valid-type]
-    nested = {name: NotRequired[dict[str, Any]] for name in loop.nested}
+    nested = dict.fromkeys(loop.nested, NotRequired[dict[str, Any]])
     kit = {
         "observation": NotRequired[dict[str, Any]],
         "status": NotRequired[Annotated[Literal["running", "succeeded", "failed"], _ended]],
@@ -81,7 +80,7 @@ def _type_of(value: Any) -> Any:
     return {dict: dict[str, Any], list: list[Any], tuple: list[Any]}.get(type(value), Any)
 
 
-def build(loop: Loop, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
+def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
     """The loop's graph, not yet compiled; `find` gives the runtime of the session that a node is run for."""
     graph = StateGraph(state_schema(loop))
     layers = loop.layers
@@ -89,7 +88,7 @@ def build(loop: Loop, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
         following = layers[(n + 1) % len(layers)]
         for each in layer:
             is_alone = len(layer) == 1
-            goes_to = destinations(loop, each.name) if is_alone else None
+            goes_to = loop.destinations(each.name) if is_alone else None
             metadata = {"about": each.about} if each.about else None
             graph.add_node(
                 each.name, _wrapped(loop, each, following if is_alone else (), find), destinations=goes_to,
@@ -106,14 +105,6 @@ def build(loop: Loop, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
     return graph
 
 
-def destinations(loop: Loop, name: str) -> tuple[str, ...]:
-    """Where a node may go: its next ones, those that it declares, and the end."""
-    layers = loop.layers
-    at = next(n for n, layer in enumerate(layers) if any(each.name == name for each in layer))
-    following = tuple(each.name for each in layers[(at + 1) % len(layers)])
-    return tuple(dict.fromkeys((*following, *loop.all_nodes[name].to, END)))
-
-
 def _passing(following: tuple[Node, ...]) -> Callable[[Any], Command[Any]]:
     def join(state: Any) -> Command[Any]:
         return Command(goto=[each.name for each in following])
@@ -121,48 +112,66 @@ def _passing(following: tuple[Node, ...]) -> Callable[[Any], Command[Any]]:
     return join
 
 
-def _wrapped(loop: Loop, each: Node, following: tuple[Node, ...], find: FindRuntime) -> Callable[..., Any]:
+def _wrapped(
+    loop: Declaration, each: Node, following: tuple[Node, ...], find: FindRuntime, rest: Rest
+) -> Callable[..., Any]:
+    """The function that LangGraph runs for a node; without `following` it is one of several that run at once."""
+    inner = build(each.run, find).compile(name=each.name) if isinstance(each.run, Declaration) else None
+
     def run(state: dict[str, Any], config: RunnableConfig) -> Any:
-        if state.get("status", "running") != "running":
-            return Command(goto=END) if following else {}
-        runtime = find(config)
         kit = state.get("kit") or kit_state()
-        scope = runtime.scopes[_scope_path(kit["path"])]
-        visit = _visit(loop, each, kit)
-        values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
-        ctx = Context(runtime, scope, visit, values)
-        left = _run_node(each, ctx, values, config)
-        runtime.recorder.flush()
-        after = _after(loop, each, kit, visit, runtime)
-        changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
-        update = {**changed, "kit": after}
-        if left is not None and left.goto is None:
-            update |= {"status": left.status, "reason": left.reason}
-            return Command(goto=END, update=update) if following else update
+        is_outer = not kit["path"]
+        status = state.get("status", "running")
+        if status != "running" and not following:
+            return {}
+        runtime = find(config)
+        try:
+            update, goto = ({}, END) if status != "running" else _visited(loop, each, inner, state, kit, runtime, config)
+        except BaseException as error:
+            if is_outer:
+                rest(runtime, error)
+            raise
         if not following:
             return update
-        return Command(goto=[left.goto] if left else [n.name for n in following], update=update)
+        if goto == END and is_outer:
+            rest(runtime, update.get("status", status))
+        return Command(goto=goto or [n.name for n in following], update=update)
 
     run.__name__ = each.name
     return run
 
 
-def _run_node(each: Node, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> Left | None:
+def _visited(
+    loop: Declaration, each: Node, inner: Any, state: dict[str, Any], kit: KitState, runtime: Runtime, config: Any
+) -> tuple[dict[str, Any], str | None]:
+    """Visit a node: what it changes of the state, and where it goes; None: on."""
+    scope = runtime.scopes[_scope_path(kit["path"])]
+    values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
+    ctx = Context(runtime, scope, _visit(loop, each, kit), values)
+    left = _run_node(each, inner, ctx, values, config)
+    runtime.recorder.flush()
+    changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
+    update = {**changed, "kit": _after(loop, each, kit, ctx.visit, runtime)}
+    if left is None:
+        return update, None
+    if left.goto is None:
+        return {**update, "status": left.status, "reason": left.reason}, END
+    return update, left.goto
+
+
+def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> Left | None:
     """Run a node's function; how it left, None where it came to its end."""
     try:
         begin(ctx)
-        if isinstance(each.run, Loop):
-            _run_nested(each.run, ctx, values, config)
+        if isinstance(each.run, Declaration):
+            _run_nested(each.run, inner, ctx, values, config)
         else:
-            returned = each.run(values, ctx)
-            values.update(returned or {})
+            values.update(each.run(values, ctx) or {})
     except Left as left:
         return left
-    if ctx.left is not None:  # an author's `except Exception` held what must pass
-        if isinstance(ctx.left, Left):
-            return ctx.left
-        raise ctx.left
-    return None
+    if ctx.left is None or isinstance(ctx.left, Left):
+        return ctx.left
+    raise ctx.left  # an author's `except Exception` held what must pass
 
 
 def begin(ctx: Context) -> None:
@@ -180,7 +189,7 @@ def begin(ctx: Context) -> None:
     if seen["used_up"]:
         ctx.leave("failed", f"the budget is used up: {seen['used_up']}")
     try:
-        ctx.questions.hold_while_unclear(seen["unclear"])
+        Questions(ctx).hold_while_unclear(seen["unclear"])
     except GraphBubbleUp as halted:
         ctx.left = halted
         raise
@@ -198,10 +207,8 @@ def _require_newest(ctx: Context) -> None:
         )
 
 
-def _run_nested(inner: Loop, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> None:
+def _run_nested(inner: Declaration, graph: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> None:
     """Run a nested loop to its end; state keys of the same name are shared, and its ending is left under its name."""
-    from loopwright.graphs.loop.serve import inner_graph
-
     visit = ctx.visit
     path = f"{visit.path}{visit.node}.{visit.visit}/"
     shared = {name: values[name] for name in inner.state if name in values}
@@ -210,20 +217,18 @@ def _run_nested(inner: Loop, ctx: Context, values: dict[str, Any], config: Runna
         **initial_values(scope), **shared, "status": "running", "reason": "",
         "kit": kit_state(branch=visit.branch, step=visit.step, path=path),
     }  # fmt: skip
-    found = inner_graph(inner).invoke(begun, config)
+    found = graph.invoke(begun, config)
     values.update({name: found[name] for name in inner.state if name in values})
     values[visit.node] = {"status": found["status"], "reason": found.get("reason", "")}
 
 
-def _visit(loop: Loop, each: Node, kit: KitState) -> Visit:
+def _visit(loop: Declaration, each: Node, kit: KitState) -> Visit:
     visits = kit["visits"].get(each.name, 0)
     is_new_step = not kit["path"] and each.name == loop.entry.name and visits > 0
-    return Visit(
-        kit["branch"], kit["step"] + is_new_step, kit["path"], each.name, visits, kit["tick"] + 1
-    )
+    return Visit(kit["branch"], kit["step"] + is_new_step, kit["path"], each.name, visits, kit["tick"] + 1)
 
 
-def _after(loop: Loop, each: Node, kit: KitState, visit: Visit, runtime: Runtime) -> KitState:
+def _after(loop: Declaration, each: Node, kit: KitState, visit: Visit, runtime: Runtime) -> KitState:
     is_entry = not kit["path"] and each.name == loop.entry.name
     return KitState(
         branch=visit.branch,

@@ -17,9 +17,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     approval: Approval = Field(default="guard", description="who approves what the guard lets pass")
-    on_uncertain: OnUncertain = Field(
-        default="proceed", description="what to do when the loop is not sure enough"
-    )
+    on_uncertain: OnUncertain = Field(default="proceed", description="what to do when the loop is not sure enough")
 
     @model_validator(mode="before")
     @classmethod

@@ -10,54 +10,29 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import wraps
 from secrets import randbits
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.errors import GraphBubbleUp
 
 from loopwright.agents.sessions.gate import Heard
-from loopwright.agents.sessions.recorder import Payload, Place
+from loopwright.agents.sessions.recorder import Payload
 from loopwright.errors import DeveloperError, Halted, OperatorError
-from loopwright.graphs.loop.acts import ActResult, Actor
+from loopwright.graphs.loop.acts import Actor, ActResult
 from loopwright.graphs.loop.asking import ModelCaller
 from loopwright.graphs.loop.declare import Ending, State
 from loopwright.graphs.loop.questions import Questions, is_answer
+from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
+from loopwright.graphs.loop.visit import Left, NodeVisit
 from loopwright.models.answers import AnswerFormat, ToolCall, one_of
 from loopwright.schema import Feedback
-from loopwright.tools.contract import Tool, ToolContext
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.runtime import Runtime, Scope
+from loopwright.tools.contract import Tool
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 F = TypeVar("F", bound=Feedback)
 Prompt = str | Sequence[BaseMessage]
-
-
-class Left(BaseException):
-    """Leaves a node at once; no `except Exception` of its author holds it. `goto` None: the loop ends."""
-
-    def __init__(self, goto: str | None = None, status: str = "running", reason: str = "") -> None:
-        super().__init__(goto, status, reason)
-        self.goto, self.status, self.reason = goto, status, reason
-
-
-class Visit(NamedTuple):
-    """One visit of a node. `path` leads to it through outer loops, `tick` counts the node visits before it."""
-
-    branch: int
-    step: int
-    path: str
-    node: str
-    visit: int
-    tick: int
-
-    @property
-    def key(self) -> str:
-        """What the keys of its entries begin with."""
-        return f"{self.branch}/{self.path}{self.node}.{self.visit}"
 
 
 def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenate[Context, P], R]":
@@ -75,17 +50,15 @@ def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenat
     return call
 
 
-class Context:
+class Context(NodeVisit):
     """The verbs of one visit of a node. `config` and `prepared` are the run's."""
 
-    def __init__(self, runtime: "Runtime", scope: "Scope", visit: Visit, state: State, *, item: str = "") -> None:
-        self.left: BaseException | None = None
-        self._runtime, self._scope, self._visit, self._state = runtime, scope, visit, state
-        self._item, self._n_verbs = item, 0
+    def __init__(self, runtime: Runtime, scope: Scope, visit: Visit, state: State, *, item: str = "") -> None:
+        super().__init__(runtime, scope, visit, state, item=item)
         self.config, self.prepared = scope.config, scope.prepared
-        self.questions = Questions(self)
+        self._questions = Questions(self)
         self._actor = Actor(self)
-        self._caller = ModelCaller(runtime, self.place)
+        self._caller = ModelCaller(self)
 
     # Looking
 
@@ -108,19 +81,19 @@ class Context:
                 output = tool.run(arguments, self.tool_context(key))
                 return {**called, "output": output.model_dump(mode="json")}
 
-            output = self._runtime.recorder.record_external(self.place(key), "observed", look, inputs=called)["output"]
-        self._state[into] = output
+            output = self.runtime.recorder.record_external(self.place(key), "observed", look, inputs=called)["output"]
+        self.state[into] = output
         return output
 
     @verb
     def external(self, kind: str, produce: Callable[[], Payload], *, inputs: Any = None) -> Payload:
         """Record under `kind` what `produce` brings from outside, once; `inputs` is JSON that it depends on."""
-        return self._runtime.recorder.record_external(self.place(self.next_key()), kind, produce, inputs=inputs)
+        return self.runtime.recorder.record_external(self.place(self.next_key()), kind, produce, inputs=inputs)
 
     @verb
     def computed(self, kind: str, value: Payload) -> Payload:
         """Record under `kind` what code computed from what is on record; a replay computes it again and compares."""
-        return self._runtime.recorder.record_computed(self.place(self.next_key()), kind, value)
+        return self.runtime.recorder.record_computed(self.place(self.next_key()), kind, value)
 
     @verb
     def now(self) -> datetime:
@@ -164,7 +137,7 @@ class Context:
 
     def can_score(self, role: str) -> bool:
         """Whether the model in `role` scores choices itself, and does not only name one."""
-        return self._runtime.model(role).can_score
+        return self.runtime.model(role).can_score
 
     # Acting
 
@@ -181,7 +154,7 @@ class Context:
         """
         if isinstance(call, Tool):
             call = ToolCall(name=call.name, arguments=arguments)
-        return self._actor.act(self.next_key(), self._scope.loop.find_tool(call.name), call.arguments, because=because)
+        return self._actor.act(self.next_key(), self.scope.loop.find_tool(call.name), call.arguments, because=because)
 
     # Humans
 
@@ -192,7 +165,7 @@ class Context:
     @verb
     def feedback(self, *types: type[Feedback]) -> list[Any]:
         """What humans said since it was last asked for: values of `types`, or without types all messages."""
-        return self.questions.feedback(self.next_key(), types)
+        return self._questions.feedback(self.next_key(), types)
 
     @verb
     def ask_human(
@@ -207,7 +180,7 @@ class Context:
 
         What a human said unasked, and the loop has not read yet, may be the answer; then nothing is asked.
         """
-        return self.questions.ask(self.next_key(), text, options, about, until)
+        return self._questions.ask(self.next_key(), text, options, about, until)
 
     @verb
     def unsure(
@@ -222,8 +195,8 @@ class Context:
         key = self.next_key()
         policy = self.config.on_uncertain
         if policy == "ask":
-            return self.questions.ask(key, text, options, about, until)
-        self._runtime.recorder.record_computed(
+            return self._questions.ask(key, text, options, about, until)
+        self.runtime.recorder.record_computed(
             self.place(f"{key}/unsure"), "uncertain", {"text": text, "policy": policy}
         )
         if policy == "stop":
@@ -238,17 +211,17 @@ class Context:
         asked = {"read": read, "arguments": arguments}
 
         def look() -> Payload:
-            return {**asked, "found": self._runtime.recall(read, self._visit.step, arguments)}
+            return {**asked, "found": self.runtime.recall(read, self.visit.step, arguments)}
 
-        return self._runtime.recorder.record_external(
-            self.place(self.next_key()), "recalled", look, inputs=asked
-        )["found"]
+        return self.runtime.recorder.record_external(self.place(self.next_key()), "recalled", look, inputs=asked)[
+            "found"
+        ]
 
     @verb
     def remember(self, *, label: str, signature: str, detail: Mapping[str, Any]) -> None:
         """Write this step into the memory: what was done, in what kind of situation, and JSON for later prompts."""
-        self._runtime.memory.steps.record(
-            self._runtime.session_id, self._visit.branch, self._visit.step,
+        self.runtime.memory.steps.record(
+            self.runtime.session_id, self.visit.branch, self.visit.step,
             label=label, signature=signature, detail=dict(detail),
         )  # fmt: skip
 
@@ -259,7 +232,7 @@ class Context:
         """`function(item, ctx)` of each item, all at once; an item neither acts nor asks a human."""
         key = self.next_key()
         contexts = [
-            (item, Context(self._runtime, self._scope, self._visit, self._state, item=f"{key}/{n}"))
+            (item, Context(self.runtime, self.scope, self.visit, self.state, item=f"{key}/{n}"))
             for n, item in enumerate(items)
         ]
         with ThreadPoolExecutor(max_workers=max(1, min(32, len(contexts))), thread_name_prefix="loop-map") as threads:
@@ -268,10 +241,10 @@ class Context:
     @verb
     def goto(self, node: str) -> NoReturn:
         """Leave this node at once, for another one that it is declared to go to."""
-        declared = self._scope.destinations(self._visit.node)
+        declared = self.scope.loop.destinations(self.visit.node)
         if node not in declared:
             raise DeveloperError(
-                f"Node {self._visit.node!r} goes to {node!r}, and is declared to go to {', '.join(declared)}. Declare "
+                f"Node {self.visit.node!r} goes to {node!r}, and is declared to go to {', '.join(declared)}. Declare "
                 f"it: `@node(to=({node!r},))`."
             )
         raise Left(goto=node)
@@ -281,71 +254,17 @@ class Context:
         """End the loop at once."""
         self.leave(status, reason)
 
-    # For the kit
-
-    @property
-    def runtime(self) -> "Runtime":
-        """The session's runtime."""
-        return self._runtime
-
-    @property
-    def scope(self) -> "Scope":
-        """The loop that the node belongs to, with its world and configuration."""
-        return self._scope
-
-    @property
-    def visit(self) -> Visit:
-        """Where the loop stands."""
-        return self._visit
-
-    @property
-    def state(self) -> State:
-        """The node's copy of the state."""
-        return self._state
-
-    @property
-    def is_item(self) -> bool:
-        """Whether this is an item of a `map`."""
-        return bool(self._item)
-
-    def require_active(self) -> None:
-        """Raise what the node left with, or what halts the session."""
-        if self.left is not None:
-            raise self.left
-        self._runtime.require_active()
-
-    def next_key(self) -> str:
-        """The key of the next verb."""
-        key = f"{self._item or self._visit.key}/{self._n_verbs}"
-        self._n_verbs += 1
-        return key
-
-    def place(self, key: str) -> Place:
-        """Where an entry of `key` belongs."""
-        return Place(self._visit.branch, self._visit.step, key)
-
-    def leave(self, status: Ending, reason: str) -> NoReturn:
-        """End the loop, and record it."""
-        key = f"{self._visit.key}/end"
-        ended = {"status": status, "reason": reason, "path": self._visit.path}
-        self._runtime.recorder.record_computed(self.place(key), "finished", ended)
-        raise Left(status=status, reason=reason)
-
-    def tool_context(self, key: str) -> ToolContext:
-        """What a tool is handed."""
-        return self._runtime.tool_context(self._scope, self._visit, key)
-
     def _own(self, tool: Tool[Any, Any]) -> Tool[Any, Any]:
-        if all(each is not tool for each in self._scope.loop.tools):
+        if all(each is not tool for each in self.scope.loop.tools):
             raise DeveloperError(
-                f"Loop {self._scope.loop.name!r} uses the tool `{tool.name}` without naming it. Add it to the "
+                f"Loop {self.scope.loop.name!r} uses the tool `{tool.name}` without naming it. Add it to the "
                 "loop's `tools`."
             )
         return tool
 
     def _record_value(self, kind: str, produce: Callable[[], Any]) -> Any:
         place = self.place(self.next_key())
-        return self._runtime.recorder.record_external(place, kind, lambda: {"value": produce()})["value"]
+        return self.runtime.recorder.record_external(place, kind, lambda: {"value": produce()})["value"]
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:

@@ -15,7 +15,7 @@ A tuple of nodes is visited at once, a `Loop` among the nodes is run to its end.
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
 from langgraph.graph import END
 
@@ -26,11 +26,9 @@ from loopwright.graphs.loop.lines import Line
 from loopwright.schema import Act, Event, Feedback, ImageRef, Verdict
 from loopwright.tools.contract import Tool
 
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.context import Context
-
 State = dict[str, Any]
-NodeFunction = Callable[[State, "Context"], "State | None"]
+NodeFunction = Callable[[State, Any], State | None]
+"""A node's function of its copy of the state and the `Context`; what it returns is added to the state."""
 Guard = Callable[[Act, State], Verdict | None]
 RESERVED = ("kit", "status", "reason", "observation")
 """State keys that the kit gives every loop."""
@@ -49,7 +47,7 @@ class Node:
     """One node: its function (or a nested loop), and where it may go beside the next one."""
 
     name: str
-    run: "NodeFunction | Loop"
+    run: "NodeFunction | Declaration"
     to: tuple[str, ...] = ()
     about: str = ""
 
@@ -64,11 +62,8 @@ def node(*, to: Sequence[str] = (), name: str | None = None) -> Callable[[NodeFu
     return define
 
 
-NodeLike = "Node | NodeFunction | Loop"
-
-
 @dataclass(frozen=True)
-class Loop:
+class Declaration:
     """One loop, declared. Every field but the first two has a default.
 
     Attributes:
@@ -77,7 +72,7 @@ class Loop:
         world: a class (`Room`) or a function that opens the world of a run; None: the loop acts on nothing.
         tools: that its nodes may call, and its models may be offered.
         state: initial values of the state's keys, plain JSON.
-        roles: the models that it asks, by role.
+        roles: the models that it asks, by role; a function of the configuration where they depend on it.
         feedback: its own feedback types, read in this order.
         guard: judges an act beside the world's own guard: None or a `Verdict`. Several are asked in turn.
         budget: what ends a run; a function of the configuration where it depends on it.
@@ -97,7 +92,7 @@ class Loop:
     world: Callable[..., Any] | None = None
     tools: Sequence[Tool[Any, Any]] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
-    roles: Mapping[str, Role] = field(default_factory=dict)
+    roles: Mapping[str, Role] | Callable[[Any], Mapping[str, Role]] = field(default_factory=dict)
     feedback: Sequence[type[Feedback]] = ()
     guard: Guard | Sequence[Guard] = ()
     budget: Budget | Callable[[Any], Budget] = field(default_factory=Budget)
@@ -133,15 +128,26 @@ class Loop:
         """The loop's own guards."""
         return (self.guard,) if callable(self.guard) else tuple(self.guard)
 
+    def destinations(self, name: str) -> tuple[str, ...]:
+        """Where a node may go: its next ones, those that it declares, and the end."""
+        layers = self.layers
+        at = next(n for n, layer in enumerate(layers) if any(each.name == name for each in layer))
+        following = tuple(each.name for each in layers[(at + 1) % len(layers)])
+        return tuple(dict.fromkeys((*following, *self.all_nodes[name].to, END)))
+
     @property
     def language(self) -> FeedbackLanguage:
         """What can be said to it."""
         return FeedbackLanguage(self.feedback)
 
+    def roles_of(self, config: RunConfig) -> Mapping[str, Role]:
+        """The models that a run of this configuration asks, by role."""
+        return self.roles(config) if callable(self.roles) else self.roles
+
     @property
-    def nested(self) -> dict[str, "Loop"]:
+    def nested(self) -> dict[str, "Declaration"]:
         """Loops among the nodes, by node name."""
-        return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Loop)}
+        return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Declaration)}
 
     def find_tool(self, name: str) -> Tool[Any, Any]:
         """The loop's tool called `name`."""
@@ -150,14 +156,14 @@ class Loop:
                 return each
         raise UnknownName("tool", name, (each.name for each in self.tools))
 
-    def replace(self, **nodes: "Node | NodeFunction | Loop") -> "Loop":
+    def replace(self, **nodes: "Node | NodeFunction | Declaration") -> Self:
         """This loop with other nodes in the places of those named; whatever led there leads to the new ones."""
         unknown = nodes.keys() - self.all_nodes.keys()
         if unknown:
             raise UnknownName("node", min(unknown), self.all_nodes)
         return replace(self, nodes=list(self._with(lambda each: (_renamed(nodes.get(each.name), each) or each,))))
 
-    def insert_after(self, after: str, *new: "Node | NodeFunction | Loop") -> "Loop":
+    def insert_after(self, after: str, *new: "Node | NodeFunction | Declaration") -> Self:
         """This loop with nodes after the one called `after`."""
         if after not in self.all_nodes:
             raise UnknownName("node", after, self.all_nodes)
@@ -168,7 +174,7 @@ class Loop:
                 nodes += new
         return replace(self, nodes=nodes)
 
-    def varied(self, **changes: Any) -> "Loop":
+    def varied(self, **changes: Any) -> Self:
         """This loop with other fields, such as `name`, `tools` or `budget`; guards are added to its own."""
         added = changes.pop("guard", ())
         guards = (*self.guards, *((added,) if callable(added) else added))
@@ -183,7 +189,7 @@ class Loop:
 def _as_node(each: Any) -> Node:
     if isinstance(each, Node):
         return each
-    if isinstance(each, Loop):
+    if isinstance(each, Declaration):
         return Node(name=each.name, run=each, about=each.summary)
     if callable(each):
         return node()(each)
@@ -197,7 +203,7 @@ def _renamed(new: Any, old: Node) -> Node | None:
     return replace(given, name=old.name, to=given.to or old.to)
 
 
-def check(loop: Loop) -> None:
+def check(loop: Declaration) -> None:
     """Refuse a declaration that cannot run.
 
     Raises:
@@ -216,7 +222,7 @@ def check(loop: Loop) -> None:
     for each in loop.all_nodes.values():
         if unknown := set(each.to) - {*names, END}:
             raise DeveloperError(f"{who}: node {each.name!r} goes to {min(unknown)!r}, which is none of {names}.")
-        if isinstance(each.run, Loop) and each.run.state.keys() & {each.name}:
+        if isinstance(each.run, Declaration) and each.run.state.keys() & {each.name}:
             raise DeveloperError(f"{who}: the nested loop {each.name!r} has a state key of its own name.")
     if reserved := set(loop.state) & {"kit", "status", "reason"}:
         raise DeveloperError(f"{who} has a state key {min(reserved)!r}; the kit keeps that one. Rename it.")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.language_models import BaseChatModel
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
+from loopwright.graphs.loop.declare import Role
 from loopwright.models.cards import ModelCard, load_card
 from loopwright.models.open import open_model
 from loopwright.schema import BlobReader
 
 if TYPE_CHECKING:
-    from loopwright.graphs.loop.declare import Role
     from loopwright.models.local.engine import Engine
 
 Given = Mapping[str, "str | BaseChatModel"]
@@ -36,7 +36,7 @@ class ModelHandle:
         return self._open()
 
 
-def kept_models(roles: "Mapping[str, Role]", given: Given | None) -> dict[str, Any]:
+def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any]:
     """What a session keeps of its models: cards whole, of objects what identifies them.
 
     Raises:

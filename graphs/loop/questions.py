@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langgraph.types import interrupt
 
 from loopwright.agents.sessions.gate import Heard, Question
 from loopwright.errors import DeveloperError
+from loopwright.graphs.loop.visit import NodeVisit
 from loopwright.schema import Feedback, kind_of
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.context import Context
 
 Until = Callable[[Sequence[Heard]], bool]
 
@@ -24,9 +22,8 @@ def is_answer(heard: Sequence[Heard]) -> bool:
 class Questions:
     """The questions of one visit of a node."""
 
-    def __init__(self, ctx: "Context") -> None:
+    def __init__(self, ctx: NodeVisit) -> None:
         self._ctx = ctx
-        self._n_resumes = 0
 
     def feedback(self, key: str, types: Sequence[type[Feedback]]) -> list[Any]:
         """Look, and take what is of `types`."""
@@ -104,7 +101,7 @@ class Questions:
         runtime.require_live(next_look)
         while True:
             value = interrupt(question.model_dump(mode="json"))
-            ordinal, self._n_resumes = self._n_resumes, self._n_resumes + 1
+            ordinal = self._ctx.next_resume()
             if not isinstance(value, bool | None):
                 runtime.deliver(self._ctx.place(f"{self._ctx.visit.key}/resume.{ordinal}"), value)
             if runtime.has_unread():

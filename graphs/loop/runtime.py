@@ -12,26 +12,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.gate import FeedbackGate
-from loopwright.agents.sessions.recorder import Payload, Place, Recorder, RecordEnded, ReplayRecorder
+from loopwright.agents.sessions.recorder import Payload, Place, RecordEnded, Recorder, ReplayRecorder
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.loop.budget import BudgetKeeper
+from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import ModelHandle, find_model
 from loopwright.memory import Lease, Memory
 from loopwright.schema import Act, CancelToken, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
-from loopwright.tools.feedback import is_stop
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.config import RunConfig
-    from loopwright.graphs.loop.context import Visit
-    from loopwright.graphs.loop.declare import Loop
 
 STOP_POLL_S = 0.05
 """How often a running session looks for a STOP that another process delivered; one from this process needs no look."""
+
+
+class Visit(NamedTuple):
+    """One visit of a node. `path` leads to it through outer loops, `tick` counts the node visits before it."""
+
+    branch: int
+    step: int
+    path: str
+    node: str
+    visit: int
+    tick: int
+
+    @property
+    def key(self) -> str:
+        """What the keys of its entries begin with."""
+        return f"{self.branch}/{self.path}{self.node}.{self.visit}"
 
 
 class LateWorld:
@@ -58,17 +71,11 @@ class LateWorld:
 class Scope:
     """One loop of a session: the outer one, or a nested one, with its configuration and its world."""
 
-    loop: "Loop"
+    loop: Declaration
     path: str
-    config: "RunConfig"
+    config: RunConfig
     prepared: dict[str, Any]
     world: Any = None
-
-    def destinations(self, node: str) -> tuple[str, ...]:
-        """Where a node may go."""
-        from loopwright.graphs.loop.compile import destinations
-
-        return destinations(self.loop, node)
 
     def check(self, act: Act) -> tuple[Verdict, dict[str, float]]:
         """What the world's own guard says of an act, and what the world counts."""
@@ -147,7 +154,7 @@ class Runtime:
         """The model in `role`."""
         return find_model(self._models, role)
 
-    def tool_context(self, scope: Scope, visit: "Visit", key: str) -> ToolContext:
+    def tool_context(self, scope: Scope, visit: Visit, key: str) -> ToolContext:
         """What a tool is handed: nothing that acts."""
         return ToolContext(
             session_id=self.session_id,
@@ -159,7 +166,7 @@ class Runtime:
             cancel=self.cancel,
         )
 
-    def acting_context(self, scope: Scope, visit: "Visit", key: str, by: Literal["guard", "human"]) -> ToolContext:
+    def acting_context(self, scope: Scope, visit: Visit, key: str, by: Literal["guard", "human"]) -> ToolContext:
         """What a tool is handed whose act was judged and approved."""
         actuator = self.actuator(scope)
 
@@ -168,7 +175,7 @@ class Runtime:
 
         return replace(self.tool_context(scope, visit, key), send=send)
 
-    def refuse(self, visit: "Visit", key: str, act: Act, reason: str) -> None:
+    def refuse(self, visit: Visit, key: str, act: Act, reason: str) -> None:
         """Put on the ledger that an act is not to be sent."""
         self.actuator(self.scopes[""]).refuse(self.ledger_key(key), act, step=visit.step, reason=reason)
 

@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.compile import build
+from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, open_models
 from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, device_of, find_runtime
 from loopwright.memory import Lease, Memory, SessionRow, open_memory
@@ -24,19 +25,17 @@ from loopwright.settings import settings
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from loopwright.graphs.loop.declare import Loop
 
 RECURSION_LIMIT = 10_000_000
 """LangGraph's own limit on nodes per run; a loop's budget is the kit's, so this one only has to be out of the way."""
 
-_COMPILED: "WeakKeyDictionary[Memory, dict[int, tuple[Loop, CompiledStateGraph[Any, Any, Any, Any]]]]" = (
+_COMPILED: "WeakKeyDictionary[Memory, dict[int, tuple[Declaration, CompiledStateGraph[Any, Any, Any, Any]]]]" = (
     WeakKeyDictionary()
 )
-_INNER: "dict[int, tuple[Loop, CompiledStateGraph[Any, Any, Any, Any]]]" = {}
 _LOCK = threading.Lock()
 
 
-def graph_of(loop: "Loop", memory: Memory) -> "CompiledStateGraph[Any, Any, Any, Any]":
+def graph_of(loop: Declaration, memory: Memory) -> "CompiledStateGraph[Any, Any, Any, Any]":
     """The loop's graph over a memory's checkpointer, compiled once."""
     with _LOCK:
         known = _COMPILED.setdefault(memory, {})
@@ -46,12 +45,9 @@ def graph_of(loop: "Loop", memory: Memory) -> "CompiledStateGraph[Any, Any, Any,
         return known[id(loop)][1]
 
 
-def inner_graph(loop: "Loop") -> "CompiledStateGraph[Any, Any, Any, Any]":
-    """A nested loop's graph; it uses the checkpointer of the graph around it."""
-    with _LOCK:
-        if id(loop) not in _INNER:
-            _INNER[id(loop)] = loop, build(loop, _session_of).compile(name=loop.name)
-        return _INNER[id(loop)][1]
+def bare_graph(loop: Declaration) -> "CompiledStateGraph[Any, Any, Any, Any]":
+    """The loop's graph without a memory: to be drawn, or compiled by whoever brings a checkpointer."""
+    return build(loop, _session_of).compile(name=loop.name)
 
 
 def _session_of(config: RunnableConfig) -> Runtime:
@@ -81,7 +77,7 @@ def default_devices() -> Path:
 
 
 def open_runtime(
-    loop: "Loop",
+    loop: Declaration,
     row: SessionRow,
     memory: Memory,
     lease: Lease,
@@ -104,7 +100,7 @@ def open_runtime(
 
 
 def _scopes(
-    loop: "Loop", kept: dict[str, Any], path: str, session_id: str, devices: Path, worlds: dict[Any, LateWorld]
+    loop: Declaration, kept: dict[str, Any], path: str, session_id: str, devices: Path, worlds: dict[Any, LateWorld]
 ) -> dict[str, Scope]:
     """The loop's scope and those of the loops nested in it; loops with the same `world` share one."""
     own = kept["scopes"][path]
@@ -118,7 +114,7 @@ def _scopes(
     return found
 
 
-def _opener(loop: "Loop", config: Any, prepared: dict[str, Any], device: Path) -> Any:
+def _opener(loop: Declaration, config: Any, prepared: dict[str, Any], device: Path) -> Any:
     """Opens a loop's world: a function of (config, prepared, device), or a class with keywords that the run sets."""
     world = loop.world
     assert world is not None, "only a loop with a world has one to open"
@@ -127,4 +123,3 @@ def _opener(loop: "Loop", config: Any, prepared: dict[str, Any], device: Path) -
     taken = inspect.signature(world).parameters
     chosen = {name: value for name, value in config if name in taken and name in config.model_fields_set}
     return lambda: world(device=device, **chosen)
-

@@ -8,24 +8,24 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
+from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput, Halted, LoopwrightError, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
+from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.memory import Memory
 from loopwright.schema import Event, Stop
 from loopwright.tools.actuate import STOP
-
-if TYPE_CHECKING:
-    from loopwright.graphs.loop.declare import Loop
-    from loopwright.graphs.loop.models import Given
 
 WAIT_POLL_S = 0.05
 ENDED = ("succeeded", "failed")
@@ -36,16 +36,17 @@ class Session:
 
     def __init__(
         self,
-        loop: "Loop",
+        loop: Declaration,
         memory: Memory,
         session_id: str,
         *,
-        models: "Given | None" = None,
+        models: Given | None = None,
         devices: Path | None = None,
     ) -> None:
         self.id = session_id
         self.loop = loop
-        self._memory, self._models, self._devices = memory, models, devices
+        self.models, self.devices = models, devices
+        self._memory = memory
         self._graph = graph_of(loop, memory)
         self._runtime: live.Runtime | None = None
 
@@ -89,19 +90,15 @@ class Session:
             BadInput: the session has already ended.
             LoopwrightError: what a node raised; the session can be resumed.
         """
-        with self._held() as runtime:
-            self._begin(runtime)
-            with live.watching_for_stop(runtime):
-                try:
-                    yield from self._run(runtime, wait)
-                except Halted as halt:
-                    self._halt(runtime, halt)
-                except SessionBusy:
-                    raise
-                except Exception as error:
-                    self._fail(runtime, error)
-                    raise
-                yield from runtime.recorder.drain()
+        with self.held() as runtime:
+            try:
+                yield from self._run(runtime, wait)
+            except Halted as halt:
+                self.halted(halt)
+            except Exception as error:
+                self.failed(error)
+                raise
+            yield from runtime.recorder.drain()
 
     def run(self, *, wait: bool = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
@@ -158,17 +155,10 @@ class Session:
         Raises:
             BadInput: the session has no such step.
         """
-        found = [
-            each
-            for each in self._graph.get_state_history(self._config)
-            if (kit := each.values.get("kit")) and kit["step"] == step and kit["snapshots"] is not None and each.next
-        ]
-        if not found:
-            raise BadInput(f"`step` {step} was not reached in session {self.id}. It stands at step {self._kit()['step']}.")
-        return min(found, key=lambda each: (-each.values["kit"]["branch"], each.values["kit"]["tick"]))
+        return observed_at(self._graph, self._config, step)
 
     def adopt(self, snapshot: StateSnapshot, facts: Mapping[str, Any]) -> None:
-        """Begin as a fork: take over the parent's state and name the parent in the first event."""
+        """Begin as a fork: take over the parent's past and state, and name the parent in the first event."""
         kit = {**snapshot.values["kit"], "branch": 0}
         values = {**snapshot.values, "kit": kit}
         with self._held() as runtime:
@@ -183,6 +173,52 @@ class Session:
 
     # One hold of the session
 
+    @contextmanager
+    def held(self) -> Iterator[live.Runtime]:
+        """Hold the session and let it run: its nodes find it, and a STOP reaches it.
+
+        Raises:
+            SessionBusy: another live process runs this session.
+            BadInput: the session has already ended.
+        """
+        with self._held() as runtime:
+            self._begin(runtime)
+            with live.watching_for_stop(runtime):
+                yield runtime
+
+    def rest(self, status: Any) -> None:
+        """The graph has come to rest in `status`."""
+        self._memory.sessions.set_status(self.id, status)
+
+    def halted(self, halt: Halted) -> None:
+        """A human has halted it."""
+        runtime, kit = self._live, self._kit()
+        kind: Literal["stopped", "paused"] = "stopped" if isinstance(halt, Stopped) else "paused"
+        if kind == "stopped":
+            if self._memory.ledger.of(self.id):
+                for path in runtime.worlds:
+                    runtime.actuator(runtime.scopes[path]).settle(refuse=STOP)
+            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
+            runtime.gate.withdraw()
+        else:
+            runtime.recorder.record_process(kind, {"reason": str(halt)}, branch=kit["branch"], step=kit["step"])
+        self.rest(kind)
+
+    def failed(self, error: Exception) -> None:
+        """A node has raised; the session can be resumed. Where another process took over, that one writes."""
+        if isinstance(error, SessionBusy):
+            return
+        kit = self._kit()
+        told = {"type": type(error).__name__, "text": str(error)}
+        with suppress(LoopwrightError):  # the error itself is raised, whatever the memory can still take
+            self.rest("paused")
+            self._live.recorder.record_process("error", told, branch=kit["branch"], step=kit["step"])
+
+    @property
+    def _live(self) -> live.Runtime:
+        assert self._runtime is not None, "only a session that is held"
+        return self._runtime
+
     @property
     def _config(self) -> RunnableConfig:
         return {"configurable": {"thread_id": self.id}, "recursion_limit": RECURSION_LIMIT}
@@ -191,9 +227,7 @@ class Session:
     def _held(self) -> Iterator[live.Runtime]:
         with self._memory.sessions.acquire(self.id) as lease:
             row = self._memory.sessions.get(self.id)
-            runtime = open_runtime(
-                self.loop, row, self._memory, lease, models=self._models, devices=self._devices
-            )
+            runtime = open_runtime(self.loop, row, self._memory, lease, models=self.models, devices=self.devices)
             self._runtime = runtime
             live.register(runtime)
             try:
@@ -272,26 +306,6 @@ class Session:
             self._memory.sessions.set_status(self.id, "running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})
 
-    def _halt(self, runtime: live.Runtime, halt: Halted) -> None:
-        kit = self._kit()
-        kind: Literal["stopped", "paused"] = "stopped" if isinstance(halt, Stopped) else "paused"
-        if kind == "stopped":
-            if self._memory.ledger.of(self.id):
-                for path in runtime.worlds:
-                    runtime.actuator(runtime.scopes[path]).settle(refuse=STOP)
-            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
-            runtime.gate.withdraw()
-        else:
-            runtime.recorder.record_process(kind, {"reason": str(halt)}, branch=kit["branch"], step=kit["step"])
-        self._memory.sessions.set_status(self.id, kind)
-
-    def _fail(self, runtime: live.Runtime, error: Exception) -> None:
-        kit = self._kit()
-        told = {"type": type(error).__name__, "text": str(error)}
-        with suppress(LoopwrightError):  # the error itself is raised, whatever the memory can still take
-            self._memory.sessions.set_status(self.id, "paused")
-            runtime.recorder.record_process("error", told, branch=kit["branch"], step=kit["step"])
-
     def _kit(self) -> Any:
         return self._graph.get_state(self._config).values.get("kit") or kit_state()
 
@@ -301,20 +315,43 @@ def first_input(runtime: live.Runtime) -> dict[str, Any]:
     return {**initial_values(runtime.scopes[""]), "status": "running", "reason": "", "kit": kit_state()}
 
 
-def rewind_graph(graph: Any, loop: "Loop", snapshot: StateSnapshot, branch: int) -> None:
+def observed_at(graph: Any, config: RunnableConfig, step: int) -> StateSnapshot:
+    """The checkpoint right after the first node of `step`, of the newest branch that has it.
+
+    Raises:
+        BadInput: the session has no such step.
+    """
+    history = list(graph.get_state_history(config))
+    found = [
+        each
+        for each in history
+        if (kit := each.values.get("kit")) and kit["step"] == step and kit["tick"] and each.next
+    ]
+    if not found:
+        reached = max((each.values["kit"]["step"] for each in history if each.values.get("kit")), default=0)
+        raise BadInput(f"`step` {step} was not reached; the session came to step {reached}.")
+    newest: StateSnapshot = min(found, key=lambda each: (-each.values["kit"]["branch"], each.values["kit"]["tick"]))
+    return newest
+
+
+def rewind_graph(graph: Any, loop: Declaration, snapshot: StateSnapshot, branch: int) -> None:
     """Stand where `snapshot` stands, on a new branch."""
     kit = {**snapshot.values["kit"], "branch": branch}
     goto = Command(update={"kit": kit, "status": "running"}, goto=list(snapshot.next))
     graph.update_state(snapshot.config, goto, as_node=loop.entry.name)
 
 
-def versions(loop: "Loop", runtime: live.Runtime) -> dict[str, Any]:
+def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
     """What the record's first event says of the code and the models that ran."""
-    from importlib.metadata import version
-
     used = {role: runtime.model(role).facts for role in runtime.roles}
     nodes = [[each.name for each in layer] for layer in loop.layers]
-    return {"loop": loop.name, "version": loop.version, "nodes": nodes, "loopwright": version("loopwright"), "models": used}
+    return {
+        "loop": loop.name,
+        "version": loop.version,
+        "nodes": nodes,
+        "loopwright": version("loopwright"),
+        "models": used,
+    }
 
 
 def record_stops(memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "") -> int:
@@ -339,8 +376,6 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
     Raises:
         BadInput: the session has ended: there is nothing to stop or to hear.
     """
-    from loopwright.tools.feedback import is_stop
-
     row = memory.sessions.get(session_id)
     if row.status in ENDED:
         raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
@@ -352,4 +387,3 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
         branch, step = (events[-1].branch, events[-1].step) if events else (0, 0)
         record_stops(memory, Recorder(memory, session_id), branch, step)
         memory.sessions.set_status(session_id, "stopped")
-

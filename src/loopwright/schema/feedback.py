@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What a human may say to any loop. A loop adds its own kinds beside these (see `loopwright.agents.carm.feedback`)."""
-=======
 """What a human may say to any loop; a loop adds types of its own, made of `Feedback`."""
->>>>>>> 380d0d0 (graphs: the loop kit, a first draft)
 
 import re
 from datetime import datetime
