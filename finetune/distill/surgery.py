@@ -22,10 +22,10 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import ValidationError
 
 from loopwright.agents.prompts.surgery import plan_messages
-from loopwright.agents.role import read
 from loopwright.agents.surgery_forms import PLAN, Plan, caption_of
 from loopwright.agents.surgery_history import Step, step_of, steps_of, view
 from loopwright.errors import BadInput, IntegrityError
+from loopwright.models.answers import read
 from loopwright.models.cards import ModelCard
 from loopwright.schema import Frozen, sha256_of
 from loopwright.tools.surgery.clips import Clip
@@ -150,7 +150,7 @@ def _judged(sample: Sample, key: str, teacher: str, reply: str) -> Answer:
     verdict: Verdict = "malformed"
     plan: Plan | None = None
     try:
-        plan = read(reply, PLAN, 1).value
+        plan = read(reply, PLAN).value
         verdict = "kept" if plan.ranking[0] == sample.next else "disagrees"
     except BadInput:
         pass
