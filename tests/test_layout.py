@@ -30,7 +30,7 @@ LONG_FUNCTIONS: set[str] = set()
 BROAD_EXCEPTS = {
     "src/loopwright/cli/__init__.py",  # the one place that turns an error into a message and an exit code
     "tools/carm/render/deepdrr/worker.py",  # a process of its own: says over the pipe why it could not draw
-    "tools/call.py",  # hands whatever a tool raised in its thread to the thread that waits for it
+    "models/background.py",  # hands whatever was raised in a thread to the thread that waits for it
 }
 
 

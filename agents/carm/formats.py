@@ -13,7 +13,8 @@ from pydantic import Field, field_validator, model_validator
 
 from loopwright.agents.plain import plain_pattern, plainly
 from loopwright.errors import BadInput
-from loopwright.models.forms import Form, tag_content
+from loopwright.models.answers import TextFormat
+from loopwright.models.markup import tag_content
 from loopwright.schema import Frozen
 from loopwright.tools.carm.guard import Motion
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS, canonical_name, landmark_id
@@ -170,7 +171,7 @@ class Ladder(Frozen):
         return Motion(left_mm=-left_mm if right else left_mm, caudal_mm=-caudal_mm if up else caudal_mm)
 
 
-def correction_form(rejected: Iterable[Centred] = ()) -> Form[Correction]:
+def correction_form(rejected: Iterable[Centred] = ()) -> TextFormat[Correction]:
     """The form of a correction that cannot be a rejected pair again, in neither order."""
     refused = {frozenset(answer.landmarks) for answer in rejected}
 
@@ -182,7 +183,7 @@ def correction_form(rejected: Iterable[Centred] = ()) -> Form[Correction]:
         return value
 
     pairs = [pair for pair in combinations(LANDMARKS, 2) if frozenset(pair) not in refused]
-    return Form(
+    return TextFormat(
         name="correction",
         pattern=_correction_text(plain_pattern(REASONING_CHARS), _pair_pattern(pairs)),
         longest_chars=len(_correction_text("", "")) + REASONING_CHARS + len("[13,14]"),
@@ -323,7 +324,7 @@ _NAVIGATION_SHAPE = re.compile(
 )
 _LONGEST_NAME = max(map(len, LANDMARKS))
 
-RETRIEVAL: Form[Retrieval] = Form(
+RETRIEVAL: TextFormat[Retrieval] = TextFormat(
     name="retrieval",
     pattern=_retrieval_pattern(),
     longest_chars=len("[10: , 11: , 12: ]") + 3 * _LONGEST_NAME,
@@ -334,7 +335,7 @@ RETRIEVAL: Form[Retrieval] = Form(
 )
 """Decoding gives canonical names; synonyms are read as well, since training answers draw them."""
 
-CENTRED: Form[Centred] = Form(
+CENTRED: TextFormat[Centred] = TextFormat(
     name="centred view",
     pattern=_pair_pattern(list(combinations(LANDMARKS, 2))),
     longest_chars=len("[13,14]"),
@@ -346,7 +347,7 @@ CENTRED: Form[Centred] = Form(
 
 CORRECTION = correction_form()
 
-NAVIGATION: Form[Navigation] = Form(
+NAVIGATION: TextFormat[Navigation] = TextFormat(
     name="navigation",
     pattern=_navigation_text(
         f"(?:{'|'.join(LANDMARKS)})",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from loopwright.models.forms import Form
+from loopwright.models.answers import TextFormat
 from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
 
 NEAR_STEP_MM, FAR_STEP_MM = 5, 25
@@ -71,7 +71,7 @@ def _place_pattern() -> str:
     return f"(?:centred|{across}(?:, {along})?|{along})"
 
 
-PLACE: Form[Place] = Form(
+PLACE: TextFormat[Place] = TextFormat(
     name="place",
     pattern=_place_pattern(),
     longest_chars=len(f"right {FARTHEST_MM} mm, down {FARTHEST_MM} mm"),
@@ -81,7 +81,7 @@ PLACE: Form[Place] = Form(
     tidy=lambda text: " ".join(text.lower().split()).strip("."),
 )
 
-NEAREST: Form[str] = Form(
+NEAREST: TextFormat[str] = TextFormat(
     name="nearest landmark",
     pattern=f"(?:{'|'.join(LANDMARKS)})",
     longest_chars=max(map(len, LANDMARKS)),

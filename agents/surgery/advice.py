@@ -139,7 +139,7 @@ class ModelAdviser:
         asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=wish.words)
         messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=wish.words)
         if consult.has_scores:
-            scores = consult.scores("planner", asked.messages, asked.choices, asked.form, name="next")
+            scores = consult.scores("planner", asked.messages, asked.choices, asked.answer, name="next")
             scored: dict[Action, float] = {action: scores[action] for action in asked.choices}
             odds = following(scored, steps)
             plan = consult.reply("planner", messages, plan_form(ranked(odds, wish), in_order=True), name="plan")

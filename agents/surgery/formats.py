@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 
 from loopwright.agents.plain import plain_pattern, plainly
 from loopwright.errors import DeveloperError
-from loopwright.models.forms import Form
+from loopwright.models.answers import TextFormat
+from loopwright.models.markup import json_object
 from loopwright.schema import Frozen
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import PROGRESS, VisibleState
@@ -74,7 +75,7 @@ class Plan(Frozen):
         return tuple(ranked.action for ranked in self.actions)
 
 
-def plan_form(choices: Sequence[Action] = ACTIONS, *, in_order: bool = False) -> Form[Plan]:
+def plan_form(choices: Sequence[Action] = ACTIONS, *, in_order: bool = False) -> TextFormat[Plan]:
     """The form of a plan.
 
     Args:
@@ -101,7 +102,7 @@ def plan_form(choices: Sequence[Action] = ACTIONS, *, in_order: bool = False) ->
 
     blank = _plan_text("", "", ",".join(_item(action, "") for action in sorted(known, key=len)[-N_RANKS:]))
     items = ",".join(_item(action, _REASONS[action]) for action in known[:N_RANKS])
-    return Form(
+    return TextFormat(
         name="plan",
         pattern=_plan_pattern(known, in_order=in_order),
         longest_chars=len(blank) + 2 * ASSESSMENT_CHARS + N_RANKS * RATIONALE_CHARS,
@@ -112,7 +113,7 @@ def plan_form(choices: Sequence[Action] = ACTIONS, *, in_order: bool = False) ->
     )
 
 
-def next_action_form(choices: Sequence[Action] = ACTIONS) -> Form[str]:
+def next_action_form(choices: Sequence[Action] = ACTIONS) -> TextFormat[str]:
     """The form of the one action that comes next; a model that can score its answers is asked for probabilities.
 
     Raises:
@@ -125,7 +126,7 @@ def next_action_form(choices: Sequence[Action] = ACTIONS) -> Form[str]:
             raise ValueError(f"it is none of {', '.join(choices)}")
         return text
 
-    return Form(
+    return TextFormat(
         name="next action",
         pattern=f"(?:{'|'.join(choices)})",
         longest_chars=max(map(len, choices)),
@@ -197,10 +198,7 @@ def _plan_pattern(choices: Sequence[Action], *, in_order: bool) -> str:
 
 def _tidy_plan(text: str) -> str:
     """The JSON object in `text`, its words plain and its actions spelled as in the vocabulary."""
-    found = re.search(r"\{.*\}", text, re.DOTALL)
-    if found is None:
-        raise ValueError("there is no JSON object")
-    said = _members(json.loads(found[0], strict=False), "the plan")
+    said = _members(json.loads(json_object(text), strict=False), "the plan")
     actions = said.get("actions")
     if not isinstance(actions, list) or len(actions) != N_RANKS:
         raise ValueError(f"`actions` is {actions!r}; a list of {N_RANKS} is expected")
@@ -236,7 +234,7 @@ def _read_caption(text: str) -> str:
     return text
 
 
-CAPTION: Form[str] = Form(
+CAPTION: TextFormat[str] = TextFormat(
     name="caption",
     pattern=plain_pattern(CAPTION_CHARS),
     longest_chars=CAPTION_CHARS,

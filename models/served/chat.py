@@ -6,13 +6,14 @@ With a cassette, calls are recorded, or played back without the endpoint and wit
 
 import base64
 import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.messages.ai import UsageMetadata
@@ -21,23 +22,23 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, PrivateAttr, SkipValidation, ValidationError
+from pydantic import PrivateAttr, SkipValidation, ValidationError
 
 from loopwright.errors import BadInput, ToolRetry, UnknownName
+from loopwright.models.answers import AnswerFormat, JsonFormat
+from loopwright.models.asking import LoopwrightChatModel
+from loopwright.models.calling import CHARS_A_TOKEN
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.images import image_refs, ref_of
 from loopwright.models.served.cassette import Cassette
 from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, Usage
 from loopwright.models.served.spending import Meter, Spent
-from loopwright.models.structured import structured
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
 _PASSED_ON = ("tools", "tool_choice", "response_format")
-_CHARS_A_TOKEN = 4
-"""Rule of thumb for what an endpoint does not report."""
 
 
-class ServedChatModel(BaseChatModel):
+class ServedChatModel(LoopwrightChatModel):
     """The chat model of a served card.
 
     Keywords of a call: `cancel` (a `CancelToken`), those of `Decoding`, `tools`, `tool_choice`, `response_format`. A
@@ -82,24 +83,28 @@ class ServedChatModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools that it may call: `tool_choice` is `auto`, `none`, `required` or a tool's name."""
-        if tool_choice in ("auto", "none", "required"):
-            kwargs["tool_choice"] = tool_choice
+        """This model with tools that it may call.
+
+        `tool_choice` is `auto`, `none`, `required` (LangChain also says `any`) or a tool's name.
+        """
+        if tool_choice in ("auto", "none", "required", "any"):
+            kwargs["tool_choice"] = "required" if tool_choice == "any" else tool_choice
         elif tool_choice is not None:
             kwargs["tool_choice"] = {"type": "function", "function": {"name": tool_choice}}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
-    def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """This model with replies that are instances of `schema`: see `structured`. `kwargs` go with every call."""
-        return structured(
-            self.bind(**kwargs),
-            schema,
-            retries=self.card.format_retries,
-            in_words=self.card.schema_mode == "prompt",
-            include_raw=include_raw,
-        )
+    @property
+    def format_retries(self) -> int:
+        """The card's."""
+        return self.card.format_retries
+
+    def options_for(self, answer: AnswerFormat[Any]) -> dict[str, Any]:
+        """A JSON answer is held by the endpoint's schema mode, where it has one."""
+        if not isinstance(answer, JsonFormat) or self.card.schema_mode == "prompt":
+            return {}
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", answer.name)  # as endpoints allow it
+        schema = {"name": name, "schema": answer.json_schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _generate(
         self,
@@ -189,7 +194,7 @@ class ServedChatModel(BaseChatModel):
         else:
             said = sum(len(choice.delta.content or "") for chunk in received for choice in chunk.choices)
             asked = len(str(request["messages"]))
-            self._meter.charge(-(-asked // _CHARS_A_TOKEN), -(-said // _CHARS_A_TOKEN), estimated=True)
+            self._meter.charge(-(-asked // CHARS_A_TOKEN), -(-said // CHARS_A_TOKEN), estimated=True)
 
     def _with_pixels(self, request: dict[str, Any], refs: list[ImageRef]) -> dict[str, Any]:
         """`request` with each reference to a picture replaced by the picture."""

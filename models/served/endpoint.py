@@ -5,24 +5,21 @@ that a halt reaches a call in every phase: connecting, waiting for the first tok
 The connection is closed then, and servers stop generating. Knows neither LangChain nor what a request says.
 """
 
-import asyncio
 import os
 import queue
-import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI, AsyncStream
 from pydantic import BaseModel, ConfigDict
 
 from loopwright.errors import BadInput, LoopwrightError, OperatorError, UnknownName
+from loopwright.models.background import on_loop
 from loopwright.models.cards import ModelCard
 from loopwright.schema import CancelToken
 
-T = TypeVar("T")
 POLL_S = 0.05
 """How soon a halt reaches a running call, s."""
 CONNECT_S = 10.0
@@ -103,7 +100,7 @@ class Endpoint:
         """
         body = {**request, "stream": True, "stream_options": {"include_usage": True}}
         inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        reading = self._start(self._read(body, inbox))
+        reading = on_loop(self._read(body, inbox))
         reading.add_done_callback(lambda _: inbox.put(None))
         finished = False
         try:
@@ -134,11 +131,8 @@ class Endpoint:
             raise self._malformed(str(error)) from error
 
     def _listed(self) -> list[str]:
-        listed = self._start(self._client.get("/models", cast_to=object)).result()
+        listed = on_loop(self._client.get("/models", cast_to=object)).result()
         return sorted(model.id for model in _Models.model_validate(listed).data)
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, _loops.running())
 
     async def _read(self, body: Mapping[str, Any], inbox: "queue.SimpleQueue[Chunk | None]") -> None:
         stream = await self._client.post(
@@ -220,27 +214,3 @@ def _said(error: openai.OpenAIError) -> str:
     body = error.body if isinstance(error, openai.APIError) else None
     message = body.get("message") if isinstance(body, dict) else body
     return str(message or error)[:300].rstrip(".")
-
-
-class _Loops:
-    """The event loop of all endpoints, started when it is first asked for: once, whoever asks at the same time."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """As if none had been started: threads do not survive a fork, nor are the locks let go that they held."""
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def running(self) -> asyncio.AbstractEventLoop:
-        """The one loop."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="loopwright-endpoints", daemon=True).start()
-            return self._loop
-
-
-_loops = _Loops()
-os.register_at_fork(after_in_child=_loops.forget)

@@ -21,11 +21,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import ValidationError
 
-from loopwright.agents.role import read
 from loopwright.agents.surgery.formats import PLAN, Plan, caption_of
 from loopwright.agents.surgery.history import Step, step_of, steps_of, view
 from loopwright.agents.surgery.prompts import plan_messages
 from loopwright.errors import BadInput, IntegrityError
+from loopwright.models.answers import read
 from loopwright.models.cards import ModelCard
 from loopwright.schema import Frozen, sha256_of
 from loopwright.tools.surgery.clips import Clip
@@ -150,7 +150,7 @@ def _judged(sample: Sample, key: str, teacher: str, reply: str) -> Answer:
     verdict: Verdict = "malformed"
     plan: Plan | None = None
     try:
-        plan = read(reply, PLAN, 1).value
+        plan = read(reply, PLAN).value
         verdict = "kept" if plan.ranking[0] == sample.next else "disagrees"
     except BadInput:
         pass

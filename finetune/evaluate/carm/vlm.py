@@ -25,12 +25,12 @@ from loopwright.agents.carm.prompts import (
     rejected,
     retrieval_messages,
 )
-from loopwright.agents.role import ask, read
+from loopwright.agents.role import ask
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.pictures import PngStore
 from loopwright.graphs.carm.roles import ADAPTER
+from loopwright.models.answers import TextFormat, read
 from loopwright.models.cards import ModelCard
-from loopwright.models.forms import Form
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.open import open_model
 from loopwright.models.scoring import ChoiceScores
@@ -121,19 +121,19 @@ class Vlm:
         return ChoiceScores(np.stack([s.log_probs for s in scores]), np.stack([s.probabilities for s in scores]))
 
     def _answers(
-        self, what: str, asked: Sequence[tuple[list[BaseMessage], Form[T]]], *, free: bool = False
+        self, what: str, asked: Sequence[tuple[list[BaseMessage], TextFormat[T]]], *, free: bool = False
     ) -> Answers[T]:
-        def reply(question: tuple[list[BaseMessage], Form[T]]) -> tuple[T | None, bool]:
+        def reply(question: tuple[list[BaseMessage], TextFormat[T]]) -> tuple[T | None, bool]:
             messages, form = question
             if self.local is not None and not free:
                 return ask(self.local, messages, form).value, True
             # No strict answer has more tokens than characters; what rambles on need not be drawn to its end.
             model = self.model if self.local is None else self.local.bind(max_tokens=form.longest_chars)
             try:
-                said = read(model.invoke(messages).text, form, 1)
+                said = read(model.invoke(messages).text, form)
             except BadInput:
                 return None, False
-            return said.value, said.is_strict
+            return said.value, said.is_exact
 
         replies = self._all(what, asked, reply)
         return Answers([value for value, _ in replies], np.array([strict for _, strict in replies], dtype=np.bool_))

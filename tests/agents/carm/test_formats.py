@@ -24,11 +24,11 @@ from loopwright.agents.carm.formats import (
     correction_form,
 )
 from loopwright.errors import BadInput
-from loopwright.models.forms import Form
+from loopwright.models.answers import TextFormat
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
 PLAIN = "abcXYZ019 ,.;:'()-"
-FORMS: tuple[Form[Retrieval] | Form[Centred] | Form[Correction] | Form[Navigation], ...] = (
+FORMS: tuple[TextFormat[Retrieval] | TextFormat[Centred] | TextFormat[Correction] | TextFormat[Navigation], ...] = (
     RETRIEVAL,
     CENTRED,
     CORRECTION,
@@ -110,7 +110,7 @@ def test_decoding_can_say_any_three_landmarks(three: tuple[str, str, str]) -> No
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_examples_are_strict_and_grammars_are_bounded(form: Form[Retrieval]) -> None:
+def test_examples_are_strict_and_grammars_are_bounded(form: TextFormat[Retrieval]) -> None:
     form.parse(form.example)
     assert re.fullmatch(form.pattern, form.example)
     assert form.grammar().longest_bytes <= form.longest_chars
@@ -136,7 +136,7 @@ def test_examples_are_strict_and_grammars_are_bounded(form: Form[Retrieval]) -> 
         (NAVIGATION, f"```xml\n{NAVIGATION.example}\n```", "not of that form"),
     ],
 )
-def test_what_is_not_to_the_letter_is_refused(form: Form[Retrieval], text: str, said: str) -> None:
+def test_what_is_not_to_the_letter_is_refused(form: TextFormat[Retrieval], text: str, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)):
         form.parse(text)
     assert re.fullmatch(form.pattern, text) is None
@@ -168,7 +168,7 @@ def test_what_is_not_to_the_letter_is_refused(form: Form[Retrieval], text: str, 
         ),
     ],
 )
-def test_what_means_well_is_repaired(form: Form[Retrieval], text: str, strict: str) -> None:
+def test_what_means_well_is_repaired(form: TextFormat[Retrieval], text: str, strict: str) -> None:
     assert form.repair(text) == form.parse(strict)
     with pytest.raises(BadInput):
         form.parse(text)
@@ -187,7 +187,7 @@ def test_what_means_well_is_repaired(form: Form[Retrieval], text: str, strict: s
         (NAVIGATION, ""),
     ],
 )
-def test_what_cannot_be_told_is_not_guessed(form: Form[Retrieval], text: str) -> None:
+def test_what_cannot_be_told_is_not_guessed(form: TextFormat[Retrieval], text: str) -> None:
     with pytest.raises(BadInput, match=f"is no `{form.name}`"):
         form.repair(text)
 

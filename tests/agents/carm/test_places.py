@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loopwright.agents.carm.places import FARTHEST_MM, NEAREST, PLACE, Place, parse_place, say_place
 from loopwright.errors import BadInput
-from loopwright.models.forms import Form
+from loopwright.models.answers import TextFormat
 from loopwright.tools.carm.landmarks import LANDMARKS
 
 
@@ -53,7 +53,7 @@ def test_what_decoding_may_say_of_a_place_is_strict(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", [PLACE, NEAREST], ids=lambda form: form.name)
-def test_examples_are_strict_and_grammars_are_bounded(form: Form[Place]) -> None:
+def test_examples_are_strict_and_grammars_are_bounded(form: TextFormat[Place]) -> None:
     assert form.render(form.parse(form.example)) == form.example
     assert re.fullmatch(form.pattern, form.example)
     assert form.grammar().longest_bytes <= form.longest_chars

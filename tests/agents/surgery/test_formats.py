@@ -27,8 +27,8 @@ from loopwright.agents.surgery.formats import (
 from loopwright.agents.surgery.history import MemoryView
 from loopwright.agents.surgery.prompts import plan_messages
 from loopwright.errors import BadInput, DeveloperError
+from loopwright.models.answers import TextFormat
 from loopwright.models.cards import ModelCard
-from loopwright.models.forms import Form
 from loopwright.models.grammar import json_grammar
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.tools.surgery.clips import Clip
@@ -36,7 +36,7 @@ from loopwright.tools.surgery.procedure import BLEEDING, PROGRESS, VisibleState
 from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS, PHASES, TARGETS, Action
 
 THREE: tuple[Action, Action, Action] = ("Dissection", "Coagulation", "Aspiration")
-FORMS: tuple[Form[Any], ...] = (
+FORMS: tuple[TextFormat[Any], ...] = (
     PLAN,
     plan_form(THREE, in_order=True),
     plan_form(ACTIONS[1:]),
@@ -117,7 +117,7 @@ def test_a_scored_ranking_keeps_its_order() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_examples_are_strict_and_grammars_are_bounded(form: Form[Any]) -> None:
+def test_examples_are_strict_and_grammars_are_bounded(form: TextFormat[Any]) -> None:
     assert form.render(form.parse(form.example)) == form.example
     assert re.fullmatch(form.pattern, form.example)
     assert form.grammar().longest_bytes == form.longest_chars
@@ -128,11 +128,11 @@ def test_a_plan_is_a_bounded_schema_for_served_models_too() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS[:2], ids=("any", "in order"))
-def test_a_local_model_keeps_to_the_letter_whatever_its_weights(form: Form[Plan]) -> None:
+def test_a_local_model_keeps_to_the_letter_whatever_its_weights(form: TextFormat[Plan]) -> None:
     card = ModelCard(name="tiny", kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
     reply = ask(LocalChatModel(card=card), plan_messages(MemoryView()), form)
     assert form.parse(reply.text) == reply.value and len(set(reply.value.ranking)) == 3
-    assert (reply.is_strict, reply.attempts) == (True, 1)
+    assert (reply.is_exact, reply.attempts) == (True, 1)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_what_means_well_is_repaired() -> None:
         (CAPTION, " ... "),
     ],
 )
-def test_what_cannot_be_told_is_not_guessed(form: Form[Any], text: str) -> None:
+def test_what_cannot_be_told_is_not_guessed(form: TextFormat[Any], text: str) -> None:
     with pytest.raises(BadInput, match=f"is no `{form.name}`"):
         form.repair(text)
 

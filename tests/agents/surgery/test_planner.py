@@ -127,7 +127,7 @@ def test_a_question_tells_the_last_action_only_where_the_view_does(mode: MemoryM
         )
         for last in ("Dissection", "Coagulation")
     ]
-    one, other = ((question.messages, question.choices, question.form.pattern) for question in asked)
+    one, other = ((question.messages, question.choices, question.answer.grammar().text) for question in asked)
     assert (one == other) == (mode == "near")
     assert ("Dissection" in asked[0].choices) == (mode == "near")
 

@@ -16,10 +16,10 @@ from loopwright.finetune.data.carm.base_tasks import HALF_VIEW_MM, KINDS, CArmLe
 from loopwright.finetune.data.carm.rendered import cache_folder, load_split, seeds_of
 from loopwright.finetune.data.corpus import Corpus, Prior, Turn, sample_turns
 from loopwright.finetune.networks.carm.config import TrainConfig
-from loopwright.models.forms import Form
+from loopwright.models.answers import TextFormat
 from loopwright.tools.carm.landmarks import LANDMARKS, canonical_name
 
-FORMS: tuple[Form[Any], ...] = (RETRIEVAL, CENTRED, CORRECTION, NAVIGATION, NEAREST, PLACE)
+FORMS: tuple[TextFormat[Any], ...] = (RETRIEVAL, CENTRED, CORRECTION, NAVIGATION, NEAREST, PLACE)
 SHARES = {kind.name: kind.share for kind in KINDS}
 
 
@@ -141,7 +141,7 @@ def test_readings_are_answered_by_their_own_text(corpus: Corpus) -> None:
     assert met == {"step", "command", "across", "along", "target", "nearest", "previous"}
 
 
-def parses(form: Form[Any], text: str) -> bool:
+def parses(form: TextFormat[Any], text: str) -> bool:
     try:
         form.parse(text)
     except BadInput:

@@ -5,9 +5,10 @@ import re
 import pytest
 
 from loopwright.errors import BadInput
-from loopwright.models.forms import Form, tag_content, without_fences
+from loopwright.models.answers import TextFormat
+from loopwright.models.markup import tag_content, without_fences
 
-MM: Form[int] = Form(
+MM: TextFormat[int] = TextFormat(
     name="distance",
     pattern=r"[0-9]{1,3} mm",
     longest_chars=6,
@@ -51,6 +52,6 @@ def test_a_tag_stands_there_once() -> None:
             tag_content(text, "x")
 
 
-def test_a_form_makes_a_grammar() -> None:
+def test_a_text_format_makes_a_grammar() -> None:
     grammar = MM.grammar()
     assert (grammar.kind, grammar.text, grammar.longest_bytes) == ("regex", MM.pattern, 6)
