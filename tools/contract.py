@@ -63,7 +63,7 @@ Send = Callable[[Act, float], Outcome]
 Acting: TypeAlias = Generator[Act, Outcome, Out]
 """What an `actuate` function returns: it yields one act, is sent its outcome, and returns the output."""
 
-WORLD_CHANGERS = frozenset({"apply", "restore", "reset", "step", "close"})
+WORLD_CHANGERS = frozenset({"apply", "restore", "hold", "reset", "step", "begin", "perform", "close"})
 
 
 class ReadOnly:
@@ -266,7 +266,11 @@ def tool(
 ) -> Callable[[Callable[[In, ToolContext], Out]], Tool[In, Out]]: ...
 @overload
 def tool(
-    *, effect: Literal["actuate"], timeout_s: float, consent: Consent = "always", words: Callable[[Any], str] | None = None
+    *,
+    effect: Literal["actuate"],
+    timeout_s: float,
+    consent: Consent = "always",
+    words: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[[In, ToolContext], Acting[Out]]], Tool[In, Out]]: ...
 def tool(
     *, effect: Effect, timeout_s: float, consent: Consent = "always", words: Callable[[Any], str] | None = None

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.errors import IntegrityError
-from loopwright.tools.pictures import encode_png
 from loopwright.schema import ImageRef
+from loopwright.tools.pictures import encode_png
 
 
 class PngStore:

@@ -21,7 +21,6 @@ from loopwright.graphs.carm.nodes import CArmDeps, CArmState, build, initial_sta
 from loopwright.graphs.carm.report import carm_sections
 from loopwright.graphs.carm.roles import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
 from loopwright.graphs.late_world import LateWorld
-from loopwright.tools.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.memory import Memory
 from loopwright.models.networks.localisation import Localisation
@@ -34,6 +33,7 @@ from loopwright.tools.carm.guard import MotionLimits
 from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
 from loopwright.tools.carm.world import CArmWorld, optics_of
+from loopwright.tools.pictures import keep_picture
 
 if TYPE_CHECKING:
     from loopwright.models.networks.carm import CArmLocaliser

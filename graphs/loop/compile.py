@@ -126,7 +126,9 @@ def _wrapped(
             return {}
         runtime = find(config)
         try:
-            update, goto = ({}, END) if status != "running" else _visited(loop, each, inner, state, kit, runtime, config)
+            update, goto = (
+                ({}, END) if status != "running" else _visited(loop, each, inner, state, kit, runtime, config)
+            )
         except BaseException as error:
             if is_outer:
                 rest(runtime, error)

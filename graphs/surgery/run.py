@@ -20,12 +20,12 @@ from loopwright.agents.surgery.planner import BayesPolicy, NgramPolicy
 from loopwright.errors import BadInput
 from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.late_world import LateWorld
-from loopwright.tools.pictures import keep_picture
 from loopwright.graphs.state import Loop, Opening, RunConfig
 from loopwright.graphs.surgery.nodes import Perform, SurgeryDeps, SurgeryState, build, initial_state
 from loopwright.graphs.surgery.report import surgery_sections
 from loopwright.memory import Memory
 from loopwright.tools.actuate import Actuator
+from loopwright.tools.pictures import keep_picture
 from loopwright.tools.surgery.statistics import ClipStatistics, bundled_statistics, read_statistics
 from loopwright.tools.surgery.video import Video, open_video
 from loopwright.tools.surgery.vocabulary import Action
