@@ -239,8 +239,8 @@ class Tool(Generic[In, Out]):
     def _actuate(self, args: In, context: ToolContext) -> Out:
         if context.send is None:
             raise DeveloperError(
-                f"`{self.name}` changes the world and runs only through the ledger. Call it in a session (`ctx.act`), or "
-                "give the `ToolContext` a `send` that goes through an `Actuator`."
+                f"`{self.name}` changes the world and runs only through the ledger. Call it in a session (`ctx.act`), "
+                "or give the `ToolContext` a `send` that goes through an `Actuator`."
             )
         acting = self._acting(args, context)
         outcome = context.send(self._proposed(acting), self.timeout_s)

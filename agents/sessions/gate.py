@@ -67,11 +67,20 @@ class FeedbackGate:
         for event in recorder.events:
             self._restore(event)
 
-    def look(self, place: Place, kind: str, more: Callable[[], Payload] = dict, *, since: int | None = None) -> Payload:
+    def look(
+        self,
+        place: Place,
+        kind: str,
+        more: Callable[[], Payload] = dict,
+        *,
+        since: int | None = None,
+        take: Callable[[Heard], bool] | None = None,
+    ) -> Payload:
         """Take in what is unread, as one entry of the record; returns its payload.
 
         Its `messages` are those that were read here, `unclear` names the message that holds the loop after them (None:
-        none does), and `seen` all that was heard after the first `since` messages of the session.
+        none does), `seen` all that was heard after the first `since` messages of the session, and `taken` what of the
+        messages that wait is wanted by `take`; these do not wait any more.
         """
         with self._lock:
             read: list[Heard] = []
@@ -82,11 +91,15 @@ class FeedbackGate:
                 if since is not None:
                     found["since"] = since
                     found["seen"] = [*list(self._heard)[since:], *(h.message_id for h in read)]
+                if take is not None:
+                    waiting = [*self.waiting, *read]
+                    found["taken"] = [h.message_id for h in waiting if take(h)]
                 return {**found, "unclear": self._unclear_after(read)}
 
             payload, is_new = self._recorder.record_look(place, kind, look, _is_empty)
             if is_new:
                 self._absorb(place.branch, place.step, [Heard.model_validate(m) for m in payload["messages"]])
+                self._take(payload.get("taken", ()))
             for one in read:
                 self._memory.inbox.mark_read(one.message_id, one.words, place.step)
             return payload
@@ -198,11 +211,8 @@ class FeedbackGate:
 
     def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
         """A bare yes or no with several questions open says to none of them what it means."""
-        if (
-            question is not None
-            or len(self._open) < 2
-            or self.language.dump(value)["kind"] not in ("approve", "reject")
-        ):
+        is_bare = self.language.dump(value)["kind"] in ("approve", "reject")
+        if question is not None or len(self._open) < 2 or not is_bare:
             return value
         listed = "; ".join(f"{name}: {asked.text}" for name, asked in self._open.items())
         first = next(iter(self._open))
@@ -247,9 +257,10 @@ class FeedbackGate:
                 self._take(payload["taken"])
             case _ if "messages" in payload:
                 self._absorb(event.branch, event.step, [Heard.model_validate(m) for m in payload["messages"]])
+                self._take(payload.get("taken", ()))
             case _:
                 pass
 
 
 def _is_empty(payload: Payload) -> bool:
-    return not payload["messages"]
+    return not payload["messages"] and not payload.get("taken")

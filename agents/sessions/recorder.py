@@ -149,7 +149,7 @@ class Recorder:
         if entry is None:
             return None
         recorded_kind, payload = entry
-        if recorded_kind != kind or digest.items() - payload.items():
+        if recorded_kind != kind or any(payload.get(name) != value for name, value in digest.items()):
             raise Diverged(_diverged(key, f"{kind!r} from inputs {digest.get('inputs')!r}", f"{recorded_kind!r}"))
         return payload
 
@@ -218,7 +218,7 @@ class ReplayRecorder(Recorder):
 
 def _diverged(key: str, now: str, before: str) -> str:
     return (
-        f"The entry {key!r} was recorded as {before}; run again, the loop {now}. A node must do the same when it is run "
-        "again: its code has changed, or it uses a clock, chance or the outside without `ctx`. Rewind the session to an "
-        "earlier step (`loopwright sessions rewind SESSION STEP`), or run it with the code that it began with."
+        f"The entry {key!r} was recorded as {before}; run again, the loop {now}. A node must do the same when it is "
+        "run again: its code has changed, or it uses a clock, chance or the outside without `ctx`. Rewind the session "
+        "to an earlier step (`loopwright sessions rewind SESSION STEP`), or run it with the code that it began with."
     )

@@ -1,1 +1,1 @@
-"""The loop kit: a loop is declared once (`Loop`), and the kit gives it everything that does not differ between loops."""
+"""The loop kit: a loop is declared once, and given everything that does not differ between loops."""

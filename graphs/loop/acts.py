@@ -5,6 +5,8 @@ One path for nodes, models and everything that calls tools in a session. A loop'
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from loopwright.agents.sessions.gate import Heard
 from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
 from loopwright.graphs.loop.questions import Questions, is_answer
@@ -22,7 +24,7 @@ class ActResult(Frozen):
     tool: str
     arguments: dict[str, Any]
     status: Literal["done", "refused", "failed"]
-    output: dict[str, Any] = {}
+    output: dict[str, Any] = Field(default_factory=dict)
     rule: str = ""
     reason: str = ""
     approved_by: Literal["guard", "human"] | None = None
@@ -71,8 +73,12 @@ class Actor:
         if self._is_withdrawn(key, tool):
             stopped = Verdict(ok=False, rule=WITHDRAWN, reason="a human said STOP after it was asked for")
             return self._refused(key, tool, arguments, kind, stopped, act)
+        heard, seen = self._questions.look(f"{key}/look", lambda: {"ordered_by": self._ordered_by(act)})
+        said_no = [one for one in heard if one.kind == "reject"]
+        if said_no and tool.consent == "always":
+            return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
         by: Literal["guard", "human"] = "guard"
-        if self._is_ordered(key, act):
+        if seen["ordered_by"] is not None:
             by = "human"
         elif ctx.scope.config.approval == "human" and tool.consent == "always":
             refusal = self._approval(key, tool, act, because)
@@ -80,9 +86,6 @@ class Actor:
             if not verdict.ok:
                 return self._refused(key, tool, arguments, kind, verdict, act)
             by = "human"
-        said_no = [one for one in self._questions.look(f"{key}/look") if one.kind == "reject"]
-        if said_no and tool.consent == "always":
-            return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
         return self._sent(key, tool, arguments, kind, act, by)
 
     def _read(self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str) -> ActResult:
@@ -102,15 +105,17 @@ class Actor:
     def _guarded(self, key: str, act: Act) -> Verdict:
         """The first objection of the world's guard, of the loop's own, and of the budget of what the world counts."""
         ctx, recorder = self._ctx, self._ctx.runtime.recorder
+        verdicts: list[Verdict] = []
+        if ctx.scope.judges:
 
-        def ask_world() -> dict[str, Any]:
-            verdict, spent = ctx.scope.check(act)
-            return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
+            def ask_world() -> dict[str, Any]:
+                verdict, spent = ctx.scope.check(act)
+                return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
 
-        asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
-        if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
-            ctx.leave("failed", f"the budget is used up: {used_up}")
-        verdicts = [Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"])]
+            asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
+            if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
+                ctx.leave("failed", f"the budget is used up: {used_up}")
+            verdicts.append(Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"]))
         verdicts += [said for guard in ctx.scope.loop.guards if (said := guard(act, ctx.state)) is not None]
         verdict = next((each for each in verdicts if not each.ok), Verdict(ok=True))
         told = {"tool": act.tool, "arguments": act.arguments, **verdict.model_dump(mode="json")}
@@ -126,20 +131,12 @@ class Actor:
             return known.get("rule") == WITHDRAWN
         return self._ctx.runtime.recorder.stopped_since(self._ctx.visit.key)
 
-    def _is_ordered(self, key: str, act: Act) -> bool:
-        """Whether a human ordered exactly this act in the present step."""
-        visit, runtime = self._ctx.visit, self._ctx.runtime
-
-        def find() -> dict[str, Any]:
-            orders = runtime.gate.orders(visit.branch, visit.step)
-            exact = [i for i, (tool, arguments) in orders.items() if Act(tool=tool, arguments=arguments) == act]
-            return {"message_id": exact[0] if exact else None}
-
-        def is_nobody(found: dict[str, Any]) -> bool:
-            return found["message_id"] is None
-
-        place = self._ctx.place(f"{key}/ordered")
-        return not is_nobody(runtime.recorder.record_look(place, "ordered", find, is_nobody)[0])
+    def _ordered_by(self, act: Act) -> int | None:
+        """The message by which a human ordered exactly this act in the present step."""
+        visit = self._ctx.visit
+        orders = self._ctx.runtime.gate.orders(visit.branch, visit.step)
+        exact = (i for i, (tool, arguments) in orders.items() if Act(tool=tool, arguments=arguments) == act)
+        return next(exact, None)
 
     def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Verdict | None:
         """None where a human approves this exact act."""

@@ -23,6 +23,13 @@ from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.graphs.loop.visit import Left
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
+"""Gives the runtime of the session that a node is run for."""
+Rest = Callable[[Runtime, "str | BaseException"], None]
+"""Told when the graph comes to rest: the status that the loop ended with, or what it was left with."""
+
+
+def _no_rest(runtime: Runtime, how: "str | BaseException") -> None:
+    pass
 
 
 class KitState(TypedDict):
@@ -80,8 +87,8 @@ def _type_of(value: Any) -> Any:
     return {dict: dict[str, Any], list: list[Any], tuple: list[Any]}.get(type(value), Any)
 
 
-def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
-    """The loop's graph, not yet compiled; `find` gives the runtime of the session that a node is run for."""
+def build(loop: Declaration, find: FindRuntime, rest: Rest = _no_rest) -> "StateGraph[Any, None, Any, Any]":
+    """The loop's graph, not yet compiled."""
     graph = StateGraph(state_schema(loop))
     layers = loop.layers
     for n, layer in enumerate(layers):
@@ -91,7 +98,7 @@ def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, A
             goes_to = loop.destinations(each.name) if is_alone else None
             metadata = {"about": each.about} if each.about else None
             graph.add_node(
-                each.name, _wrapped(loop, each, following if is_alone else (), find), destinations=goes_to,
+                each.name, _wrapped(loop, each, following if is_alone else (), find, rest), destinations=goes_to,
                 metadata=metadata,
             )  # fmt: skip
         if len(layer) > 1:
@@ -125,6 +132,8 @@ def _wrapped(
         if status != "running" and not following:
             return {}
         runtime = find(config)
+        update: dict[str, Any]
+        goto: str | None
         try:
             update, goto = (
                 ({}, END) if status != "running" else _visited(loop, each, inner, state, kit, runtime, config)

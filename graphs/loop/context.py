@@ -132,7 +132,7 @@ class Context(NodeVisit):
     def score(
         self, role: str, prompt: Prompt, choices: Sequence[str], answer: AnswerFormat[str] | None = None
     ) -> dict[str, float]:
-        """How probable the model in `role` takes each of `choices` to be, said in the format `answer`. Raises as `ask`."""
+        """How probable the model in `role` takes each of `choices` to be, said in the format `answer`."""
         return self._caller.score(self.next_key(), role, _messages(prompt), choices, answer or one_of(choices))
 
     def can_score(self, role: str) -> bool:

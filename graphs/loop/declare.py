@@ -8,8 +8,8 @@
 
     thermostat = Loop("thermostat", world=Room, tools=[read_room, set_heater], nodes=[observe, heat])
 
-Nodes are visited in order, and after the last one the first again, until one calls `ctx.end`; `ctx.goto` goes elsewhere.
-A tuple of nodes is visited at once, a `Loop` among the nodes is run to its end.
+Nodes are visited in order, and after the last one the first again, until one calls `ctx.end`; `ctx.goto` goes
+elsewhere. A tuple of nodes is visited at once, a `Loop` among the nodes is run to its end.
 """
 
 import inspect

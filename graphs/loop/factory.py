@@ -1,4 +1,4 @@
-"""A loop's graph for whoever runs LangGraph graphs: nodes open the session of their `thread_id`, and record as always."""
+"""A loop's graph for whoever runs LangGraph graphs: nodes open the session of their `thread_id`."""
 
 import threading
 from contextlib import ExitStack

@@ -51,7 +51,7 @@ def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any
         chosen = given.get(name, role.card)
         if chosen is None:
             raise BadInput(
-                f"The role {name!r} has no model. Pass one: `models={{{name!r}: ...}}` with a model card's name or path, "
+                f"The role {name!r} has no model. Pass one: `models={{{name!r}: ...}}` with a card's name or path, "
                 f"or any LangChain chat model; on the command line `--model-of {name}=CARD`."
             )
         if isinstance(chosen, BaseChatModel):

@@ -15,7 +15,7 @@ Until = Callable[[Sequence[Heard]], bool]
 
 
 def is_answer(heard: Sequence[Heard]) -> bool:
-    """Whether anything that was heard answers a question: all but notes. (Of a yes only one to the question is heard.)"""
+    """Whether anything that was heard answers a question: all but notes."""
     return any(one.kind not in ("note", "unclear") for one in heard)
 
 
@@ -27,10 +27,17 @@ class Questions:
 
     def feedback(self, key: str, types: Sequence[type[Feedback]]) -> list[Any]:
         """Look, and take what is of `types`."""
-        self._look_until_clear(key)
         gate = self._ctx.runtime.gate
         kinds = {kind_of(each) for each in types}
-        taken = gate.take(self._ctx.place(f"{key}/taken"), lambda one: not kinds or one.kind in kinds)
+
+        def is_wanted(one: Heard) -> bool:
+            return not kinds or one.kind in kinds
+
+        seen = gate.look(self._ctx.place(key), "heard", take=is_wanted)
+        taken = gate.by_id(seen["taken"])
+        if seen["unclear"] is not None:
+            self._look_until_clear(f"{key}/hold")
+            taken += gate.take(self._ctx.place(f"{key}/taken"), is_wanted)
         return [gate.language.load(one.words) for one in taken] if kinds else taken
 
     def hold_while_unclear(self, unclear: int | None) -> None:
@@ -53,9 +60,14 @@ class Questions:
 
         return self._converse(key, question, until)
 
-    def look(self, key: str) -> list[Heard]:
-        """One look, which holds where something is not understood; what it found."""
-        return self._look_until_clear(key)
+    def look(self, key: str, more: Callable[[], dict[str, Any]]) -> tuple[list[Heard], dict[str, Any]]:
+        """One look, which holds while something is not understood: what was heard, and the entry, with `more`."""
+        gate = self._ctx.runtime.gate
+        seen = gate.look(self._ctx.place(key), "heard", more)
+        heard = gate.by_id(one["message_id"] for one in seen["messages"])
+        if seen["unclear"] is not None:
+            heard += self._look_until_clear(f"{key}/hold")
+        return heard, seen
 
     def _look_until_clear(self, key: str) -> list[Heard]:
         return self._converse(key, None, lambda _: True)
@@ -99,13 +111,11 @@ class Questions:
         if self._ctx.is_item:
             raise DeveloperError("An item of `ctx.map` asks a human. Ask before or after the map.")
         runtime.require_live(next_look)
-        while True:
+        while not runtime.has_unread():
             value = interrupt(question.model_dump(mode="json"))
             ordinal = self._ctx.next_resume()
             if not isinstance(value, bool | None):
                 runtime.deliver(self._ctx.place(f"{self._ctx.visit.key}/resume.{ordinal}"), value)
-            if runtime.has_unread():
-                return
 
 
 def _meant(heard: Sequence[Heard], asked: tuple[Question, datetime] | None) -> list[Heard]:

@@ -77,6 +77,12 @@ class Scope:
     prepared: dict[str, Any]
     world: Any = None
 
+    @property
+    def judges(self) -> bool:
+        """Whether the world has a guard of its own, or counts; known without opening it, if it is a class."""
+        world = self.loop.world
+        return not isinstance(world, type) or hasattr(world, "check") or hasattr(world, "spent")
+
     def check(self, act: Act) -> tuple[Verdict, dict[str, float]]:
         """What the world's own guard says of an act, and what the world counts."""
         if self.world is None:

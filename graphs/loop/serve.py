@@ -1,7 +1,6 @@
 """One compiled graph a loop: for its sessions, and for any server that runs LangGraph graphs.
 
-A node finds its session by `thread_id`. Run without a `Session`, the first node opens one of that id, holds it until the
-graph rests, and records all the same.
+A node finds its session by `thread_id`; `loopwright.graphs.loop.factory` opens one where there is none.
 """
 
 import inspect

@@ -1,7 +1,7 @@
 """A session: one durable run of a loop with a world, models, a memory and a human.
 
-It streams the loop's graph, waits for answers, and keeps on record what happened to the process itself. Killing it at any
-moment loses nothing: the checkpoint says where to resume, the record what is known, the ledger what was sent.
+It streams the loop's graph, waits for answers, and keeps on record what happened to the process itself. Killing it at
+any moment loses nothing: the checkpoint says where to resume, the record what is known, the ledger what was sent.
 """
 
 import asyncio

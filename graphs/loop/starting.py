@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,10 +155,8 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
         given = None
     rewinds = [e for e in record if e.kind == "rewound"]
     while True:
-        try:
+        with suppress(RecordEnded):
             graph.invoke(given, config, durability="sync")
-        except RecordEnded:
-            pass
         runtime.recorder.flush()
         if not rewinds:
             return

@@ -47,15 +47,13 @@ class Feedback(Frozen):
     """Base of a loop's own feedback types: one command of a human, as a value.
 
         class SetTarget(Feedback):
-            """Aim at another temperature."""
-
-            patterns = (r"(?:set|heat) (?:the )?target to (?P<target_c>[0-9.]+)",)
-            examples = ("set target to 21",)
+            patterns = (r"(?:set )?target (?:to )?(?P<target_c>[0-9.]+)",)
+            examples = ("target 21",)
             target_c: float = Field(ge=5, le=30)
 
     Class attributes:
-        patterns: regular expressions that have to match a whole message, in lower case and without white space around;
-            their named groups are the fields.
+        patterns: regular expressions that have to match a whole message, which comes in lower case and without white
+            space around; their named groups are the fields.
         examples: messages that say this, for help texts and questions.
     """
 
