@@ -5,6 +5,7 @@ several tools. Knows no role and no model; `loopwright.models.asking` holds mode
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

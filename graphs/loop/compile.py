@@ -24,12 +24,6 @@ from loopwright.graphs.loop.visit import Left
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
-Rest = Callable[[Runtime, "str | BaseException"], None]
-"""Told when the graph comes to rest: the status that the loop ended with, or what it was left with."""
-
-
-def _no_rest(runtime: Runtime, how: "str | BaseException") -> None:
-    pass
 
 
 class KitState(TypedDict):
@@ -87,10 +81,10 @@ def _type_of(value: Any) -> Any:
     return {dict: dict[str, Any], list: list[Any], tuple: list[Any]}.get(type(value), Any)
 
 
-def build(loop: Declaration, find: FindRuntime, rest: Rest = _no_rest) -> "StateGraph[Any, None, Any, Any]":
+def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
     """The loop's graph, not yet compiled."""
     graph = StateGraph(state_schema(loop))
-    layers = loop.layers
+    layers, joins = loop.layers, []
     for n, layer in enumerate(layers):
         following = layers[(n + 1) % len(layers)]
         for each in layer:
@@ -98,7 +92,7 @@ def build(loop: Declaration, find: FindRuntime, rest: Rest = _no_rest) -> "State
             goes_to = loop.destinations(each.name) if is_alone else None
             metadata = {"about": each.about} if each.about else None
             graph.add_node(
-                each.name, _wrapped(loop, each, following if is_alone else (), find, rest), destinations=goes_to,
+                each.name, _wrapped(loop, each, following if is_alone else (), find), destinations=goes_to,
                 metadata=metadata,
             )  # fmt: skip
         if len(layer) > 1:
@@ -107,7 +101,9 @@ def build(loop: Declaration, find: FindRuntime, rest: Rest = _no_rest) -> "State
                 graph.add_node(join, _passing(following), destinations=tuple(each.name for each in following))
             else:
                 join = following[0].name
-            graph.add_edge([each.name for each in layer], join)
+            joins.append(([each.name for each in layer], join))
+    for together, join in joins:
+        graph.add_edge(together, join)
     graph.add_edge(START, loop.entry.name)
     return graph
 
@@ -119,33 +115,18 @@ def _passing(following: tuple[Node, ...]) -> Callable[[Any], Command[Any]]:
     return join
 
 
-def _wrapped(
-    loop: Declaration, each: Node, following: tuple[Node, ...], find: FindRuntime, rest: Rest
-) -> Callable[..., Any]:
+def _wrapped(loop: Declaration, each: Node, following: tuple[Node, ...], find: FindRuntime) -> Callable[..., Any]:
     """The function that LangGraph runs for a node; without `following` it is one of several that run at once."""
     inner = build(each.run, find).compile(name=each.name) if isinstance(each.run, Declaration) else None
 
     def run(state: dict[str, Any], config: RunnableConfig) -> Any:
-        kit = state.get("kit") or kit_state()
-        is_outer = not kit["path"]
-        status = state.get("status", "running")
-        if status != "running" and not following:
-            return {}
+        if state.get("status", "running") != "running":
+            return Command(goto=END) if following else {}
         runtime = find(config)
-        update: dict[str, Any]
-        goto: str | None
-        try:
-            update, goto = (
-                ({}, END) if status != "running" else _visited(loop, each, inner, state, kit, runtime, config)
-            )
-        except BaseException as error:
-            if is_outer:
-                rest(runtime, error)
-            raise
+        with runtime.running_node():
+            update, goto = _visited(loop, each, inner, state, runtime, config)
         if not following:
             return update
-        if goto == END and is_outer:
-            rest(runtime, update.get("status", status))
         return Command(goto=goto or [n.name for n in following], update=update)
 
     run.__name__ = each.name
@@ -153,12 +134,15 @@ def _wrapped(
 
 
 def _visited(
-    loop: Declaration, each: Node, inner: Any, state: dict[str, Any], kit: KitState, runtime: Runtime, config: Any
+    loop: Declaration, each: Node, inner: Any, state: dict[str, Any], runtime: Runtime, config: Any
 ) -> tuple[dict[str, Any], str | None]:
     """Visit a node: what it changes of the state, and where it goes; None: on."""
+    kit: KitState = state.get("kit") or kit_state()
     scope = runtime.scopes[_scope_path(kit["path"])]
     values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
     ctx = Context(runtime, scope, _visit(loop, each, kit), values)
+    if ctx.visit.tick == 1 and not kit["path"]:
+        _record_input(ctx)
     left = _run_node(each, inner, ctx, values, config)
     runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
@@ -168,6 +152,14 @@ def _visited(
     if left.goto is None:
         return {**update, "status": left.status, "reason": left.reason}, END
     return update, left.goto
+
+
+def _record_input(ctx: Context) -> None:
+    """Whoever runs the graph may begin it with other values than the loop's; then these are on record."""
+    usual = initial_values(ctx.scope)
+    given = {name: value for name, value in ctx.state.items() if name in usual and value != usual[name]}
+    if given:
+        ctx.runtime.recorder.record_external(ctx.place("input"), "input", lambda: {"state": given})
 
 
 def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> Left | None:

@@ -1,69 +1,90 @@
-"""A loop's graph for whoever runs LangGraph graphs: nodes open the session of their `thread_id`."""
+"""A loop's graph for whoever runs LangGraph graphs: each run of it holds and records the session of its `thread_id`."""
 
-import threading
-from contextlib import ExitStack
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphInterrupt
+from langchain_core.runnables.config import merge_configs
+from langgraph.graph.state import CompiledStateGraph
 
 from loopwright.errors import Halted
-from loopwright.graphs.loop.compile import build
 from loopwright.graphs.loop.declare import Declaration
-from loopwright.graphs.loop.runtime import Runtime, find_runtime
+from loopwright.graphs.loop.serve import graph_of
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.starting import configured, prepared
 from loopwright.memory import Memory
 
 
-def served_graph(loop: Declaration, memory: Memory, config: RunnableConfig | None) -> Any:
-    """The loop's compiled graph over `memory`. See `Loop.graph_factory`."""
-    served = _Served(loop, memory)
-    compiled = build(loop, served.find, served.rest).compile(checkpointer=memory.checkpointer(), name=loop.name)
-    return compiled.with_config(config) if config else compiled
+class SessionGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A compiled loop whose runs open and close their sessions. A thread that is new is a new session."""
 
+    def __init__(self, *, loop: Declaration, memory: Memory, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.loop, self.memory = loop, memory
 
-class _Served:
-    """Opens sessions for the nodes of one graph, and closes each when its graph comes to rest."""
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+        """See LangGraph."""
+        with self._session(config).running():
+            yield from super().stream(input, config, **options)
 
-    def __init__(self, loop: Declaration, memory: Memory) -> None:
-        self._loop, self._memory = loop, memory
-        self._lock = threading.Lock()
-        self._open: dict[str, tuple[Session, ExitStack]] = {}
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+        """See LangGraph. Nodes run in threads; one that is cancelled comes to its end before the session is let go."""
+        with ExitStack() as stack:
+            running = (await asyncio.to_thread(self._session, config)).running()
+            await asyncio.to_thread(stack.enter_context, running)
+            closing = stack.pop_all()
+            try:
+                async for part in super().astream(input, config, **options):
+                    yield part
+            except BaseException as error:
+                await asyncio.shield(asyncio.to_thread(_leave, closing, error))
+                raise
+            await asyncio.to_thread(closing.close)
 
-    def find(self, config: RunnableConfig) -> Runtime:
-        """The live session of the thread; a new one is begun with the settings in `configurable`."""
-        given = config["configurable"]
-        with self._lock:
-            runtime = find_runtime(given["thread_id"])
-            if runtime is not None:
-                return runtime
-            session, stack = self._session(given), ExitStack()
-            with stack:
-                runtime = stack.enter_context(session.held())
-                self._open[session.id] = session, stack.pop_all()
-            return runtime
-
-    def rest(self, runtime: Runtime, how: "str | BaseException") -> None:
-        """The graph has ended, waits, was halted or failed."""
-        with self._lock:
-            session, stack = self._open.pop(runtime.session_id, (None, None))
-        if session is None or stack is None:
-            return
-        with stack:
-            if isinstance(how, str):
-                session.rest(how)
-            elif isinstance(how, GraphInterrupt):
-                session.rest("waiting")
-            elif isinstance(how, Halted):
-                session.halted(how)
-            elif isinstance(how, Exception):
-                session.failed(how)
-
-    def _session(self, given: dict[str, Any]) -> Session:
+    def _session(self, config: RunnableConfig | None) -> "_Run":
+        given = merge_configs(self.config, config)["configurable"]
         session_id = given["thread_id"]
-        if not self._memory.sessions.exists(session_id):
-            settings = {name: given[name] for name in self._loop.config.model_fields if name in given}
-            kept = prepared(self._loop, configured(self._loop, settings), given.get("models"))
-            self._memory.sessions.create(self._loop.name, kept, session_id=session_id)
-        return Session(self._loop, self._memory, session_id, models=given.get("models"))
+        if not self.memory.sessions.exists(session_id):
+            settings = {name: given[name] for name in self.loop.config.model_fields if name in given}
+            kept = prepared(self.loop, configured(self.loop, settings), given.get("models"))
+            self.memory.sessions.create(self.loop.name, kept, session_id=session_id)
+        return _Run(Session(self.loop, self.memory, session_id, models=given.get("models")))
+
+
+class _Run:
+    """One run of a session's graph by somebody else than the session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold the session; however the run ends, the session says so."""
+        with self._session.held() as runtime:
+            try:
+                yield
+            except Halted as halt:
+                runtime.wait_idle()
+                self._session.halted(halt)
+                raise
+            except Exception as error:
+                self._session.failed(error)
+                raise
+            except BaseException:  # cancelled, or the reader went away
+                runtime.cancel.pause("the run was cancelled")
+                runtime.wait_idle()
+                self._session.rest("paused")
+                raise
+            self._session.rest_as_graph()
+
+
+def _leave(stack: ExitStack, error: BaseException) -> None:
+    stack.__exit__(type(error), error, error.__traceback__)
+
+
+def served_graph(loop: Declaration, memory: Memory, config: RunnableConfig | None) -> SessionGraph:
+    """The loop's compiled graph over `memory`. See `Loop.graph_factory`."""
+    graph = SessionGraph(loop=loop, memory=memory, **vars(graph_of(loop, memory)))
+    return graph.with_config(config) if config else graph

@@ -113,6 +113,7 @@ class Runtime:
         self.memory, self.session_id, self.recorder = memory, session_id, recorder
         self.scopes, self.lease = scopes, lease
         self.cancel = CancelToken()
+        self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
         self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language)
         self.budget = BudgetKeeper(_budget(scopes[""]), recorder)
@@ -132,6 +133,23 @@ class Runtime:
     def running_s(self) -> float:
         """How long the session runs, since it was begun or resumed, s."""
         return time.monotonic() - self._begun_s
+
+    @contextmanager
+    def running_node(self) -> Iterator[None]:
+        """Count a node that runs, so that nobody lets the session go under it."""
+        with self._idle:
+            self._n_running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._n_running -= 1
+                self._idle.notify_all()
+
+    def wait_idle(self) -> None:
+        """Wait until no node runs; the cancel token makes that soon."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._n_running == 0)
 
     def require_active(self) -> None:
         """Raise what halts the session, or that another process holds it."""

@@ -190,6 +190,11 @@ class Session:
         """The graph has come to rest in `status`."""
         self._memory.sessions.set_status(self.id, status)
 
+    def rest_as_graph(self) -> None:
+        """The graph has come to its end, or waits for an answer."""
+        snapshot = self._graph.get_state(self._config)
+        self.rest("waiting" if snapshot.interrupts else snapshot.values["status"])
+
     def halted(self, halt: Halted) -> None:
         """A human has halted it."""
         runtime, kit = self._live, self._kit()
@@ -233,6 +238,7 @@ class Session:
             try:
                 yield runtime
             finally:
+                runtime.wait_idle()
                 live.unregister(self.id)
                 self._runtime = None
 

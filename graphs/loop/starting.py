@@ -147,7 +147,8 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
         "configurable": {"thread_id": runtime.session_id},
         "recursion_limit": RECURSION_LIMIT,
     }
-    given: Any = first_input(runtime)
+    begun_with = next((e.payload["state"] for e in record if e.kind == "input"), {})
+    given: Any = {**first_input(runtime), **begun_with}
     first = record[0] if record else None
     if first is not None and first.kind == "forked":
         state = Command(update=first.payload["state"], goto=first.payload["next"])
