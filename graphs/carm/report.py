@@ -28,9 +28,10 @@ from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.settings import CArmSettings
-from loopwright.tools.carm.case import Case, open_case
+from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.guard import Motion
 from loopwright.tools.carm.landmarks import Landmarks, nearest
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.world import optics_of
 
 PACKAGE = "loopwright.graphs.carm"

@@ -25,7 +25,8 @@ from scipy import ndimage
 from loopwright.errors import BadInput, IntegrityError, MissingDependency
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.landmarks import LANDMARKS, Array
-from loopwright.tools.carm.volume import Volume, load_volume, read_nifti, to_canonical
+from loopwright.tools.carm.volume import Volume, to_canonical
+from loopwright.tools.carm.volume_files import load_volume, read_nifti
 from loopwright.tools.files import write_whole
 
 Progress = Callable[[str], None]

@@ -32,9 +32,9 @@ from loopwright.finetune.data.carm.views import Views, ViewSampling, render_view
 from loopwright.finetune.data.files import read_examples, write_dataset_info, write_examples
 from loopwright.finetune.data.rows import Example, FormatName, example_of
 from loopwright.schema import Frozen, ImageRef
-from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.landmarks import LANDMARKS, Unit
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.files import keep_parameters, write_whole
 
 ROWS = ".rows.jsonl"

@@ -190,7 +190,7 @@ def _with_landmarks(specs: list[str], landmarks: list[Path]) -> list[tuple[str, 
 
 def _cases(specs: list[str], landmarks: list[Path]) -> "Iterator[Case]":
     """The cases one after the other, opened when they are needed: a hundred volumes do not fit into memory at once."""
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     pairs = _with_landmarks(specs, landmarks)
     return (open_case(spec, file) for spec, file in pairs)

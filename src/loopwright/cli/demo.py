@@ -74,7 +74,7 @@ def _surgery() -> Demo:
 
 def _available(volume: str) -> str:
     """The chest CT where it was fetched; else a phantom, and the demo says so."""
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     try:
         open_case(volume, None)

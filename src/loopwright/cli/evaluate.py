@@ -133,7 +133,7 @@ def _check_first(
     what: str, unread: dict[str, bool], worlds: tuple[World, ...], out: Path | None, *, lm_eval: bool
 ) -> None:
     """Find what would fail at the end before hours of work: options that nothing reads, and what is not there."""
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     if refused := [f"`--{name}`" for name, is_given in unread.items() if is_given]:
         raise BadInput(f"`--what {what}` does not read {', '.join(refused)}: leave it out.")
@@ -184,7 +184,7 @@ def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row
     from loopwright.finetune.evaluate.carm.localisation import BASELINES, bars_of, evaluate_localisation
     from loopwright.models.networks.carm import load_carm_network
     from loopwright.settings import settings
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     vlms = _vlms_of(wanted)
     rows: list[Row] = []

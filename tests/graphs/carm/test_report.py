@@ -23,9 +23,9 @@ from loopwright.graphs.report import write_report
 from loopwright.graphs.sessions import fork_session, report_session
 from loopwright.memory import Memory
 from loopwright.schema import GENESIS, Event, ImageRef
-from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.volume import Volume
 
 VIEW_MM = 154.8
