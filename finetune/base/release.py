@@ -16,6 +16,7 @@ from loopwright.errors import BadInput
 from loopwright.finetune.base.config import BaseConfig
 from loopwright.finetune.base.evaluate import rows
 from loopwright.finetune.base.train import MODEL
+from loopwright.finetune.base.worlds import open_worlds
 from loopwright.finetune.data.corpus import Corpus, Prior
 from loopwright.finetune.measure.rows import Row
 from loopwright.finetune.runs.settings import CONFIG
@@ -61,7 +62,7 @@ def release(
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(run_dir / MODEL, partial)
     base = load_base(str(partial), folder=partial, dtype="float32")
-    corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
+    corpora = open_worlds(config.worlds, cache_dir or settings().cache_dir, progress)
     found: list[Row] = []
     for world, corpus in corpora.items():
         progress(f"measuring on the test cases of `{world}`")

@@ -28,6 +28,7 @@ from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losse
 from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor
 from loopwright.finetune.base.plot import plot
 from loopwright.finetune.base.tokenizer import train_tokenizer
+from loopwright.finetune.base.worlds import open_worlds
 from loopwright.finetune.data.corpus import Corpus, Lesson, Turn, sample_turns, stack
 from loopwright.finetune.runs.schedule import OptimiserConfig, one_cycle
 from loopwright.schema import Frozen
@@ -93,7 +94,7 @@ def train(
     config.claim(out_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
+    corpora = open_worlds(config.worlds, cache_dir or settings().cache_dir, progress)
     return _Run(config, out_dir, corpora, device, progress).to_end()
 
 

@@ -41,9 +41,8 @@ from loopwright.finetune.data.carm.rendered import (
     load_split,
     seeds_of,
 )
-from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn
+from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn, WorldSettings
 from loopwright.finetune.runs.augmentation import AugmentConfig, augment
-from loopwright.schema import Frozen
 from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
@@ -54,7 +53,7 @@ SAME_PLACE_MM = 15.0
 """A question about a place is asked where one landmark is nearer to it than any other by this much."""
 
 
-class CArmLessons(Frozen):
+class CArmLessons(WorldSettings):
     """Which views are shown, how they are bent, and how many questions one of them comes with."""
 
     data: DataConfig
@@ -65,6 +64,10 @@ class CArmLessons(Frozen):
     def open(self, cache_dir: Path, progress: Callable[[str], None]) -> Corpus:
         """The corpus over views that are rendered where the cache lacks them."""
         return CArmCorpus(self, cache_dir, progress)
+
+
+SETTINGS = CArmLessons
+"""By this name `loopwright.finetune.base.worlds` finds them."""
 
 
 class CArmCorpus:

@@ -30,6 +30,7 @@ from loopwright.agents.surgery.planner import BayesPolicy, ModelPolicy, NgramPol
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.surgery.baselines import Training
 from loopwright.finetune.measure.rows import Row, averaged
+from loopwright.finetune.measure.tables import markdown_table
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import Procedure
 from loopwright.tools.surgery.samples import HistoryRules, Sample, samples_of
@@ -339,9 +340,8 @@ def _table(rows: Sequence[Row], figure: str) -> str:
     models, variants = (list(dict.fromkeys(names)) for names in zip(*((r.model, r.variant) for r in rows), strict=True))
     cells = {(row.variant, row.model): _cell(row, figure) for row in rows}
     counts = {row.variant: f"{row.n} of {row.n_cases}" for row in rows}
-    lines = [["", *models, "N, of patients"], ["---"] * (len(models) + 2)]
-    lines += [[variant, *(cells[variant, model] for model in models), counts[variant]] for variant in variants]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[variant, *(cells[variant, model] for model in models), counts[variant]] for variant in variants]
+    return markdown_table(["", *models, "N, of patients"], lines)
 
 
 def _cell(row: Row, figure: str) -> str:

@@ -17,7 +17,7 @@ Target = Annotated[Path, typer.Option(help="Folder to write; must be new or empt
 
 
 def sft(
-    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm/sft.yaml.")],
+    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs.")],
     out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")],
     data: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""What a human may say to any loop. A loop adds its own kinds beside these (see `loopwright.agents.carm.feedback`)."""
+"""What a human may say to any loop. A loop adds its own kinds beside these in its `feedback` module."""
 
 from datetime import datetime
 from typing import Any, Literal

@@ -71,7 +71,7 @@ class _Wanted(NamedTuple):
         return [surgeon for surgeon in surgeons if surgeon.name not in left_out]
 
 
-def surgery(
+def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of `loopwright data build surgery`: each official fold in turn is the test."),

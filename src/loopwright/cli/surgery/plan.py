@@ -1,4 +1,4 @@
-"""`loopwright plan`: roll a procedure forward to a goal, once, outside of any session; nothing is recorded."""
+"""`loopwright plan surgery`: roll a procedure forward to a goal, once, outside of any session; nothing is recorded."""
 
 import math
 from collections.abc import Sequence
@@ -19,20 +19,12 @@ if TYPE_CHECKING:
     from loopwright.tools.surgery.video import Video
     from loopwright.tools.surgery.vocabulary import Action
 
-app = typer.Typer(help="Plan ahead to a goal; exit code 0 where the plan reaches it.", no_args_is_help=True)
-
 Planner = Literal["ngram", "bayes", "model"]
 READING = "surgery_indir"
 """The role of a card's adapters whose model is told of the past in words."""
 
 
-@app.callback()
-def _plan() -> None:
-    pass
-
-
-@app.command()
-def surgery(
+def plan(
     goal: Annotated[
         str, typer.Option(help="Where to, in plain words: `the vessels are clipped`, `the next Coagulation`.")
     ],

@@ -1,21 +1,18 @@
-"""One event in words for a person at a terminal: what any loop hears, asks, checks; the rest is told by each loop."""
+"""One event in words for a person at a terminal: what any loop hears, asks, checks; a loop describes its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
 
 from loopwright.agents.replies import counted, thought
-from loopwright.cli.carm import narrate as narrate_carm
-from loopwright.cli.surgery import narrate as narrate_surgery
+from loopwright.cli.plugin import Teller, commands_of
 from loopwright.schema import Event
 
-Teller = Callable[[dict[str, Any]], Iterator[str]]
 
-
-def narrate(event: Event, loop: str) -> Iterator[str]:
+def describe(event: Event, loop: str) -> Iterator[str]:
     """Lines of rich markup about an event of a session of `loop`; one that says nothing new to a person gives none."""
-    teller = (_TELLERS | _OF_LOOPS.get(loop, {})).get(event.kind)
+    teller = commands_of(loop).describe.get(event.kind) or _TELLERS.get(event.kind)
     if teller is None:
         return
     for line in teller(event.payload):
@@ -23,12 +20,21 @@ def narrate(event: Event, loop: str) -> Iterator[str]:
         yield prefix + line
 
 
-def _consulted(p: dict[str, Any]) -> Iterator[str]:
+def consulted(p: dict[str, Any]) -> Iterator[str]:
+    """What a model answered in a role, and whether it came as it should."""
     flaws = counted(p)
-    if p["role"] in ("localiser", "captioner", "planner") and not flaws:
-        return  # what was made of its answers is told as what was seen and planned
     told = f" [yellow]({flaws})[/yellow]" if flaws else ""
     yield f"  [magenta]{p['role']:<9} {escape(thought(p))}[/magenta]{told}"
+
+
+def consulted_unless(*roles: str) -> Teller:
+    """`consulted`, but silent about good answers in `roles`, whose outcome is described by a later event."""
+
+    def tell(p: dict[str, Any]) -> Iterator[str]:
+        if p["role"] not in roles or counted(p):
+            yield from consulted(p)
+
+    return tell
 
 
 _UNTOLD = ("kind", "text", "question", "is_correction")
@@ -77,7 +83,7 @@ def _process(kind: str) -> Any:
 
 
 _TELLERS: dict[str, Teller] = {
-    "consulted": _consulted,
+    "consulted": consulted,
     "heard": _heard,
     "asked": _asked,
     "guarded": _guarded,
@@ -85,4 +91,3 @@ _TELLERS: dict[str, Teller] = {
     "stopped": _stopped,
     **{kind: _process(kind) for kind in ("paused", "resumed", "rewound", "forked", "error")},
 }
-_OF_LOOPS: Mapping[str, dict[str, Teller]] = {"carm": narrate_carm.TELLERS, "surgery": narrate_surgery.TELLERS}

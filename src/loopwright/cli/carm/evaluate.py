@@ -1,4 +1,4 @@
-"""`loopwright eval`: measure a loop's models and the loop itself, one JSON object a line, the last one a summary."""
+"""`loopwright eval carm`: measure the C-arm's models and the loop itself."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,14 +11,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from loopwright.cli.output import json_line, stderr, stdout
-from loopwright.cli.surgery import evaluate as evaluate_surgery
 from loopwright.errors import BadInput, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
     from loopwright.finetune.evaluate.carm.vlm import Vlm
     from loopwright.finetune.measure.rows import Bar, Row
-
-app = typer.Typer(help="Measure models and loops; exit code 0 where all bars are met.", no_args_is_help=True)
 
 MODEL = "small"
 OF_MODELS = ("vlm-base", "vlm-sft", "hybrid")
@@ -35,11 +32,6 @@ Tasks = Annotated[
         "on at most `--n` questions; repeat it for several."
     ),
 ]
-
-
-@app.callback()
-def _evaluate() -> None:
-    pass
 
 
 class _Wanted(NamedTuple):
@@ -67,8 +59,7 @@ class _Wanted(NamedTuple):
             return None
 
 
-@app.command()
-def carm(
+def evaluate(
     what: Annotated[
         Literal["localisation", "navigation", "preservation", "fit"],
         typer.Option(
@@ -124,9 +115,6 @@ def carm(
     else:
         found, bars = _preservation(wanted, tuple(lm_eval or ())), []
     return _report(what, found, bars, wanted, out, as_json)
-
-
-app.command("surgery")(evaluate_surgery.surgery)
 
 
 def _check_first(

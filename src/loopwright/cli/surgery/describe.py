@@ -1,9 +1,12 @@
 """What the surgery loop's own events tell a person: the clip, the plan with its odds and notes, and what came."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
+
+from loopwright.cli.describe import consulted_unless
+from loopwright.cli.plugin import Teller
 
 
 def _observed(p: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +59,8 @@ def _reached(p: dict[str, Any]) -> Iterator[str]:
     yield f"  [bold green]reached   {escape(p['target'])}[/bold green]"
 
 
-TELLERS: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+DESCRIBE: dict[str, Teller] = {
+    "consulted": consulted_unless("captioner", "planner"),
     "observed": _observed,
     "captioned": _captioned,
     "planned": _planned,
