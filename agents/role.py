@@ -1,6 +1,6 @@
 """A model in a role: one prompt, one answer in the role's form, every attempt counted.
 
-Local models draw under the form's grammar, so their answers keep to it to the letter, and they score closed sets.
+Local models draw under the form's grammar, so their answers keep to it exactly, and they score closed sets.
 Others answer as they like: what means well is repaired, what does not goes back with what was wrong, a few times. Knows
 no loop and writes nothing down.
 """
@@ -28,7 +28,7 @@ SAID_SHARE = 0.8
 
 
 class Reply(NamedTuple, Generic[T]):
-    """One answer. `text` is what was said, to the letter of the form where `is_strict`; else it was repaired.
+    """One answer. `text` is what was said, exactly in the form where `is_strict`; else it was repaired.
 
     `attempts` counts every time the model was asked.
     """

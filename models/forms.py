@@ -45,7 +45,7 @@ class Form(Generic[T]):
     tidy: Callable[[str], str]
 
     def parse(self, text: str) -> T:
-        """The value of `text`, which must be in the form to the letter.
+        """The value of `text`, which must be in the form exactly.
 
         Raises:
             BadInput: it is not; the message shows the text and an example.

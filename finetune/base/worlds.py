@@ -49,7 +49,7 @@ Worlds = Annotated[Mapping[str, WorldSettings], _ByLoop]
 
 
 def open_worlds(
-    worlds: Mapping[str, WorldSettings], cache_dir: Path, progress: Callable[[str], None]
+    worlds: Mapping[str, WorldSettings], cache_dir: Path, on_progress: Callable[[str], None]
 ) -> dict[str, Corpus]:
     """World to corpus; what is not in the cache is rendered."""
-    return {name: settings.open(cache_dir, progress) for name, settings in worlds.items()}
+    return {name: settings.open(cache_dir, on_progress) for name, settings in worlds.items()}

@@ -113,7 +113,7 @@ class WorldSettings(Frozen, ABC):
     """What a corpus depends on, beside the code."""
 
     @abstractmethod
-    def open(self, cache_dir: Path, progress: Callable[[str], None]) -> Corpus:
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
         """The corpus; what is not in `cache_dir` is rendered, and `progress` is given a line now and then."""
 
 

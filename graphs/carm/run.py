@@ -157,9 +157,9 @@ def _kept_renderer(volume: str, landmarks: Path | None, name: str, optics_json: 
 
 @lru_cache(maxsize=1)  # so that whoever has it does not wait for another model that is being made
 def _network() -> "CArmLocaliser":
-    from loopwright.models.load_lock import MAKING
+    from loopwright.models.load_lock import MODEL_LOAD_LOCK
 
-    with MAKING:  # sessions that begin together wait for one network, and do not each load it
+    with MODEL_LOAD_LOCK:  # sessions that begin together wait for one network, and do not each load it
         return _kept_network()
 
 

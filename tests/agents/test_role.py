@@ -37,7 +37,7 @@ def local() -> LocalChatModel:
     ],
     ids=lambda given: getattr(given, "name", ""),
 )
-def test_a_local_model_keeps_to_the_letter_whatever_its_weights(
+def test_a_local_model_keeps_exactly_whatever_its_weights(
     form: Form[Any], messages: list[BaseMessage], kind: type
 ) -> None:
     reply = ask(local(), messages, form)

@@ -61,9 +61,9 @@ class CArmLessons(WorldSettings):
     turns: int = Field(default=4, ge=1, le=16, description="questions a picture")
     test_phantoms: int = Field(default=20, ge=1, le=10_000)
 
-    def open(self, cache_dir: Path, progress: Callable[[str], None]) -> Corpus:
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
         """The corpus over views that are rendered where the cache lacks them."""
-        return CArmCorpus(self, cache_dir, progress)
+        return CArmCorpus(self, cache_dir, on_progress)
 
 
 SETTINGS = CArmLessons
@@ -79,8 +79,8 @@ class CArmCorpus:
     unit = "mm"
     close = 15.0
 
-    def __init__(self, config: CArmLessons, cache_dir: Path, progress: Callable[[str], None]) -> None:
-        self._config, self._progress = config, progress
+    def __init__(self, config: CArmLessons, cache_dir: Path, on_progress: Callable[[str], None]) -> None:
+        self._config, self._on_progress = config, on_progress
         self._folder = cache_folder(cache_dir, config.data)
         counts: dict[Part, int] = {
             "train": config.data.train_phantoms,
@@ -151,7 +151,7 @@ class CArmCorpus:
         return self._split("train")
 
     def _split(self, part: Part) -> Split:
-        ensure_views(self._folder, self._seeds[part], self._config.data, self._progress)
+        ensure_views(self._folder, self._seeds[part], self._config.data, self._on_progress)
         return load_split(self._folder, self._seeds[part])
 
 

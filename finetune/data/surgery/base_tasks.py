@@ -42,7 +42,7 @@ class SurgeryLessons(WorldSettings):
     tint: float = Field(default=0.06, ge=0, le=0.5, description="colours are off by so much")
     noise_sd: float = Field(default=0.02, ge=0, le=0.5, description="of each pixel")
 
-    def open(self, cache_dir: Path, progress: Callable[[str], None]) -> Corpus:
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
         """The corpus; a frame is drawn when it is first shown, and kept."""
         return SurgeryCorpus(self)
 

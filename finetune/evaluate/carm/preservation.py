@@ -35,7 +35,7 @@ def evaluate_preservation(
     probed: Mapping[str, WorldSettings],
     probes_per_kind: int,
     cache_dir: Path,
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """For all questions and for each kind: the base, the same with its adapter, and the change question by question.
 
@@ -44,7 +44,7 @@ def evaluate_preservation(
     """
     local, adapter = adapted(base)
     rows: list[Row] = []
-    for world, corpus in open_worlds(probed, cache_dir, tell).items():
+    for world, corpus in open_worlds(probed, cache_dir, on_progress).items():
         probes = corpus.probes(probes_per_kind, test=True)
         before, after = (_scores(local, folder, probes, corpus) for folder in (None, adapter))
         for kind in ["all", *sorted({probe.kind for probe in probes})]:

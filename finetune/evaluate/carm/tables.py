@@ -105,9 +105,9 @@ def _by_model(rows: Sequence[Row], lines: Lines, n: str) -> str:
         if any(name in row.figures for row in columns)
     ]
     counts = [f"{row.figures.get(n, row.n):.0f} of {row.n_cases}" for row in columns]
-    told = any(paper for *_, paper in body)
+    has_paper = any(paper for *_, paper in body)
     table = [("", *_headings(columns), "paper"), *body, ("N, of cases", *counts, "")]
-    heads, *below = table if told else [line[:-1] for line in table]
+    heads, *below = table if has_paper else [line[:-1] for line in table]
     return markdown_table(heads, below)
 
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from rich.markup import escape
 
-from loopwright.agents.replies import counted, thought
-from loopwright.cli.plugin import Teller, commands_of
+from loopwright.agents.replies import reply_flaws, reply_text
+from loopwright.cli.plugin import Description, commands_of
 from loopwright.schema import Event
 
 
 def describe(event: Event, loop: str) -> Iterator[str]:
     """Lines of rich markup about an event of a session of `loop`; one that says nothing new to a person gives none."""
-    teller = commands_of(loop).describe.get(event.kind) or _TELLERS.get(event.kind)
+    teller = commands_of(loop).describe.get(event.kind) or _DESCRIPTIONS.get(event.kind)
     if teller is None:
         return
     for line in teller(event.payload):
@@ -22,26 +22,26 @@ def describe(event: Event, loop: str) -> Iterator[str]:
 
 def consulted(p: dict[str, Any]) -> Iterator[str]:
     """What a model answered in a role, and whether it came as it should."""
-    flaws = counted(p)
-    told = f" [yellow]({flaws})[/yellow]" if flaws else ""
-    yield f"  [magenta]{p['role']:<9} {escape(thought(p))}[/magenta]{told}"
+    flaws = reply_flaws(p)
+    notes = f" [yellow]({flaws})[/yellow]" if flaws else ""
+    yield f"  [magenta]{p['role']:<9} {escape(reply_text(p))}[/magenta]{notes}"
 
 
-def consulted_unless(*roles: str) -> Teller:
+def consulted_unless(*roles: str) -> Description:
     """`consulted`, but silent about good answers in `roles`, whose outcome is described by a later event."""
 
-    def tell(p: dict[str, Any]) -> Iterator[str]:
-        if p["role"] not in roles or counted(p):
+    def lines(p: dict[str, Any]) -> Iterator[str]:
+        if p["role"] not in roles or reply_flaws(p):
             yield from consulted(p)
 
-    return tell
+    return lines
 
 
-_UNTOLD = ("kind", "text", "question", "is_correction")
+_NOT_SHOWN = ("kind", "text", "question", "is_correction")
 
 
 def _heard(p: dict[str, Any]) -> Iterator[str]:
-    words = {k: v for k, v in p["words"].items() if k not in _UNTOLD and v not in ("", None, [])}
+    words = {k: v for k, v in p["words"].items() if k not in _NOT_SHOWN and v not in ("", None, [])}
     meaning = p["words"]["kind"] + (f" ({', '.join(f'{k} {_shown(v)}' for k, v in words.items())})" if words else "")
     yield f'  [cyan]heard     {escape(p["author"])}: "{escape(p["text"])}" -> {escape(meaning)}[/cyan]'
 
@@ -75,14 +75,14 @@ def _shown(value: Any) -> str:
 
 
 def _process(kind: str) -> Any:
-    def tell(p: dict[str, Any]) -> Iterator[str]:
+    def lines(p: dict[str, Any]) -> Iterator[str]:
         detail = ", ".join(f"{k} {v}" for k, v in p.items() if isinstance(v, str | int) and v != "")
         yield f"[dim]{kind} {escape(detail)}[/dim]"
 
-    return tell
+    return lines
 
 
-_TELLERS: dict[str, Teller] = {
+_DESCRIPTIONS: dict[str, Description] = {
     "consulted": consulted,
     "heard": _heard,
     "asked": _asked,

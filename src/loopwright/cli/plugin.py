@@ -16,7 +16,7 @@ import typer
 
 from loopwright.graphs.registry import LOOPS
 
-Teller = Callable[[dict[str, Any]], Iterator[str]]
+Description = Callable[[dict[str, Any]], Iterator[str]]
 """An event's payload to lines of rich markup."""
 
 
@@ -48,7 +48,7 @@ class LoopCommands:
     commands: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     checks: tuple[Callable[[], Iterable[Check]], ...] = ()
     environments: Mapping[str, Callable[[], int]] = field(default_factory=dict)
-    describe: Mapping[str, Teller] = field(default_factory=dict)
+    describe: Mapping[str, Description] = field(default_factory=dict)
 
 
 @cache

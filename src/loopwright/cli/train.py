@@ -39,15 +39,15 @@ def base(
     from loopwright.finetune.base.release import release as release_model
     from loopwright.finetune.base.train import train
 
-    def tell(line: str) -> None:
+    def on_progress(line: str) -> None:
         stderr().print(line)
 
     if release:
         check_folder(release)  # two hours before it is written
-    result = train(BaseConfig.load(config), out, tell)
+    result = train(BaseConfig.load(config), out, on_progress)
     folder = result.model
     if release:
-        release_model(out, release, f"loopwright train base --config {config}", tell)
+        release_model(out, release, f"loopwright train base --config {config}", on_progress)
         folder = release
     if as_json:
         json_line(result.model_dump(mode="json") | {"model": str(folder)})

@@ -136,7 +136,7 @@ def test_examples_are_strict_and_grammars_are_bounded(form: Form[Retrieval]) -> 
         (NAVIGATION, f"```xml\n{NAVIGATION.example}\n```", "not of that form"),
     ],
 )
-def test_what_is_not_to_the_letter_is_refused(form: Form[Retrieval], text: str, said: str) -> None:
+def test_what_is_not_exactly_is_refused(form: Form[Retrieval], text: str, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)):
         form.parse(text)
     assert re.fullmatch(form.pattern, text) is None

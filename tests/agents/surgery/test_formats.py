@@ -128,7 +128,7 @@ def test_a_plan_is_a_bounded_schema_for_served_models_too() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS[:2], ids=("any", "in order"))
-def test_a_local_model_keeps_to_the_letter_whatever_its_weights(form: Form[Plan]) -> None:
+def test_a_local_model_keeps_exactly_whatever_its_weights(form: Form[Plan]) -> None:
     card = ModelCard(name="tiny", kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
     reply = ask(LocalChatModel(card=card), plan_messages(MemoryView()), form)
     assert form.parse(reply.text) == reply.value and len(set(reply.value.ranking)) == 3
@@ -149,7 +149,7 @@ def test_a_local_model_keeps_to_the_letter_whatever_its_weights(form: Form[Plan]
         (PLAN.example.replace(',"safety"', ',"safety":"None.","safety"'), "not of that form"),
     ],
 )
-def test_what_is_not_to_the_letter_is_refused(text: str, said: str) -> None:
+def test_what_is_not_exactly_is_refused(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         PLAN.parse(text)
     assert re.fullmatch(PLAN.pattern, text) is None

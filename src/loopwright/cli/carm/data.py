@@ -108,7 +108,7 @@ def build(
     asked = TaskSettings.model_validate({"tasks": task or TASKS, "ladder": Ladder.of(ladder)})
     data = CArmData(seed=seed, views_per_volume=views, size_px=size_px, asked=asked)
     formats = tuple(FORMATS) if form == "both" else (form,)
-    written = build_data(out, sources, data, formats=formats, workers=workers, progress=stderr().print)
+    written = build_data(out, sources, data, formats=formats, workers=workers, on_progress=stderr().print)
     for path, n_rows in written.items():
         if as_json:
             json_line({"file": str(path), "rows": n_rows})

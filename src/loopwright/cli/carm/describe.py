@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 
 from loopwright.cli.describe import consulted_unless
-from loopwright.cli.plugin import Teller
+from loopwright.cli.plugin import Description
 
 
 def _observed(p: dict[str, Any]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def motion_in_words(motion: dict[str, Any]) -> str:
     return ", ".join(parts) or "stay"
 
 
-DESCRIBE: dict[str, Teller] = {
+DESCRIBE: dict[str, Description] = {
     "consulted": consulted_unless("localiser"),
     "observed": _observed,
     "localised": _localised,

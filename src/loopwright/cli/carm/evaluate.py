@@ -55,7 +55,7 @@ class _Wanted(NamedTuple):
         except (BadInput, MissingDependency) as error:
             if self.model is not None or self.rows:
                 raise
-            _tell(f"Rows of models are left out. {error}")
+            _on_progress(f"Rows of models are left out. {error}")
             return None
 
 
@@ -158,13 +158,13 @@ def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", w
     from loopwright.finetune.evaluate.carm.tables import markdown
     from loopwright.finetune.measure.rows import summary
 
-    told = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
-    (out / f"{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    content = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
+    (out / f"{what}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     (out / f"{what}.md").write_text(markdown(what, rows, bars), encoding="utf-8")
     confusion = [row for row in rows if row.what == "confusion"]
     for world in dict.fromkeys(row.world for row in confusion):
         plot_confusion([row for row in confusion if row.world == world], out / f"confusion-{world}.png")
-    _tell(f"Wrote {out}")
+    _on_progress(f"Wrote {out}")
 
 
 def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
@@ -203,7 +203,7 @@ def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
         raise UnknownName("row of localisation", unknown[0], known)
     if wanted.rows and not set(wanted.rows) & set(OF_MODELS):
         return []
-    vlms = wanted.models(lambda card: open_vlms(load_card(card), PngStore(), _tell)) or []
+    vlms = wanted.models(lambda card: open_vlms(load_card(card), PngStore(), _on_progress)) or []
     there = {"network", *(vlm.name for vlm in vlms), *("hybrid" for vlm in vlms if vlm.local)}
     if lacking := [row for row in wanted.rows if row not in there]:
         raise BadInput(
@@ -247,8 +247,10 @@ def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":
     from loopwright.settings import settings
 
     base, *_ = open_vlms(load_card(wanted.card), PngStore())
-    rows = evaluate_language(*adapted(base), tasks, wanted.n, _tell) if tasks else []
-    return evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _tell) + rows
+    rows = evaluate_language(*adapted(base), tasks, wanted.n, _on_progress) if tasks else []
+    return (
+        evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _on_progress) + rows
+    )
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> None:
@@ -261,7 +263,7 @@ def _fit(wanted: _Wanted, as_json: bool) -> None:
     from loopwright.settings import settings
     from loopwright.tools.carm.phantom import make_phantom
 
-    *_, tuned = open_vlms(load_card(wanted.card), PngStore(), _tell)
+    *_, tuned = open_vlms(load_card(wanted.card), PngStore(), _on_progress)
     seeds = seeds_of("validation", wanted.volumes)
     with _progress() as progress:
         cases = (make_phantom(seed) for seed in progress.track(seeds, description="validation views"))
@@ -277,7 +279,7 @@ def _advance(progress: Progress, task: TaskID, _: object) -> None:
     progress.advance(task)
 
 
-def _tell(line: str) -> None:
+def _on_progress(line: str) -> None:
     stderr().print(line, markup=False)
 
 

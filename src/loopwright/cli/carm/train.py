@@ -24,14 +24,14 @@ def train_network(
     from loopwright.finetune.networks.carm.config import TrainConfig
     from loopwright.finetune.networks.carm.train import train
 
-    def tell(line: str) -> None:
+    def on_progress(line: str) -> None:
         stderr().print(line)
 
-    result = train(TrainConfig.load(config), out, tell)
+    result = train(TrainConfig.load(config), out, on_progress)
     command = f"loopwright train carm-network --config {config}"
     weights = result.weights
     if release:
-        release_weights(out, release, command, tell)
+        release_weights(out, release, command, on_progress)
         weights = release
     if as_json:
         json_line(result.model_dump(mode="json") | {"weights": str(weights)})

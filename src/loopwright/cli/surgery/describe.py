@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 
 from loopwright.cli.describe import consulted_unless
-from loopwright.cli.plugin import Teller
+from loopwright.cli.plugin import Description
 
 
 def _observed(p: dict[str, Any]) -> Iterator[str]:
@@ -43,8 +43,8 @@ def _reviewed(p: dict[str, Any]) -> Iterator[str]:
 
 
 def _corrected(p: dict[str, Any]) -> Iterator[str]:
-    told = p["action"] or f"not {', '.join(p['denied'])}"
-    yield f"  [cyan]learned   {escape(told)} after {p['near'][-1]['action']}, kept as an example[/cyan]"
+    correction = p["action"] or f"not {', '.join(p['denied'])}"
+    yield f"  [cyan]learned   {escape(correction)} after {p['near'][-1]['action']}, kept as an example[/cyan]"
 
 
 def _scored(p: dict[str, Any]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _reached(p: dict[str, Any]) -> Iterator[str]:
     yield f"  [bold green]reached   {escape(p['target'])}[/bold green]"
 
 
-DESCRIBE: dict[str, Teller] = {
+DESCRIBE: dict[str, Description] = {
     "consulted": consulted_unless("captioner", "planner"),
     "observed": _observed,
     "captioned": _captioned,
