@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConf
 
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
-from loopwright.models.load_lock import MAKING
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.loading import check_weights
 from loopwright.models.local.processor import load_processor
 
@@ -74,7 +74,7 @@ class LocalCheck:
         check_weights(folder, f"Adapter `{folder}`", config_name="adapter_config.json")
         try:
             config = PeftConfig.from_pretrained(str(folder))
-            with MAKING:
+            with MODEL_LOAD_LOCK:
                 wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
                 loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
@@ -113,7 +113,7 @@ class LocalCheck:
     def _built(self) -> PreTrainedModel:
         """The base without weights."""
         try:
-            with MAKING, torch.device("meta"):
+            with MODEL_LOAD_LOCK, torch.device("meta"):
                 built: PreTrainedModel = AutoModelForImageTextToText.from_config(self._config)
         except ValueError as error:
             raise BadInput(f"`base` = {self._card.base!r} is no vision-language model: {_first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""What a human may say to any loop. A loop adds its own kinds beside these (see `loopwright.agents.carm.feedback`)."""
+"""What a human may say to any loop. A loop adds its own kinds beside these in its `feedback` module."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -35,7 +35,7 @@ class Note(Frozen):
 
 
 class Unclear(Frozen):
-    """Not understood: asked back, never guessed into an act."""
+    """Not understood: a clarification is asked for, never guessed into an act."""
 
     kind: Literal["unclear"] = "unclear"
     text: str = Field(max_length=2000)
