@@ -28,6 +28,7 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._leases: dict[str, Lease] = {}
 
     def create(self, loop: str, config: dict[str, Any], *, parent: str | None = None) -> SessionRow:
         """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
@@ -106,7 +107,13 @@ class Sessions:
             lock_session(connection, session_id)
             token = take_lease(self._store, connection, session_id)
         self._store.tokens[session_id] = token
-        return Lease(self._store, session_id, token)
+        self._leases[session_id] = Lease(self._store, session_id, token)
+        return self._leases[session_id]
+
+    def release_all(self) -> None:
+        """Let go of every session that this memory holds."""
+        for lease in self._leases.values():
+            lease.release()
 
 
 class Locked(NamedTuple):

@@ -226,8 +226,9 @@ class Tool(Generic[In, Out]):
         act = self._proposed(acting)
         key = context.key(self.name)
         refusal = self._guarded(act, context)
-        if refusal:
-            raise ToolRefused(context.actuator.refuse(key, act, step=context.step, reason=refusal).reason)
+        if refusal:  # under a key of its own: another act may follow in the same call
+            context.actuator.refuse(f"{key}/refused/{act.sha256[:12]}", act, step=context.step, reason=refusal)
+            raise ToolRefused(refusal)
         outcome = context.actuator.act(key, act, step=context.step, by=context.by, timeout_s=self.timeout_s)
         if outcome.status == "refused":
             raise ToolRefused(outcome.reason)
