@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from loopwright.errors import UnknownName
+from loopwright.errors import SessionBusy, UnknownName
 from loopwright.memory.lease import Lease, is_alive, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.store import Store
@@ -17,7 +17,7 @@ from loopwright.schema import GENESIS
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
 
 _LOCK = (
-    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop")))
+    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop", "token")))
     .where(SessionTable.__table__.c.id == bindparam("session_id"))
     .with_for_update()
 )
@@ -28,6 +28,7 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._leases: dict[str, Lease] = {}
 
     def create(self, loop: str, config: dict[str, Any], *, parent: str | None = None) -> SessionRow:
         """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
@@ -51,7 +52,7 @@ class Sessions:
         with self._store.write() as connection:
             if parent is not None:
                 lock_session(connection, parent)
-            connection.execute(insert(SessionTable).values(**session.model_dump(), is_pruning=False))
+            connection.execute(insert(SessionTable).values(**session.model_dump(), token=0, is_pruning=False))
         return session
 
     def get(self, session_id: str) -> SessionRow:
@@ -77,11 +78,16 @@ class Sessions:
             return frozenset(running) - {lease.session_id for lease in leases if is_alive(lease, now)}
 
     def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
-        """The session with its new status."""
+        """The session with its new status.
+
+        Raises:
+            SessionBusy: this process does not hold the session.
+            UnknownName: there is no such session, or status.
+        """
         if status not in get_args(SessionStatus):
             raise UnknownName("session status", status, get_args(SessionStatus))
         with self._store.write() as connection:
-            lock_session(connection, session_id)
+            lock_held(self._store, connection, session_id)
             change = update(SessionTable).where(SessionTable.id == session_id)
             connection.execute(change.values(status=status, updated_at=datetime.now(UTC)))
             row = connection.execute(select(*_COLUMNS).where(SessionTable.id == session_id)).one()
@@ -90,6 +96,9 @@ class Sessions:
     def acquire(self, session_id: str) -> Lease:
         """Hold the session for this process, alone; a dead holder's lease is taken over at once.
 
+        Until the lease is released this memory, and no other, writes for the session: whatever changes a session but
+        `Inbox.put` and `Retention.prune` is refused where its lease is not held.
+
         Raises:
             SessionBusy: another live process, or another thread of this one, holds it.
             UnknownName: there is no such session.
@@ -97,8 +106,14 @@ class Sessions:
         with self._store.write() as connection:
             lock_session(connection, session_id)
             token = take_lease(self._store, connection, session_id)
-        self._store.held[session_id] = token
-        return Lease(self._store, session_id, token)
+        self._store.tokens[session_id] = token
+        self._leases[session_id] = Lease(self._store, session_id, token)
+        return self._leases[session_id]
+
+    def release_all(self) -> None:
+        """Let go of every session that this memory holds."""
+        for lease in self._leases.values():
+            lease.release()
 
 
 class Locked(NamedTuple):
@@ -107,12 +122,13 @@ class Locked(NamedTuple):
     n_events: int
     head_hash: str
     loop: str
+    token: int
 
 
 def lock_session(connection: Connection, session_id: str) -> Locked:
     """Lock the session's row until the transaction ends.
 
-    Whatever must not interleave within a session begins with this: appends, STOP and authorisations. SQLite's
+    Whatever must not interleave within a session begins with this, STOP among it, or with `lock_held`. SQLite's
     writers are alone anyway.
 
     Raises:
@@ -121,7 +137,29 @@ def lock_session(connection: Connection, session_id: str) -> Locked:
     row = connection.execute(_LOCK, {"session_id": session_id}).one_or_none()
     if row is None:
         raise unknown_session(connection, session_id)
-    return Locked(row.n_events, row.head_hash, row.loop)
+    return Locked(row.n_events, row.head_hash, row.loop, row.token)
+
+
+def lock_held(store: Store, connection: Connection, session_id: str) -> Locked:
+    """`lock_session` for those who write on behalf of a session: the holder of its newest lease, and nobody else.
+
+    Raises:
+        SessionBusy: this process holds no lease of the session, or another one took it over.
+        UnknownName: there is no such session.
+    """
+    session, token = lock_session(connection, session_id), store.tokens.get(session_id)
+    if token is None:
+        raise SessionBusy(
+            f"Session `{session_id}` is not held here, and only its holder may write for it. Nothing was written. Hold "
+            "it first: `with memory.sessions.acquire(session_id):`."
+        )
+    if token != session.token:
+        raise SessionBusy(
+            f"Session `{session_id}` is held with token {session.token}, this process comes with token {token}: "
+            "another one took the session over. Nothing was written. Let that one go on, or stop it and resume the "
+            "session here."
+        )
+    return session
 
 
 def unknown_session(connection: Connection, session_id: str) -> UnknownName:

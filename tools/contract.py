@@ -58,7 +58,7 @@ Effect = Literal["read", "write", "actuate"]
 Acting: TypeAlias = Generator[Act, Outcome, Out]
 """What an `actuate` function returns: it yields one act, is sent its outcome, and returns the output."""
 
-WORLD_CHANGERS = frozenset({"apply", "restore", "reset", "step", "close"})
+WORLD_CHANGERS = frozenset({"apply", "restore", "hold", "reset", "step", "begin", "perform", "close"})
 
 
 class ReadOnly:
@@ -224,10 +224,12 @@ class Tool(Generic[In, Out]):
             )
         acting = self._acting(args, context)
         act = self._proposed(acting)
-        self._check_guard(act, context)
-        outcome = context.actuator.act(
-            context.key(self.name), act, step=context.step, by=context.by, timeout_s=self.timeout_s
-        )
+        key = context.key(self.name)
+        refusal = self._guarded(act, context)
+        if refusal:  # under a key of its own: another act may follow in the same call
+            context.actuator.refuse(f"{key}/refused/{act.sha256[:12]}", act, step=context.step, reason=refusal)
+            raise ToolRefused(refusal)
+        outcome = context.actuator.act(key, act, step=context.step, by=context.by, timeout_s=self.timeout_s)
         if outcome.status == "refused":
             raise ToolRefused(outcome.reason)
         if outcome.status == "failed":
@@ -238,14 +240,14 @@ class Tool(Generic[In, Out]):
             return self._output(finished.value)
         raise DeveloperError(f"`{self.name}` yielded a second act; a call is one act, with one key and one approval.")
 
-    def _check_guard(self, act: Act, context: ToolContext) -> None:
+    def _guarded(self, act: Act, context: ToolContext) -> str:
+        """Why the guard refuses `act`; empty where it does not."""
         if context.guard is None:
             if context.by == "guard":
                 raise DeveloperError(f"`{self.name}` is to be approved by a guard; give the `ToolContext` a `guard`.")
-            return
+            return ""
         verdict = context.guard(act)
-        if not verdict.ok:
-            raise ToolRefused(f"{verdict.reason} (rule `{verdict.rule}`)")
+        return "" if verdict.ok else f"{verdict.reason} (rule `{verdict.rule}`)"
 
 
 def _for_function(context: ToolContext, cancel: CancelToken) -> ToolContext:

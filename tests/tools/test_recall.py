@@ -23,7 +23,12 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 @pytest.fixture
 def context(memory: Memory) -> ToolContext:
-    return ToolContext(session_id=memory.sessions.create("carm", {}).id, step=9, world=NO_WORLD, memory=memory)
+    return ToolContext(session_id=held(memory, "carm"), step=9, world=NO_WORLD, memory=memory)
+
+
+def held(memory: Memory, loop: str) -> str:
+    """A new session, held until the memory is closed."""
+    return memory.sessions.acquire(memory.sessions.create(loop, {}).id).session_id
 
 
 def record(memory: Memory, session_id: str, labels: str, signature: str = "near Skull", **detail: Any) -> None:
@@ -62,7 +67,7 @@ def test_what_is_recalled_is_bounded_whatever_was_recorded(context: ToolContext,
 def test_precedents_are_of_any_session_of_the_loop_and_not_the_present_one(
     context: ToolContext, memory: Memory
 ) -> None:
-    other, stranger = memory.sessions.create("carm", {}).id, memory.sessions.create("drive", {}).id
+    other, stranger = held(memory, "carm"), held(memory, "drive")
     record(memory, other, "uv")
     record(memory, stranger, "w")
     record(memory, context.session_id, "ab")

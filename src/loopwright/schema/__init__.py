@@ -1,6 +1,6 @@
 """Values and protocols that every layer shares. Knows no layer above it."""
 
-from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict
+from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict, restoring
 from loopwright.schema.base import Frozen, canonical_json, sha256_of
 from loopwright.schema.cancel import CancelToken
 from loopwright.schema.events import GENESIS, Event, chain_hash, payload_hash
@@ -29,5 +29,6 @@ __all__ = [
     "canonical_json",
     "chain_hash",
     "payload_hash",
+    "restoring",
     "sha256_of",
 ]

@@ -62,8 +62,8 @@ def test_a_simulated_patient_is_the_simulators(procedure: Procedure) -> None:
     for moment in moments:
         assert (world.clip, world.truth) == (moment.clip, moment.state)
         assert world.is_last == (moment is moments[-1])
-        world.apply(f"next-{moment.clip.index}", NEXT)
-    refused = world.apply("beyond", NEXT)
+        world.apply(f"next-{moment.clip.index}", NEXT, 1)
+    refused = world.apply("beyond", NEXT, 1)
     assert refused.status == "refused" and "simulated-7 ends with clip" in refused.reason
 
 
@@ -76,22 +76,23 @@ def test_what_the_surgeon_does_instead_changes_the_patient(procedure: Procedure)
     )
     world = SurgicalVideoWorld(f"simulated:{seed}")
     for i in range(at):
-        world.apply(f"next-{i}", NEXT)
+        world.apply(f"next-{i}", NEXT, 1)
     assert bleeding(world) == "oozing"
     before = world.snapshot()
-    assert world.apply("instead", Act(tool="next_clip", arguments={"instead": world.clip.action})).status == "refused"
+    same = Act(tool="next_clip", arguments={"instead": world.clip.action})
+    assert world.apply("instead", same, 1).status == "refused"
     assert world.snapshot() == before
     retract = next(name for name in ("Tissue Retraction", "Dissection") if name != world.clip.action)
-    assert world.apply("wait", Act(tool="next_clip", arguments={"instead": retract})).status == "done"
+    assert world.apply("wait", Act(tool="next_clip", arguments={"instead": retract}), 1).status == "done"
     assert world.clip.action == retract and bleeding(world) != "none"
-    world.restore(before)
-    assert world.apply("act", coagulate()).status == "done"
+    assert world.restore(before, "back", 1).status == "done"
+    assert world.apply("act", coagulate(), 1).status == "done"
     assert world.clip.action == "Coagulation"
 
 
 def test_a_recorded_video_shows_nothing_else() -> None:
     world = SurgicalVideoWorld(recorded())
-    outcome = world.apply("k", coagulate())
+    outcome = world.apply("k", coagulate(), 1)
     assert outcome.status == "refused" and "VID01 is recorded" in outcome.reason
 
 
@@ -106,30 +107,30 @@ def test_a_recorded_video_shows_nothing_else() -> None:
 )
 def test_a_wrong_plan_is_refused(arguments: dict[str, list[str]], said: str) -> None:
     world = SurgicalVideoWorld(recorded())
-    outcome = world.apply("k", Act(tool="record_plan", arguments=arguments))
+    outcome = world.apply("k", Act(tool="record_plan", arguments=arguments), 1)
     assert outcome.status == "refused" and outcome.reason.startswith("arguments: ") and said in outcome.reason
     assert world.plans == {}
-    assert world.apply("j", Act(tool="sing")).reason.startswith("act: Unknown act `sing`")
+    assert world.apply("j", Act(tool="sing"), 1).reason.startswith("Unknown act 'sing'")
 
 
 def test_a_later_plan_for_a_clip_replaces_the_earlier() -> None:
     world = SurgicalVideoWorld(recorded())
     for key, name in (("a", "Dissection"), ("b", "Coagulation")):
-        world.apply(key, Act(tool="record_plan", arguments={"actions": [name]}))
+        world.apply(key, Act(tool="record_plan", arguments={"actions": [name]}), 1)
     assert world.plans == {0: ("Coagulation",)}
 
 
 def test_a_device_belongs_to_its_video(tmp_path: Path) -> None:
     device = tmp_path / "device.sqlite"
     world = SurgicalVideoWorld(recorded(), device=device)
-    world.apply("k", NEXT)
+    world.apply("k", NEXT, 1)
     assert SurgicalVideoWorld(recorded(), device=device).clip.index == 1
     with pytest.raises(BadInput, match="is at 'VID01', not at 'VID02'"):
         SurgicalVideoWorld(recorded(video="VID02"), device=device)
     other = SurgicalVideoWorld(recorded(video="VID02")).snapshot()
-    for wrong in (other, {}, {**world.snapshot(), "clip": 99}):
-        with pytest.raises(BadInput, match="is not of VID01"):
-            world.restore(wrong)
+    for i, wrong in enumerate((other, {}, {**world.snapshot(), "clip": 99})):
+        outcome = world.restore(wrong, f"back-{i}", 1)
+        assert outcome.status == "refused" and "is not of VID01" in outcome.reason
 
 
 def test_resetting_with_a_seed_draws_a_training_patient() -> None:
