@@ -4,12 +4,13 @@ Each folder is complete: safetensors, configuration, image processor, a byte-lev
 lines, and a chat template of that family. Nothing is fetched.
 """
 
+from collections.abc import Collection
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,6 +54,9 @@ GEMMA_SPECIALS = (
     "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
     "<image_soft_token>",
 )  # fmt: skip
+CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SMOLLM2_LACKS = frozenset({0xF1, 0xF2})
+"""Bytes without a token in SmolLM2's vocabulary: they begin characters of planes that Unicode has not assigned."""
 LLAVA_SPECIALS = ("<pad>", "<s>", "</s>", "<image>")
 
 _CONTENT = (
@@ -108,13 +112,15 @@ def png(seed: int, width_px: int = 56, height_px: int = 56) -> bytes:
     return out.getvalue()
 
 
-def tokenizer(specials: tuple[str, ...], vocab_size: int = 400, **names: Any) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with the full alphabet, digits one by one, and `specials` first. `names` as in transformers."""
+def tokenizer(
+    specials: tuple[str, ...], vocab_size: int = 400, lacking: Collection[int] = (), **names: Any
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with every byte but `lacking`, digits one by one, `specials` first. `names` as in transformers."""
     bpe = Tokenizer(models.BPE())
     pieces = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\n"), "isolated"), *pieces])
     bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = [letter for byte, letter in enumerate(_byte_letters()) if byte not in lacking]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=list(specials), initial_alphabet=alphabet, show_progress=False
     )
@@ -122,6 +128,31 @@ def tokenizer(specials: tuple[str, ...], vocab_size: int = 400, **names: Any) ->
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, padding_side="left", clean_up_tokenization_spaces=False, **names
     )
+
+
+def _byte_letters() -> list[str]:
+    """How byte-level tokenizers write the bytes 0 to 255: printable ones as themselves, others from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte if byte in printable else 0x100 + others.index(byte)) for byte in range(256)]
+
+
+def byte_fallback_tokenizer(
+    specials: tuple[str, ...], prepend_scheme: Literal["first", "never"] = "never", **names: Any
+) -> PreTrainedTokenizerFast:
+    """As Llama 2's and Gemma's: pieces with a mark for the space, and a token for each byte."""
+    pieces = [*specials, *(f"<0x{i:02X}>" for i in range(256))]
+    pieces += ["▁", *map(chr, range(0x21, 0x7F)), "▁a", "ab", '{"', '":', "é"]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    merges = [("▁", "a"), ("a", "b"), ("{", '"'), ('"', ":")]
+    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True, fuse_unk=True))
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme, split=False)
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, padding_side="left", clean_up_tokenization_spaces=False, **names
+    )
+    fast.add_special_tokens({"additional_special_tokens": [s for s in specials if s not in fast.all_special_tokens]})
+    return fast
 
 
 def id_of(words: PreTrainedTokenizerFast, token: str) -> int:
