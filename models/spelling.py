@@ -1,8 +1,9 @@
 """Which characters a tokenizer can write, and grammars that hold no others.
 
-A byte-level tokenizer may lack tokens for single bytes (SmolLM2's has none for F1 and F2, which begin characters that
-Unicode has not assigned). An answer that began such a character could get stuck, so a grammar leaves it out: every
-answer that remains can be spelled byte by byte. Knows bytes, patterns and schemas, and neither tokenizers nor models.
+A byte-level tokenizer may lack tokens for single bytes (SmolLM2's for six control characters and for F1 and F2, which
+begin characters that Unicode has not assigned). An answer that began such a character could get stuck, so a grammar
+leaves it out: every answer that remains can be spelled byte by byte. Knows bytes, patterns and schemas, and neither
+tokenizers nor models.
 """
 
 import json

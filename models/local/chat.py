@@ -1,4 +1,4 @@
-"""Any transformers language model, with or without eyes, as a LangChain chat model.
+"""Any transformers language model, vision-language or text-only, as a LangChain chat model.
 
 Messages in, one message out, whole or as it is drawn. Pictures come by reference through the session's `BlobReader`.
 The model's own chat template writes the prompt; control tokens in what people and tools wrote are encoded as plain
@@ -226,8 +226,8 @@ class LocalChatModel(BaseChatModel):
             BadInput: a picture or message that cannot be shown, or turns in an order that the template refuses.
             IntegrityError: the reader does not hold a picture.
         """
-        if not self.engine.sees_pictures:
-            self._refuse_pictures(messages)
+        if not self.engine.takes_images:
+            self._refuse_images(messages)
         knows_tools = tool_calls.knows_tools(str(self.engine.processor.chat_template))
         conversation = turns(messages, self._open, tools, template_knows_tools=knows_tools)
         try:
@@ -249,7 +249,7 @@ class LocalChatModel(BaseChatModel):
         processor: Any = self.engine.processor
         with _tokenizing:
             encoded = processor.apply_chat_template(
-                list(conversation) if self.engine.sees_pictures else with_plain_text(conversation),
+                list(conversation) if self.engine.takes_images else with_plain_text(conversation),
                 tools=tools,
                 add_generation_prompt=True,
                 tokenize=True,
@@ -259,12 +259,12 @@ class LocalChatModel(BaseChatModel):
             )
         return dict(encoded)
 
-    def _refuse_pictures(self, messages: Sequence[BaseMessage]) -> None:
+    def _refuse_images(self, messages: Sequence[BaseMessage]) -> None:
         for i, message in enumerate(messages):
             if image_refs([message]):
                 raise BadInput(
-                    f"`messages[{i}]` ({message.type}) shows a picture, but `{self.card.name}` reads text alone: its "
-                    f"base is `{self.card.base}`. Take a card whose base sees pictures, such as `qwen25vl-7b`."
+                    f"`messages[{i}]` ({message.type}) holds an image, but `{self.card.name}` takes text only: its base "
+                    f"is `{self.card.base}`. Take a card whose base takes images, such as `qwen25vl-7b`."
                 )
 
     def _open(self, ref: ImageRef) -> Image.Image:

@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
 from loopwright.models.local.loading import auto_model, check_weights, load_config
-from loopwright.models.local.processor import load_processor, sees_pictures
+from loopwright.models.local.processor import load_processor, takes_images
 from loopwright.models.making import MAKING
 
 
@@ -40,9 +40,9 @@ class LocalCheck:
         return str(self._folder)
 
     def architecture(self) -> str:
-        """Which model it is, how large, and whether it sees. Raises `BadInput` where it is no language model."""
+        """Which model it is, how large, and what it takes. Raises `BadInput` where it is no language model."""
         n_parameters = sum(parameter.numel() for parameter in self._built().parameters())
-        takes = "text and pictures" if sees_pictures(self._config) else "text alone"
+        takes = "text and images" if takes_images(self._config) else "text only"
         return f"{self._config.model_type}, {n_parameters / 1e6:.3g} million parameters, takes {takes}"
 
     def weights(self) -> str:

@@ -41,7 +41,7 @@ def without_system(conversation: Sequence[Turn]) -> list[Turn]:
 
 
 def with_plain_text(conversation: Sequence[Turn]) -> list[Turn]:
-    """The same with each content as one string, which is what templates of models without eyes take."""
+    """The same with each content as one string, which is what templates of text-only models take."""
     return [turn | {"content": "".join(part["text"] for part in turn["content"])} for turn in conversation]
 
 

@@ -140,7 +140,7 @@ class Engine:
     def __init__(self, base: Base, *, max_batch: int = 16, window_s: float = 0.002, expected_s: float = 0.25) -> None:
         self.processor = base.processor
         self.tokenizer = base.tokenizer
-        self.sees_pictures = base.sees_pictures
+        self.takes_images = base.takes_images
         self.eos_token_ids = base.eos_token_ids
         self._model = base.model
         self._pad_token_id = self.tokenizer.pad_token_id

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from loopwright.errors import BadInput, MissingDependency, OperatorError
-from loopwright.models.local.processor import load_processor, sees_pictures, tokenizer_of
+from loopwright.models.local.processor import load_processor, takes_images, tokenizer_of
 from loopwright.models.vector_math import settle_kernels
 
 settle_kernels()
@@ -34,7 +34,7 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 class Base(NamedTuple):
-    """A model that is ready to run, its processor (its tokenizer, where it reads text alone), and what ends a reply."""
+    """A model that is ready to run, its processor (a text-only model's tokenizer), and the tokens that end a reply."""
 
     model: PreTrainedModel
     processor: ProcessorMixin | PreTrainedTokenizerFast
@@ -46,9 +46,9 @@ class Base(NamedTuple):
         return tokenizer_of(self.processor)
 
     @property
-    def sees_pictures(self) -> bool:
-        """Whether messages may show pictures."""
-        return sees_pictures(self.model.config)
+    def takes_images(self) -> bool:
+        """Whether messages may hold images."""
+        return takes_images(self.model.config)
 
 
 def load_base(
@@ -59,7 +59,7 @@ def load_base(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     quantisation: Literal["nf4"] | None = None,
 ) -> Base:
-    """The language model `base`, with or without eyes: a hub id that is in the hub's cache, or what lies in `folder`.
+    """The language model `base`, vision-language or text-only: a hub id in the hub's cache, or what lies in `folder`.
 
     Nothing is downloaded. `auto` takes CUDA with bfloat16 where there is a GPU, else the CPU with float32.
 
@@ -117,12 +117,12 @@ def load_config(source: str | Path) -> PreTrainedConfig:
 
 
 def auto_model(config: PreTrainedConfig) -> type[AutoModelForImageTextToText] | type[AutoModelForCausalLM]:
-    """What makes the model that `config` describes: one that sees pictures, where there is one.
+    """The auto class for `config`: of vision-language models where the architecture is one, else of causal ones.
 
     Raises:
-        ValueError: transformers has no language model of this type.
+        ValueError: it is no language model.
     """
-    if sees_pictures(config):
+    if takes_images(config):
         return AutoModelForImageTextToText
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         return AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""What turns a conversation into a model's inputs: a processor where the model sees pictures, else a tokenizer.
+"""What turns a conversation into a model's inputs: a processor where the model takes images, else a tokenizer.
 
 The stock processors of Qwen's vision-language models also build a video processor, which imports torchvision. Ours are
 for images alone, differ from them in nothing else, and the folders that they save name the stock class: other software
@@ -58,8 +58,8 @@ _IMAGE_ONLY: dict[str, type[ProcessorMixin]] = {
 """By the model type of a configuration."""
 
 
-def sees_pictures(config: PreTrainedConfig) -> bool:
-    """Whether a model of this architecture takes pictures beside text."""
+def takes_images(config: PreTrainedConfig) -> bool:
+    """Whether a model of this architecture takes images beside text."""
     return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 
@@ -70,7 +70,7 @@ def load_processor(base: str | Path, config: PreTrainedConfig) -> ProcessorMixin
         BadInput: it has no chat template.
         OSError, ValueError: a file is missing or malformed.
     """
-    kind: Any = _IMAGE_ONLY.get(config.model_type, AutoProcessor) if sees_pictures(config) else AutoTokenizer
+    kind: Any = _IMAGE_ONLY.get(config.model_type, AutoProcessor) if takes_images(config) else AutoTokenizer
     processor: ProcessorMixin | PreTrainedTokenizerFast = kind.from_pretrained(
         base, local_files_only=True, trust_remote_code=False
     )

@@ -42,12 +42,12 @@ def model(family: str) -> LocalChatModel:
 
 
 @pytest.fixture(params=tiny.VISION_FAMILIES)
-def seeing(request: pytest.FixtureRequest) -> LocalChatModel:
+def vision_model(request: pytest.FixtureRequest) -> LocalChatModel:
     return LocalChatModel(card=card_of(request.param), images=PICTURES)
 
 
 @pytest.fixture(params=tiny.TEXT_FAMILIES)
-def reading(request: pytest.FixtureRequest) -> LocalChatModel:
+def text_model(request: pytest.FixtureRequest) -> LocalChatModel:
     return LocalChatModel(card=card_of(request.param), images=PICTURES)
 
 
@@ -57,7 +57,7 @@ def about(ref: ImageRef, words: str = "Where is T12?") -> list[BaseMessage]:
 
 @pytest.fixture
 def prompts(family: str) -> list[list[BaseMessage]]:
-    """With pictures where the family sees them."""
+    """With pictures where the family takes them."""
     if family in tiny.TEXT_FAMILIES:
         return [
             [HumanMessage("Where is T12?")],
@@ -170,7 +170,7 @@ def test_a_role_is_an_adapter_and_the_check_finds_all_of_it(
     found = list(check_card(card))
     assert all(finding.ok for finding in found), found
     assert [finding.what for finding in found] == ["base", "architecture", "weights", "processor", "adapter navigator"]
-    takes = "text alone" if family in tiny.TEXT_FAMILIES else "text and pictures"
+    takes = "text only" if family in tiny.TEXT_FAMILIES else "text and images"
     assert takes in found[1].said
 
     model = LocalChatModel(card=card, images=PICTURES)
@@ -219,16 +219,18 @@ def test_tools_are_called_and_answered(model: LocalChatModel, prompts: list[list
     assert places == sorted(places)
 
 
-def test_the_picture_changes_the_prompt_and_nothing_else_does(seeing: LocalChatModel) -> None:
-    one, again, other = (seeing.prepare(about(ref)) for ref in (LOOK, LOOK, OTHER))
+def test_the_picture_changes_the_prompt_and_nothing_else_does(vision_model: LocalChatModel) -> None:
+    one, again, other = (vision_model.prepare(about(ref)) for ref in (LOOK, LOOK, OTHER))
     assert all(torch.equal(one[name], again[name]) for name in one)
     shapes = one["pixel_values"].shape, other["pixel_values"].shape
     assert shapes[0] != shapes[1] or not torch.equal(one["pixel_values"], other["pixel_values"])
 
 
-def test_a_picture_is_refused_where_nobody_sees_it(reading: LocalChatModel) -> None:
-    with pytest.raises(BadInput, match=r"`messages\[1\]` \(human\) .*`tiny` reads text alone.*base sees pictures"):
-        reading.invoke([SystemMessage("You navigate a C-arm."), *about(LOOK)])
+def test_a_text_only_model_refuses_an_image(text_model: LocalChatModel) -> None:
+    with pytest.raises(
+        BadInput, match=r"`messages\[1\]` \(human\) holds an image.*`tiny` takes text only.*base takes images"
+    ):
+        text_model.invoke([SystemMessage("You navigate a C-arm."), *about(LOOK)])
 
 
 @pytest.mark.parametrize("family", ["gemma", "gemma2", "gemma3-text"])

@@ -28,7 +28,7 @@ def family(request: pytest.FixtureRequest) -> tuple[Any, Any]:
 
 
 def prompt(processor: Any, *, n_images: int, words: str = "Which landmark is nearest to the centre?") -> dict[str, Any]:
-    """With no images where the model sees none."""
+    """A text-only model is shown no images."""
     if not isinstance(processor, ProcessorMixin):
         text = processor.apply_chat_template([{"role": "user", "content": words}], tokenize=False)
         return dict(processor(text, return_tensors="pt", return_token_type_ids=False))
@@ -40,7 +40,7 @@ def prompt(processor: Any, *, n_images: int, words: str = "Which landmark is nea
 
 
 def with_images(*numbers: int) -> pytest.MarkDecorator:
-    """Each family with each of these numbers of pictures, as far as it sees them."""
+    """Each family with each of these numbers of pictures, as far as it takes them."""
     cases = [(family, n) for family in FAMILIES for n in numbers if family in VISION_FAMILIES or n == 0]
     return pytest.mark.parametrize(("family", "n_images"), cases, indirect=["family"])
 

@@ -68,8 +68,8 @@ GEMMA_SPECIALS = (
     "<image_soft_token>",
 )  # fmt: skip
 CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-SMOLLM2_LACKS = frozenset({0xF1, 0xF2})
-"""Bytes without a token in SmolLM2's vocabulary: they begin characters of planes that Unicode has not assigned."""
+SMOLLM2_LACKS = frozenset({0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2})
+"""Bytes without a token in SmolLM2's vocabulary: control characters, and what begins unassigned planes of Unicode."""
 LLAVA_SPECIALS = ("<pad>", "<s>", "</s>", "<image>")
 
 _CONTENT = (
@@ -342,14 +342,14 @@ def make_llava(folder: Path, *, seed: int = 0) -> Path:
 
 
 def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
-    """Qwen2 and Qwen2.5 without eyes."""
+    """Qwen2 and Qwen2.5, text-only."""
     words = tokenizer(CHATML_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     words.chat_template = HERMES_TEMPLATE
     return _save_text(folder, Qwen2ForCausalLM, Qwen2Config, words, seed)
 
 
 def make_llama(folder: Path, *, seed: int = 0) -> Path:
-    """Llama in SmolLM2's shape: embeddings are tied, and the tokenizer has no token for two bytes."""
+    """Llama in SmolLM2's shape: embeddings are tied, and the tokenizer lacks some bytes."""
     words = tokenizer(
         CHATML_SPECIALS, lacking=SMOLLM2_LACKS, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
     )
@@ -360,7 +360,7 @@ def make_llama(folder: Path, *, seed: int = 0) -> Path:
 def make_gemma(
     folder: Path, model: type[PreTrainedModel], config: type[PreTrainedConfig], *, seed: int = 0, **settings: Any
 ) -> Path:
-    """Gemma without eyes, of any generation."""
+    """Gemma of any generation, text-only."""
     specials = GEMMA_SPECIALS[:6]
     words = byte_fallback_tokenizer(specials, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
     words.chat_template = GEMMA2_TEMPLATE
@@ -414,7 +414,7 @@ VISION_FAMILIES: dict[str, Callable[[Path], Path]] = {
     "gemma3": make_gemma3,
     "llava": make_llava,
 }
-"""One maker for each architecture that sees pictures."""
+"""One maker for each vision-language architecture."""
 _SLIDING: dict[str, Any] = {"sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"]}
 TEXT_FAMILIES: dict[str, Callable[[Path], Path]] = {
     "qwen2": make_qwen2,
@@ -423,5 +423,5 @@ TEXT_FAMILIES: dict[str, Callable[[Path], Path]] = {
     "gemma2": partial(make_gemma, model=Gemma2ForCausalLM, config=Gemma2Config, **_SLIDING),
     "gemma3-text": partial(make_gemma, model=Gemma3ForCausalLM, config=Gemma3TextConfig, **_SLIDING),
 }
-"""One maker for each architecture that reads text alone."""
+"""One maker for each text-only architecture."""
 FAMILIES = VISION_FAMILIES | TEXT_FAMILIES
