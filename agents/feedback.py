@@ -5,7 +5,7 @@ is heard generously, for a stop too many costs a click and a stop too few may co
 text is a STOP, also in a note ("note: stop at T12"), also misspelt ("stpo", "stooop", "S T O P"). It is not one
 inside "non-stop", or right after "don't", "do not", "must not", "never", "no need to" or "without a".
 
-A question is no order: "approve?" and "20 mm left?" are asked back, "could you go 20 mm left?" is done.
+A question is no order: "approve?" and "20 mm left?" get a clarification question, "could you go 20 mm left?" is done.
 """
 
 import re
@@ -78,7 +78,7 @@ def _folded(text: str) -> str:
 
 
 def unclear(text: str, question: str) -> Unclear:
-    """Ask back."""
+    """Ask for a clarification."""
     return Unclear(text=text[:MAX_CHARS], question=question)
 
 
@@ -124,7 +124,7 @@ def parse(
 
 
 def _reject(original: str, reason: str, explicit: bool, rules: Callable[[str], F | Unclear | None]) -> Reject | Unclear:
-    """A rejection with a reason. After a plain "no," the reason may itself be a command: then it is asked back."""
+    """A rejection with a reason. After a plain "no," the reason may itself be a command, which is clarified."""
     said = plain(reason)
     if not explicit and (_APPROVE.fullmatch(said) or rules(said) is not None):
         return unclear(original, f"That says two things. Send `reject`, or `{reason}`, whichever you mean.")

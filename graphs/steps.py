@@ -1,7 +1,7 @@
-"""A session's event log read back as rounds: one observation, and all that was seen, said, planned and done about it.
+"""A session's event log read back as steps: one observation, and all that was seen, said, planned and done about it.
 
-A round is a (branch, step). After a rewind or in a fork the first round has no observation of its own: it begins with
-that of the round that it went back to, or of its parent. Knows no loop.
+A step is a (branch, step). After a rewind or in a fork the first step has no observation of its own: it begins with
+that of the step that it went back to, or of its parent. Knows no loop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from loopwright.schema import Event
 
 
 @dataclass(kw_only=True)
-class Round:
-    """One round; `seen` is the payload of what was observed.
+class SessionStep:
+    """One step; `seen` is the payload of what was observed.
 
     `is_left_behind`: a rewind went back before it, or gave its observation another continuation.
     """
@@ -31,16 +31,16 @@ class Round:
         return f"{self.branch}:{self.step}" if self.branch else str(self.step)
 
 
-R = TypeVar("R", bound=Round)
+R = TypeVar("R", bound=SessionStep)
 
 
-def read_rounds_as(kind: type[R], events: Sequence[Event]) -> list[R]:
-    """The rounds of a session in the order in which they began, each of the loop's own `kind`."""
-    rounds: dict[tuple[int, int], R] = {}
-    newest: dict[int, R] = {}  # step to the round that last stood at it with an observation
-    came_from: dict[int, R] = {}  # branch to the round whose observation it began with
+def read_steps_as(kind: type[R], events: Sequence[Event]) -> list[R]:
+    """The steps of a session in the order in which they began, each of the loop's own `kind`."""
+    steps: dict[tuple[int, int], R] = {}
+    newest: dict[int, R] = {}  # step to the step that last stood at it with an observation
+    came_from: dict[int, R] = {}  # branch to the step whose observation it began with
     for event in events:
-        at = rounds.setdefault((event.branch, event.step), kind(branch=event.branch, step=event.step))
+        at = steps.setdefault((event.branch, event.step), kind(branch=event.branch, step=event.step))
         at.events.append(event)
         match event.kind:
             case "observed":
@@ -52,19 +52,19 @@ def read_rounds_as(kind: type[R], events: Sequence[Event]) -> list[R]:
                 at.seen, at.origin = newest[event.step].seen, "rewound"
         if at.seen is not None:
             newest[at.step] = at
-    _mark_left_behind(list(rounds.values()), came_from)
-    return list(rounds.values())
+    _mark_left_behind(list(steps.values()), came_from)
+    return list(steps.values())
 
 
-def _mark_left_behind(rounds: Sequence[Round], came_from: Mapping[int, Round]) -> None:
+def _mark_left_behind(steps: Sequence[SessionStep], came_from: Mapping[int, SessionStep]) -> None:
     """Everything but the line that leads to the newest branch."""
-    branch, limit = max((r.branch for r in rounds), default=0), float("inf")
-    line: dict[int, float] = {}  # branch to the step before which its rounds belong to the line
+    branch, limit = max((r.branch for r in steps), default=0), float("inf")
+    line: dict[int, float] = {}  # branch to the step before which its steps belong to the line
     while True:
         line[branch] = limit
         if branch not in came_from:
             break
         source = came_from[branch]
         branch, limit = source.branch, source.step
-    for one in rounds:
+    for one in steps:
         one.is_left_behind = one.step >= line.get(one.branch, 0)

@@ -45,7 +45,8 @@ class Memory:
         return Checkpointer(self._store)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Let go of the sessions that are held, and close every connection."""
+        self.sessions.release_all()
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -28,6 +28,7 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._leases: dict[str, Lease] = {}
 
     def create(
         self, loop: str, config: dict[str, Any], *, parent: str | None = None, session_id: str | None = None
@@ -119,7 +120,13 @@ class Sessions:
             lock_session(connection, session_id)
             token = take_lease(self._store, connection, session_id)
         self._store.tokens[session_id] = token
-        return Lease(self._store, session_id, token)
+        self._leases[session_id] = Lease(self._store, session_id, token)
+        return self._leases[session_id]
+
+    def release_all(self) -> None:
+        """Let go of every session that this memory holds."""
+        for lease in self._leases.values():
+            lease.release()
 
 
 def _exists(connection: Connection, session_id: str) -> bool:

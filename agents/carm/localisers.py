@@ -31,7 +31,7 @@ _LEAST = 1e-12
 """A probability that rounded to nothing; its logarithm is finite."""
 
 
-class Told(NamedTuple):
+class PictureFeedback(NamedTuple):
     """What the clinician said that one picture shows, or does not. `denied` are landmarks not in its middle."""
 
     words: str = ""
@@ -46,8 +46,8 @@ class Localiser(Protocol):
         """What the picture shows."""
         ...
 
-    def revise(self, image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> Localisation:
-        """`seen` in the light of what was `told` of the same picture; `seen` itself where that changes nothing."""
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+        """`seen` in the light of `feedback` about the same picture; `seen` itself where that changes nothing."""
         ...
 
 
@@ -64,7 +64,7 @@ class NetworkLocaliser:
         said = consult.once(self._kind, lambda: self._see(image).model_dump(mode="json"))
         return Localisation.model_validate(said)
 
-    def revise(self, image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
         """See `Localiser`."""
         return seen
 
@@ -101,9 +101,9 @@ class VlmLocaliser:
             nearest_set=None if self._coverage is None else credible_set(nearest, self._coverage),
         )
 
-    def revise(self, image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
         """See `Localiser`."""
-        return _revised(image, seen, told, consult)
+        return _revised(image, seen, feedback, consult)
 
 
 class HybridLocaliser:
@@ -125,9 +125,9 @@ class HybridLocaliser:
         members = {pooled.ranking[0], *network.nearest_set}
         return pooled.model_copy(update={"nearest_set": tuple(n for n in pooled.ranking if n in members)})
 
-    def revise(self, image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
         """See `Localiser`. The network hears nothing, so the model alone answers."""
-        return _revised(image, seen, told, consult)
+        return _revised(image, seen, feedback, consult)
 
 
 def pool(network: Mapping[str, float], model: Mapping[str, float], weight: float) -> dict[str, float]:
@@ -152,27 +152,27 @@ def _nearest(image: ImageRef, words: str, consult: Consult) -> dict[str, float]:
     return consult.scores("localiser", nearest_messages(image, words), LANDMARKS, NEAREST, name=name)
 
 
-def _revised(image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> Localisation:
-    """`seen` with what the model says once it was told; where it was told nothing, `seen` itself.
+def _revised(image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+    """`seen` with what the model says once it knows the feedback; without any, `seen` itself.
 
     No set is claimed: nothing was calibrated on pictures that somebody had to explain.
     """
-    if told.is_rejected:
-        nearest = _corrected(image, seen, told, consult)
-    elif told.words:
-        nearest = _nearest(image, told.words, consult)
+    if feedback.is_rejected:
+        nearest = _corrected(image, seen, feedback, consult)
+    elif feedback.words:
+        nearest = _nearest(image, feedback.words, consult)
     else:
         return seen
     return seen.model_copy(update={"nearest": nearest, "nearest_set": None})
 
 
-def _corrected(image: ImageRef, seen: Localisation, told: Told, consult: Consult) -> dict[str, float]:
+def _corrected(image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> dict[str, float]:
     """The posterior with the corrector's answer as the nearest, and nothing left of what was denied."""
     first, second = seen.ranking[:2]
-    doubted = [Doubted(answer=Centred(landmarks=(first, second)), objection="incorrect", words=told.words)]
+    doubted = [Doubted(answer=Centred(landmarks=(first, second)), objection="incorrect", words=feedback.words)]
     answer = consult.reply("corrector", correction_messages(image, doubted), correction_form(rejected(doubted)))
-    nearest = next(name for name in (*answer.landmarks, *seen.ranking) if name not in told.denied)
-    return _moved_to(nearest, seen.nearest, told.denied)
+    nearest = next(name for name in (*answer.landmarks, *seen.ranking) if name not in feedback.denied)
+    return _moved_to(nearest, seen.nearest, feedback.denied)
 
 
 def _moved_to(name: str, posterior: Mapping[str, float], denied: Iterable[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from loopwright.agents.role import SAID_SHARE
 from loopwright.agents.surgery.formats import ASSESSMENT_CHARS, N_RANKS, RATIONALE_CHARS, Plan, RankedAction, plan_form
 from loopwright.agents.surgery.history import MemorySettings, Step, view
 from loopwright.agents.surgery.knowledge import Knowledge
-from loopwright.agents.surgery.planner import Policy, admissible, following, next_action_question
+from loopwright.agents.surgery.policies import Policy, admissible, following, next_action_question
 from loopwright.agents.surgery.prompts import plan_messages
 from loopwright.schema import Frozen
 from loopwright.tools.surgery.procedure import DUCT_CLIPPED, PROGRESS
@@ -43,7 +43,7 @@ class Said(Frozen):
     denied: tuple[Action, ...] = ()
 
 
-class Wish(Frozen):
+class Preference(Frozen):
     """What the surgeon said since the clip was seen: what came of it, and each message."""
 
     first: Action | None = None
@@ -62,7 +62,7 @@ class Wish(Frozen):
 
 
 class Advice(Frozen):
-    """A plan, how probable each action was taken to be before the surgeon's wish, and who planned."""
+    """A plan, how probable each action was taken to be before the surgeon's preference, and who planned."""
 
     plan: Plan
     probabilities: dict[Action, float]
@@ -76,83 +76,85 @@ class Advice(Frozen):
         return self.plan.ranking[0]
 
 
-class Adviser(Protocol):
+class ActionPlanner(Protocol):
     """Plans what comes next."""
 
-    def advise(self, steps: Sequence[Step], wish: Wish, goal: str, consult: Consult) -> Advice:
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
         """Recommend three actions after `steps`, of which there is one at least.
 
         Args:
             steps: all so far, oldest first.
-            wish: the surgeon's; it leaves something to recommend.
+            preference: the surgeon's; it leaves something to recommend.
             goal: what is aimed at, in plain language; "" for the procedure's usual goal.
             consult: the door to the model, for those who ask one.
         """
         ...
 
 
-class PolicyAdviser:
+class PolicyPlanner:
     """Ranks by a policy; the reasons are written by code from the odds and what is known of the procedure."""
 
     def __init__(self, policy: Policy, source: PlannerName, knowledge: Knowledge) -> None:
         self._policy, self._knowledge = policy, knowledge
         self._source: PlannerName = source
 
-    def advise(self, steps: Sequence[Step], wish: Wish, goal: str, consult: Consult) -> Advice:
-        """See `Adviser`."""
-        odds = self._policy.next_action(steps, goal=goal, words=wish.words)
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+        """See `ActionPlanner`."""
+        odds = self._policy.next_action(steps, goal=goal, words=preference.words)
         best, second, third = (
-            RankedAction(action=action, rationale=plainly(self._why(action, odds, wish), RATIONALE_CHARS))
-            for action in ranked(odds, wish)[:N_RANKS]
+            RankedAction(action=action, rationale=plainly(self._why(action, odds, preference), RATIONALE_CHARS))
+            for action in ranked(odds, preference)[:N_RANKS]
         )
         plan = Plan(
             progress=plainly(_progress(steps), ASSESSMENT_CHARS),
             safety=plainly(_safety(steps, self._knowledge), ASSESSMENT_CHARS),
             actions=(best, second, third),
         )
-        return Advice(plan=plan, probabilities=odds, source=self._source, is_asked_for=wish.first is not None)
+        return Advice(plan=plan, probabilities=odds, source=self._source, is_asked_for=preference.first is not None)
 
-    def _why(self, action: Action, odds: Mapping[Action, float], wish: Wish) -> str:
-        if action == wish.first:
-            return f"The surgeon asks for it: {wish.words_for_first}"
-        if action in wish.denied:
-            return f"Ruled out by the surgeon as the next one: {wish.words}"
+    def _why(self, action: Action, odds: Mapping[Action, float], preference: Preference) -> str:
+        if action == preference.first:
+            return f"The surgeon asks for it: {preference.words_for_first}"
+        if action in preference.denied:
+            return f"Ruled out by the surgeon as the next one: {preference.words}"
         share = f"{round(100 * odds[action])} in 100, {_ODDS[self._source]}"
         return f"{self._knowledge.actions[action].rstrip('.').capitalize()} ({share})."
 
 
-class ModelAdviser:
+class ModelPlanner:
     """Ranks by a model's scores; then the model gives its reasons for the ranking as it stands.
 
-    A model that cannot score is asked for a plan at once, whose order is taken; what the surgeon wishes moves in it.
+    A model that cannot score is asked for a plan at once, whose order is taken; what the surgeon prefers moves in it.
     """
 
     def __init__(self, memory: MemorySettings, knowledge: Knowledge) -> None:
         self._memory, self._knowledge = memory, knowledge
 
-    def advise(self, steps: Sequence[Step], wish: Wish, goal: str, consult: Consult) -> Advice:
-        """See `Adviser`.
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+        """See `ActionPlanner`.
 
         Raises:
             OperatorError, Stopped, Paused: as `Consult.reply`.
         """
-        asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=wish.words)
-        messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=wish.words)
+        asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=preference.words)
+        messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=preference.words)
         if consult.has_scores:
             scores = consult.scores("planner", asked.messages, asked.choices, asked.answer, name="next")
             scored: dict[Action, float] = {action: scores[action] for action in asked.choices}
             odds = following(scored, steps)
-            plan = consult.reply("planner", messages, plan_form(ranked(odds, wish), in_order=True), name="plan")
+            plan = consult.reply("planner", messages, plan_form(ranked(odds, preference), in_order=True), name="plan")
         else:
             said = consult.reply("planner", messages, plan_form(asked.choices), name="plan")
             odds = _said_odds(said.ranking, admissible(steps, asked.choices))
-            plan = _rearranged(said, ranked(odds, wish), wish)
-        return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=wish.first is not None)
+            plan = _rearranged(said, ranked(odds, preference), preference)
+        return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=preference.first is not None)
 
 
-def ranked(odds: Mapping[Action, float], wish: Wish) -> tuple[Action, ...]:
+def ranked(odds: Mapping[Action, float], preference: Preference) -> tuple[Action, ...]:
     """The actions of `odds`: the one that is asked for, those by their odds, those ruled out by theirs."""
-    return tuple(sorted(odds, key=lambda action: (action != wish.first, action in wish.denied, -odds[action])))
+    return tuple(
+        sorted(odds, key=lambda action: (action != preference.first, action in preference.denied, -odds[action]))
+    )
 
 
 def _said_odds(ranking: Sequence[Action], choices: Sequence[Action]) -> dict[Action, float]:
@@ -162,10 +164,10 @@ def _said_odds(ranking: Sequence[Action], choices: Sequence[Action]) -> dict[Act
     return {action: SAID_SHARE if action == order[0] else rest for action in order}
 
 
-def _rearranged(said: Plan, ranking: Sequence[Action], wish: Wish) -> Plan:
+def _rearranged(said: Plan, ranking: Sequence[Action], preference: Preference) -> Plan:
     """A plan in another order; a reason that is missing is the surgeon's, if anybody's."""
     known = {item.action: item for item in said.actions}
-    told = f"; the surgeon says: {wish.words}" if wish.words else "."
+    told = f"; the surgeon says: {preference.words}" if preference.words else "."
     missing = plainly(f"The model did not name it{told}", RATIONALE_CHARS)
     first, second, third = (
         known.get(action) or RankedAction(action=action, rationale=missing) for action in ranking[:N_RANKS]

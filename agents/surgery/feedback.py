@@ -3,7 +3,8 @@ goal; and what any loop understands (`loopwright.agents.feedback`).
 
 "No, it is bleeding, coagulate first" names one action and says why. An action's word counts only in a clause of words
 that are all known here; any other clause is a reason, which moves nothing, unless it holds an action's word: then the
-message is asked back. Nothing of it is performed: what comes first in a plan is recommended, and stays the surgeon's.
+message gets a clarification question. Nothing of it is performed: what comes first in a plan is recommended, and stays
+the surgeon's.
 """
 
 import re

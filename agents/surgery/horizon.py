@@ -14,7 +14,7 @@ from pydantic import Field
 
 from loopwright.agents.surgery.goals import Goal
 from loopwright.agents.surgery.history import Step, imagined
-from loopwright.agents.surgery.planner import Policy
+from loopwright.agents.surgery.policies import Policy
 from loopwright.errors import BadInput
 from loopwright.schema import CancelToken, Frozen
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action

@@ -4,14 +4,18 @@ Knows no world and no model. Which wording and which questions a picture comes w
 caller hands in, so that a training run is a function of its seed.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
+
+from loopwright.schema import Frozen
 
 About = tuple[str, ...]
 """What is asked, whatever the words: the kind of question, then what it is about, as ("where", "Carina")."""
@@ -103,6 +107,14 @@ class Corpus(Protocol):
 
     close: float
     """How far off, in `unit`, a stated quantity may be and still be of use."""
+
+
+class WorldSettings(Frozen, ABC):
+    """What a corpus depends on, beside the code."""
+
+    @abstractmethod
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
+        """The corpus; what is not in `cache_dir` is rendered, and `progress` is given a line now and then."""
 
 
 class Prior:

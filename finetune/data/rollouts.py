@@ -18,14 +18,14 @@ class Rollout(Frozen):
     Attributes:
         session_id: of the session; rollouts of one prompt by several sessions are a group.
         branch: counts rewinds.
-        step: the perception-action round.
+        step: the perception-action step.
         role: whose question it was, such as `navigator`.
         model: name of the card.
         adapter: role of the card's adapter, None for the base itself.
         seed: of the decoding.
         prompt: messages as they were sent, `{"role": ..., "content": ...}`; pictures by reference.
         completion: the reply's text.
-        is_strict: whether it was in the form at the first attempt, to the letter.
+        is_strict: whether it was in the form at the first attempt, exactly.
         followed: what the session recorded after it, up to the next answer in this role: verdicts, feedback, motions,
             the next observation. What a reward looks at.
         ending: how the branch ended, None where it has not: it was stopped, or rewound.

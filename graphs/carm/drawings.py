@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.agents.carm.navigator import in_view
-from loopwright.graphs.carm.steps import Round
+from loopwright.graphs.carm.steps import CArmStep
 from loopwright.models.networks.localisation import Localisation
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm, view_axes
 from loopwright.tools.carm.guard import Motion
@@ -106,7 +106,7 @@ def _arrow(motion: Motion, pose: Pose, scale: float) -> Arrow | None:
 
 
 class Stop(NamedTuple):
-    """Where the isocentre stood in one round, mm to the patient's left and caudal."""
+    """Where the isocentre stood in one step, mm to the patient's left and caudal."""
 
     name: str
     x: float
@@ -146,10 +146,10 @@ class Map(NamedTuple):
 
 
 def path_map(
-    rounds: Sequence[Round], landmarks: Landmarks, targets: Iterable[str], view_mm: float, volume: Volume | None
+    steps: Sequence[CArmStep], landmarks: Landmarks, targets: Iterable[str], view_mm: float, volume: Volume | None
 ) -> Map:
     """The isocentre's way, seen from the front: x to the patient's left, y caudal."""
-    seen = [(one, one.observation.pose) for one in rounds if one.observation is not None]
+    seen = [(one, one.observation.pose) for one in steps if one.observation is not None]
     at = [(-pose.x_mm, -pose.z_mm) for _, pose in seen]
     marks = {name: (-float(p[0]), -float(p[2])) for name, p in landmarks.items()}
     corners = [(x + s * view_mm / 2, y + s * view_mm / 2) for x, y in at for s in (-1, 1)] + list(marks.values())
@@ -170,7 +170,7 @@ def path_map(
     where = dict(zip([id(one) for one, _ in seen], at, strict=True))
     legs = [
         Leg(*where[id(one)], *where[id(after)], one.is_left_behind)
-        for one, after in pairwise(rounds)
+        for one, after in pairwise(steps)
         if one.has_moved and after.branch == one.branch and id(one) in where and id(after) in where
     ]
     return Map(stops, legs, places, view_mm, box)
@@ -211,7 +211,7 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    """The distance to one target over consecutive rounds."""
+    """The distance to one target over consecutive steps."""
 
     target: str
     claimed: list[Point]
@@ -220,7 +220,7 @@ class Series(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Distance over rounds. The scale is that of the square root, so that 300 mm and 5 mm can both be read."""
+    """Distance over steps. The scale is that of the square root, so that 300 mm and 5 mm can both be read."""
 
     width: float
     height: float
@@ -234,9 +234,9 @@ class Chart(NamedTuple):
 _MARGIN_LEFT, _MARGIN_TOP, _PLOT_HEIGHT, _PER_ROUND = 52.0, 16.0, 220.0, 54.0
 
 
-def distance_chart(rounds: Sequence[Round], landmarks: Landmarks, success_mm: float) -> Chart | None:
-    """Claimed and, where the landmark is known, true distance of the target, round by round; None without any claim."""
-    seen = [one for one in rounds if one.observation is not None]
+def distance_chart(steps: Sequence[CArmStep], landmarks: Landmarks, success_mm: float) -> Chart | None:
+    """Claimed and, where the landmark is known, true distance of the target, step by step; None without any claim."""
+    seen = [one for one in steps if one.observation is not None]
     found = [(i, one, c.target, c.distance_mm) for i, one in enumerate(seen) for c in one.claims]
     true = {(i, target): true_distance_mm(one, landmarks, target) for i, one, target, _ in found}
     if not found:
@@ -264,7 +264,7 @@ def distance_chart(rounds: Sequence[Round], landmarks: Landmarks, success_mm: fl
     return Chart(width, base + 44, list(groups.values()), names, ticks, y(success_mm), base)
 
 
-def true_distance_mm(one: Round, landmarks: Landmarks, target: str) -> float | None:
+def true_distance_mm(one: CArmStep, landmarks: Landmarks, target: str) -> float | None:
     """From the target to the central ray, where its position is known."""
     if one.observation is None or target not in landmarks:
         return None

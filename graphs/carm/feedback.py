@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from loopwright.agents.carm.localisers import Told
+from loopwright.agents.carm.localisers import PictureFeedback
 from loopwright.agents.carm.navigator import Anchor
 from loopwright.agents.hearing import Heard
 from loopwright.graphs.state import Update
@@ -16,7 +16,7 @@ WORDS_CHARS = 200
 """How much of one message a model is told; what is longer is cut at a word."""
 
 
-def heed(state: Mapping[str, Any], seen: Localisation, heard: Sequence[Heard]) -> Update:
+def apply_feedback(state: Mapping[str, Any], seen: Localisation, heard: Sequence[Heard]) -> Update:
     """What the clinician's words change. Words never move a limit; they change what the loop believes and wants."""
     update = Update(
         goals=list(state["goals"]), anchors=list(state["anchors"]), denied=list(state["denied"]),
@@ -40,13 +40,13 @@ def heed(state: Mapping[str, Any], seen: Localisation, heard: Sequence[Heard]) -
     return update
 
 
-def told_of(heard: Sequence[Heard], denied: Sequence[str]) -> Told:
+def picture_feedback(heard: Sequence[Heard], denied: Sequence[str]) -> PictureFeedback:
     """What was said that the picture shows, or does not, for whoever says what it shows."""
     is_rejected = any(h.words["kind"] == "reject" for h in heard)
-    return Told(_joined(_about_the_picture(heard)), is_rejected, tuple(denied))
+    return PictureFeedback(_joined(_about_the_picture(heard)), is_rejected, tuple(denied))
 
 
-def settles(heard: Iterable[Heard]) -> bool:
+def is_answer(heard: Iterable[Heard]) -> bool:
     """Whether anything that was heard answers a question."""
     return any(h.is_approval or h.words["kind"] not in ("approve", "note", "unclear") for h in heard)
 

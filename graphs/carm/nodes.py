@@ -17,7 +17,7 @@ from loopwright.agents.carm.prompts import Previous
 from loopwright.agents.consult import Advisor, Consult
 from loopwright.agents.hearing import Ear, Question
 from loopwright.agents.journal import Journal
-from loopwright.graphs.carm.feedback import either_or, heed, settles, told_of
+from loopwright.graphs.carm.feedback import apply_feedback, either_or, is_answer, picture_feedback
 from loopwright.graphs.state import LoopState, Update, moment
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Act, CancelToken, ImageRef
@@ -141,10 +141,12 @@ class CArmNodes:
             options=(*(f"that is the {n}" for n in candidates), "approve", "go 20 mm cranial"),
         )
         heard = self._d.ear.converse(
-            moment(state), "review", state["visit"], lambda h: question if must_ask and not settles(h) else None
+            moment(state), "review", state["visit"], lambda h: question if must_ask and not is_answer(h) else None
         )
-        update = heed(state, seen, heard)
-        revised = self._d.localiser.revise(_image(state), seen, told_of(heard, update["denied"]), self._consult(state))
+        update = apply_feedback(state, seen, heard)
+        revised = self._d.localiser.revise(
+            _image(state), seen, picture_feedback(heard, update["denied"]), self._consult(state)
+        )
         if revised != seen:
             said = revised.model_dump(mode="json")
             update["localisation"] = self._d.journal.derived(moment(state), "relocalised", said)
@@ -154,7 +156,7 @@ class CArmNodes:
             {"uncertain": uncertain, "nearest_set": list(candidates), "heard": [h.words for h in heard]},
             name=str(state["visit"]),
         )
-        if uncertain and self._d.on_uncertain == "stop" and not settles(heard):
+        if uncertain and self._d.on_uncertain == "stop" and not is_answer(heard):
             return _end(update, "failed", f"the localiser is not sure enough: {either_or(candidates)}")
         return Command(goto="decide", update=update)
 
@@ -272,9 +274,9 @@ class CArmNodes:
             options=("go 20 mm cranial", "the target is T12", "stop"),
         )
         heard = self._d.ear.converse(
-            moment(state), "refused", state["visit"], lambda h: None if settles(h) else question
+            moment(state), "refused", state["visit"], lambda h: None if is_answer(h) else question
         )
-        update = heed(state, Localisation.model_validate(state["localisation"]), heard)
+        update = apply_feedback(state, Localisation.model_validate(state["localisation"]), heard)
         return Command(goto="decide", update={**update, "refusals": []})
 
     def _doubted(self, state: CArmState, decision: Decision, update: Update) -> Command[Any] | None:
@@ -291,17 +293,17 @@ class CArmNodes:
             options=("approve", "reject", f"that is the {goal}", "go 20 mm cranial"),
         )
         heard = self._d.ear.converse(
-            moment(state), "decide", state["visit"], lambda h: None if settles(h) else question
+            moment(state), "decide", state["visit"], lambda h: None if is_answer(h) else question
         )
-        if all(h.is_approval for h in heard if settles([h])):
+        if all(h.is_approval for h in heard if is_answer([h])):
             return None
         # A no is about the target here, not about what is nearest.
         others = [h for h in heard if h.words["kind"] != "reject"]
-        heeded = heed(state, Localisation.model_validate(state["localisation"]), others)
+        applied = apply_feedback(state, Localisation.model_validate(state["localisation"]), others)
         if len(others) < len(heard):
-            heeded["denied"] = [*heeded["denied"], goal]
-            heeded["sightings"] = [s for s in state["sightings"] if s["landmark"] != goal]  # they led here
-        return Command(goto="decide", update={**update, **heeded})
+            applied["denied"] = [*applied["denied"], goal]
+            applied["sightings"] = [s for s in state["sightings"] if s["landmark"] != goal]  # they led here
+        return Command(goto="decide", update={**update, **applied})
 
     def _ask_approval(self, state: CArmState, decision: Decision) -> Command[Any]:
         motion = decision.motion
@@ -310,13 +312,17 @@ class CArmNodes:
             text=f"May I move the view {motion.describe()}? ({decision.rationale})",
             options=("approve", "reject", "go 20 mm cranial"),
         )
-        heard = self._d.ear.converse(moment(state), "guard", state["visit"], lambda h: None if settles(h) else question)
-        words = next(h.words for h in reversed(heard) if settles([h]))
+        heard = self._d.ear.converse(
+            moment(state), "guard", state["visit"], lambda h: None if is_answer(h) else question
+        )
+        words = next(h.words for h in reversed(heard) if is_answer([h]))
         if words["kind"] == "approve":
             return Command(goto="move", update=Update(approved_by="human"))
         if words["kind"] == "reject":
             return self._refused(state, f"the clinician said no{': ' + words['reason'] if words['reason'] else ''}")
-        return Command(goto="decide", update=heed(state, Localisation.model_validate(state["localisation"]), heard))
+        return Command(
+            goto="decide", update=apply_feedback(state, Localisation.model_validate(state["localisation"]), heard)
+        )
 
 
 def _end(update: Update, status: Literal["succeeded", "failed"], reason: str) -> Command[Any]:

@@ -1,4 +1,4 @@
-"""The C-arm's own parts of a session's report: the targets, the path over the body, the distances, one card a round."""
+"""The C-arm's own parts of a session's report: the targets, the path over the body, the distances, one card a step."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loopwright.agents.carm.navigator import Decision
-from loopwright.agents.replies import counted
+from loopwright.agents.replies import reply_flaws
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.carm.drawings import (
     OVERLAY,
@@ -22,15 +22,16 @@ from loopwright.graphs.carm.drawings import (
     project_body,
     true_distance_mm,
 )
-from loopwright.graphs.carm.steps import Round, read_rounds
+from loopwright.graphs.carm.steps import CArmStep, read_steps
 from loopwright.graphs.report import Fact, Section, render_template
-from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, thought_line
+from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, reply_line
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.settings import CArmSettings
-from loopwright.tools.carm.case import Case, open_case
+from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.guard import Motion
 from loopwright.tools.carm.landmarks import Landmarks, nearest
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.world import optics_of
 
 PACKAGE = "loopwright.graphs.carm"
@@ -38,9 +39,9 @@ PACKAGE = "loopwright.graphs.carm"
 
 
 class Card(NamedTuple):
-    """One round as the page shows it."""
+    """One step as the page shows it."""
 
-    round: Round
+    step: CArmStep
     target: str
     picture: str
     overlay: Overlay | None
@@ -74,24 +75,24 @@ def carm_sections(
         read_blob: a picture's bytes.
         case: the patient; None opens what `kept` names, and the page says so where that is not to be had any more.
     """
-    rounds = read_rounds(events)
+    steps = read_steps(events)
     world = CArmSettings.model_validate(kept["settings"])
     view_mm = optics_of(world).field_of_view_mm
     landmarks = {name: np.asarray(point, dtype=np.float64) for name, point in kept["landmarks"].items()}
-    arrivals = _arrivals(rounds, kept["run"]["target"], landmarks)
-    chart = distance_chart(rounds, landmarks, world.success_radius_mm)
-    cards = [_card(one, view_mm, landmarks) for one in rounds]
-    pictures = picture_uris((one.observation.image for one in rounds if one.observation), read_blob)
-    shown = {"rounds": rounds, "landmarks": landmarks, "size": OVERLAY}
+    arrivals = _arrivals(steps, kept["run"]["target"], landmarks)
+    chart = distance_chart(steps, landmarks, world.success_radius_mm)
+    cards = [_card(one, view_mm, landmarks) for one in steps]
+    pictures = picture_uris((one.observation.image for one in steps if one.observation), read_blob)
+    shown = {"steps": steps, "landmarks": landmarks, "size": OVERLAY}
     return [
         Section(
             title="Targets",
             html=render_template(
                 "targets.html.j2", PACKAGE, arrivals=arrivals, chart=chart, success_mm=world.success_radius_mm, **shown
             ),
-            facts=tuple(_facts(kept, rounds, arrivals)),
+            facts=tuple(_facts(kept, steps, arrivals)),
         ),
-        Section(title="The way over the body", html=_path(kept, rounds, landmarks, arrivals, view_mm, case)),
+        Section(title="The way over the body", html=_path(kept, steps, landmarks, arrivals, view_mm, case)),
         Section(
             title="Step by step",
             html=render_template("steps.html.j2", PACKAGE, cards=cards, pictures=pictures, **shown),
@@ -99,14 +100,14 @@ def carm_sections(
     ]
 
 
-def _facts(kept: Mapping[str, Any], rounds: Sequence[Round], arrivals: Sequence[Arrival]) -> Iterator[Fact]:
-    run, exposures = kept["run"], [one.observation.exposures for one in rounds if one.observation]
+def _facts(kept: Mapping[str, Any], steps: Sequence[CArmStep], arrivals: Sequence[Arrival]) -> Iterator[Fact]:
+    run, exposures = kept["run"], [one.observation.exposures for one in steps if one.observation]
     yield Fact("Volume", run["volume"])
     yield Fact("Start", run["start"])
     reached = {a.target for a in arrivals if a.claimed_mm is not None}
     yield Fact("Targets", ", then ".join(f"{a.target}{' ✓' if a.target in reached else ''}" for a in arrivals))
     yield Fact("Exposures", f"{max(exposures, default=0)} of at most {kept['limits']['max_exposures']}")
-    moved = [one.proposed.motion.length_mm for one in rounds if one.has_moved and one.proposed]
+    moved = [one.proposed.motion.length_mm for one in steps if one.has_moved and one.proposed]
     yield Fact("Travelled", f"{sum(moved):.0f} mm in {len(moved)} motions")
     yield Fact("Approved by", "a human" if run["approval"] == "human" else "the guard")
     yield Fact("When unsure", run["on_uncertain"])
@@ -116,10 +117,10 @@ def _facts(kept: Mapping[str, Any], rounds: Sequence[Round], arrivals: Sequence[
         yield Fact("Model", kept["card"]["name"])
 
 
-def _arrivals(rounds: Sequence[Round], targets: Sequence[str], landmarks: Landmarks) -> list[Arrival]:
+def _arrivals(steps: Sequence[CArmStep], targets: Sequence[str], landmarks: Landmarks) -> list[Arrival]:
     """Every target there was, in the order in which they were reached, then those that were not."""
     found: dict[str, Arrival] = {name: Arrival(name, None, None, None) for name in targets}
-    for one in rounds:
+    for one in steps:
         if one.is_left_behind and not any(e.kind == "reached" for e in one.events):
             continue
         for claim in one.claims:
@@ -132,7 +133,7 @@ def _arrivals(rounds: Sequence[Round], targets: Sequence[str], landmarks: Landma
 
 def _path(
     kept: Mapping[str, Any],
-    rounds: Sequence[Round],
+    steps: Sequence[CArmStep],
     landmarks: Landmarks,
     arrivals: Sequence[Arrival],
     view_mm: float,
@@ -149,14 +150,14 @@ def _path(
     return render_template(
         "path.html.j2",
         PACKAGE,
-        map=path_map(rounds, landmarks, [a.target for a in arrivals], view_mm, case.volume if case else None),
+        map=path_map(steps, landmarks, [a.target for a in arrivals], view_mm, case.volume if case else None),
         body=body,
         body_uri=_png_uri(body.grey) if body else "",
         missing=missing,
     )
 
 
-def _card(one: Round, view_mm: float, landmarks: Landmarks) -> Card:
+def _card(one: CArmStep, view_mm: float, landmarks: Landmarks) -> Card:
     seen, decided = one.localisation, one.decisions
     target = decided[-1].target if decided else ""
     proposed = one.proposed
@@ -165,7 +166,7 @@ def _card(one: Round, view_mm: float, landmarks: Landmarks) -> Card:
         motion = proposed.motion if proposed else None
         drawn = overlay(seen, one.observation.pose, motion, target, landmarks, view_mm)
     return Card(
-        round=one,
+        step=one,
         target=target,
         picture=one.observation.image.sha256[:16] if one.observation else "",
         overlay=drawn,
@@ -220,9 +221,9 @@ def _told(event: Event) -> Iterator[Line]:
 
 
 def _consulted(payload: Mapping[str, Any]) -> Iterator[Line]:
-    """The model's thoughts. What it saw is on the picture, so the localiser's answers show only where one was odd."""
-    if payload["role"] != "localiser" or counted(payload):
-        yield thought_line(payload)
+    """The model's replies. What it saw is on the picture, so the localiser's answers show only where one was odd."""
+    if payload["role"] != "localiser" or reply_flaws(payload):
+        yield reply_line(payload)
 
 
 def _decided(decision: Decision) -> Line:

@@ -27,11 +27,12 @@ from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Act, ImageRef
 from loopwright.settings import CArmSettings, settings
 from loopwright.tools.actuate import Actuator
-from loopwright.tools.carm.case import Case, open_case
+from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.guard import MotionLimits
 from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.world import CArmWorld, optics_of
 from loopwright.tools.pictures import keep_picture
 
@@ -156,9 +157,9 @@ def _kept_renderer(volume: str, landmarks: Path | None, name: str, optics_json: 
 
 @lru_cache(maxsize=1)  # so that whoever has it does not wait for another model that is being made
 def _network() -> "CArmLocaliser":
-    from loopwright.models.load_lock import MAKING
+    from loopwright.models.load_lock import MODEL_LOAD_LOCK
 
-    with MAKING:  # sessions that begin together wait for one network, and do not each load it
+    with MODEL_LOAD_LOCK:  # sessions that begin together wait for one network, and do not each load it
         return _kept_network()
 
 

@@ -1,4 +1,4 @@
-"""The rounds of a C-arm session: one picture, and all that was seen, said, decided and done about it.
+"""The steps of a C-arm session: one picture, and all that was seen, said, decided and done about it.
 
 Knows no volume and draws nothing.
 """
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loopwright.agents.carm.navigator import Decision
-from loopwright.graphs import steps as rounds
-from loopwright.graphs.steps import read_rounds_as
+from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event, ImageRef
 from loopwright.tools.carm.geometry import Pose
@@ -36,8 +35,8 @@ class Claim(NamedTuple):
     arrived: bool
 
 
-class Round(rounds.Round):
-    """One round of the C-arm loop."""
+class CArmStep(SessionStep):
+    """One step of the C-arm loop."""
 
     @property
     def observation(self) -> Observation | None:
@@ -74,6 +73,6 @@ class Round(rounds.Round):
         return list({claim.target: claim for claim in claims}.values())
 
 
-def read_rounds(events: Sequence[Event]) -> list[Round]:
-    """The rounds of a session in the order in which they began."""
-    return read_rounds_as(Round, events)
+def read_steps(events: Sequence[Event]) -> list[CArmStep]:
+    """The steps of a session in the order in which they began."""
+    return read_steps_as(CArmStep, events)

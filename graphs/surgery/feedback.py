@@ -1,4 +1,4 @@
-"""What a surgeon's words change in the surgery loop: what is wished for, aimed at and told to a model; never a rule.
+"""What a surgeon's words change in the surgery loop: what is asked for, aimed at and told to a model; never a rule.
 
 A word against what was recommended is a correction: a labelled example, recorded as an event of its own.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from loopwright.agents.hearing import Heard
-from loopwright.agents.surgery.advice import Advice, Said, Wish
+from loopwright.agents.surgery.advice import Advice, Preference, Said
 from loopwright.tools.surgery.vocabulary import Action
 
 WORDS_CHARS = 200
@@ -16,20 +16,22 @@ WORDS_CHARS = 200
 
 
 class Change(NamedTuple):
-    """What words made of a wish and a goal."""
+    """What words made of a preference and a goal."""
 
-    wish: Wish
+    preference: Preference
     goal: str
     replans: bool
 
 
-def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices: Sequence[Action]) -> Change:
-    """The wish after `heard`, one message after the other, each about `advice`.
+def apply_feedback(
+    preference: Preference, goal: str, advice: Advice, heard: Sequence[Heard], choices: Sequence[Action]
+) -> Change:
+    """The preference after `heard`, one message after the other, each about `advice`.
 
     An action that cannot follow, because it is what is being done, is not wished for; what the message rules out is
     ruled out all the same.
     """
-    before = (wish, goal)
+    before = (preference, goal)
     for one in heard:
         words, action = one.words, None
         no: set[Action] = set()
@@ -50,7 +52,7 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
                 pass
             case _:  # approve and note change nothing
                 continue
-        denied = (set(wish.denied) | no) - {action}
+        denied = (set(preference.denied) | no) - {action}
         said = Said(
             message_id=one.message_id,
             author=one.author,
@@ -59,33 +61,35 @@ def heed(wish: Wish, goal: str, advice: Advice, heard: Sequence[Heard], choices:
             action=action,
             denied=tuple(sorted(no)),
         )
-        wish = Wish(
-            first=action or (None if wish.first in denied else wish.first),
+        preference = Preference(
+            first=action or (None if preference.first in denied else preference.first),
             denied=tuple(sorted(denied)),
-            words=_joined(wish.words, one.text),
-            said=(*wish.said, said),
+            words=_joined(preference.words, one.text),
+            said=(*preference.said, said),
         )
-    return Change(wish, goal, (wish, goal) != before)
+    return Change(preference, goal, (preference, goal) != before)
 
 
-def lessons(wish: Wish, choices: Sequence[Action]) -> list[Said]:
+def lessons(preference: Preference, choices: Sequence[Action]) -> list[Said]:
     """The messages that contradicted a recommendation, each with what it says itself, as far as it stands in the end.
 
     What was named and then taken back, or named again, labels nothing; so the final decision counts once.
     """
     taught: list[Said] = []
-    if wish.rules_out(choices):  # whoever denies everything tells nothing of what comes next
+    if preference.rules_out(choices):  # whoever denies everything tells nothing of what comes next
         return taught
-    for said in wish.said:
-        is_decision = said.action == wish.first != said.recommended[0] and all(one.action is None for one in taught)
+    for said in preference.said:
+        is_decision = said.action == preference.first != said.recommended[0] and all(
+            one.action is None for one in taught
+        )
         action = said.action if is_decision else None
-        denied = tuple(one for one in said.denied if one in wish.denied)
+        denied = tuple(one for one in said.denied if one in preference.denied)
         if action is not None or said.recommended[0] in denied:
             taught.append(said.model_copy(update={"action": action, "denied": denied}))
     return taught
 
 
-def settles(heard: Iterable[Heard]) -> bool:
+def is_answer(heard: Iterable[Heard]) -> bool:
     """Whether anything that was heard answers a question."""
     return any(h.is_approval or h.words["kind"] not in ("approve", "note", "unclear", "remark") for h in heard)
 

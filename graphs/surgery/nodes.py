@@ -15,7 +15,7 @@ from langgraph.types import Command
 from loopwright.agents.consult import Advisor, Consult
 from loopwright.agents.hearing import Ear, Heard, Question
 from loopwright.agents.journal import Journal
-from loopwright.agents.surgery.advice import Advice, Adviser, Wish, choices_after
+from loopwright.agents.surgery.advice import ActionPlanner, Advice, Preference, choices_after
 from loopwright.agents.surgery.feedback import Correction
 from loopwright.agents.surgery.formats import CAPTION, caption_of
 from loopwright.agents.surgery.goals import read_goal
@@ -23,7 +23,7 @@ from loopwright.agents.surgery.history import Step, step_of
 from loopwright.agents.surgery.knowledge import Knowledge
 from loopwright.agents.surgery.prompts import caption_messages
 from loopwright.graphs.state import LoopState, Update, moment
-from loopwright.graphs.surgery.feedback import Change, heed, lessons, settles
+from loopwright.graphs.surgery.feedback import Change, apply_feedback, is_answer, lessons
 from loopwright.schema import Act, CancelToken, ImageRef, Verdict
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.surgery.clips import Clip
@@ -39,7 +39,7 @@ NOTHING_SCORED = {"n": 0, "top_1": 0, "top_2": 0, "top_3": 0}
 
 
 class SurgeryState(LoopState):
-    """What the surgery loop adds: the past, the clip's caption, the surgeon's wish, and how plans turned out so far.
+    """What the surgery loop adds: the past, the clip's caption, the surgeon's preference, how plans turned out so far.
 
     `goals` has the name of what is aimed at, or nothing for the procedure's usual goal, which ends with the video;
     `goal_since` is how many clips there were when it was set. `decision` is the `Advice`, {} for none.
@@ -48,7 +48,7 @@ class SurgeryState(LoopState):
     goal_since: int
     past: dict[str, Any]
     caption: str
-    wish: dict[str, Any]
+    preference: dict[str, Any]
     safety: dict[str, Any]
     approved_by: Literal["guard", "human"]
     tally: dict[str, int]
@@ -87,7 +87,7 @@ class SurgeryDeps:
     theatre: Theatre
     memory: Memory
     actuator: Actuator
-    adviser: Adviser
+    planner: ActionPlanner
     knowledge: Knowledge
     captioner: Captioner
     planning_model: Advisor | None
@@ -118,7 +118,7 @@ def initial_state(goal: str) -> SurgeryState:
     """The state before the first clip."""
     return SurgeryState(
         branch=0, step=0, visit=0, goals=[goal] if goal else [], reached=[], refusals=[], status="running", reason="",
-        observation={}, decision={}, goal_since=0, past={}, caption="", wish={}, safety={}, approved_by="guard",
+        observation={}, decision={}, goal_since=0, past={}, caption="", preference={}, safety={}, approved_by="guard",
         tally=dict(NOTHING_SCORED),
     )  # fmt: skip
 
@@ -132,8 +132,10 @@ class SurgeryNodes:
     def observe(self, state: SurgeryState) -> Update:
         """See the clip that the video stands at."""
         seen = self._d.journal.outside(moment(state), "observed", self._d.theatre.observe)
-        wish = Wish().model_dump(mode="json")
-        return Update(observation=seen, visit=0, wish=wish, caption="", decision={}, safety={}, approved_by="guard")
+        preference = Preference().model_dump(mode="json")
+        return Update(
+            observation=seen, visit=0, preference=preference, caption="", decision={}, safety={}, approved_by="guard"
+        )
 
     def recall(self, state: SurgeryState) -> Command[Literal["caption", "plan", "finish"]]:
         """Read the past from the memory; end where nothing is to be foreseen any more."""
@@ -169,12 +171,16 @@ class SurgeryNodes:
 
     def plan(self, state: SurgeryState) -> Command[Literal["validate", "plan", "record", "finish"]]:
         """Rank what may come next, and say why."""
-        steps, wish, choices = self._steps(state), Wish.model_validate(state["wish"]), self._choices(state)
-        if wish.rules_out(choices):
-            return self._nothing_left(state, wish, choices)
+        steps, preference, choices = (
+            self._steps(state),
+            Preference.model_validate(state["preference"]),
+            self._choices(state),
+        )
+        if preference.rules_out(choices):
+            return self._nothing_left(state, preference, choices)
         goal = next(iter(state["goals"]), "")
         consult = self._consult(state, self._d.planning_model)
-        advice = self._d.adviser.advise(steps, wish, goal, consult)
+        advice = self._d.planner.plan(steps, preference, goal, consult)
         said = self._d.journal.derived(
             moment(state), "planned", advice.model_dump(mode="json"), name=str(state["visit"])
         )
@@ -189,18 +195,18 @@ class SurgeryNodes:
 
     def review(self, state: SurgeryState) -> Command[Literal["plan", "record", "finish"]]:
         """Hear the surgeon; where the plan is unsure, ask, proceed or stop as the run says."""
-        at, advice, wish = moment(state), _advice(state), Wish.model_validate(state["wish"])
+        at, advice, preference = moment(state), _advice(state), Preference.model_validate(state["preference"])
         best = advice.probabilities[advice.first]
         uncertain = best < self._d.sure_from and not advice.is_asked_for
         question = self._question(state, advice, uncertain)
-        heard = self._d.ear.converse(at, "review", state["visit"], lambda h: None if settles(h) else question)
-        change = heed(wish, next(iter(state["goals"]), ""), advice, heard, self._choices(state))
-        told = {"uncertain": uncertain, "probability": best, "heard": [h.words for h in heard]}
-        self._d.journal.derived(at, "reviewed", told, name=str(state["visit"]))
+        heard = self._d.ear.converse(at, "review", state["visit"], lambda h: None if is_answer(h) else question)
+        change = apply_feedback(preference, next(iter(state["goals"]), ""), advice, heard, self._choices(state))
+        review = {"uncertain": uncertain, "probability": best, "heard": [h.words for h in heard]}
+        self._d.journal.derived(at, "reviewed", review, name=str(state["visit"]))
         update = _changed(state, change)
         if change.replans:
             return Command(goto="plan", update={**update, "visit": state["visit"] + 1})
-        if uncertain and self._d.on_uncertain == "stop" and not settles(heard):
+        if uncertain and self._d.on_uncertain == "stop" and not is_answer(heard):
             self._learn(state)
             return _end(update, "failed", f"{advice.first} is not sure enough: {best:.0%}")
         by = "human" if advice.is_asked_for or any(h.is_approval for h in heard) else "guard"
@@ -240,7 +246,7 @@ class SurgeryNodes:
         self._d.journal.derived(moment(state), "finished", {**ended, "tally": state["tally"]})
         return Update()
 
-    def _nothing_left(self, state: SurgeryState, wish: Wish, choices: Sequence[Action]) -> Command[Any]:
+    def _nothing_left(self, state: SurgeryState, preference: Preference, choices: Sequence[Action]) -> Command[Any]:
         """Everything was ruled out: ask what comes next, or go on without a plan."""
         if self._d.on_uncertain != "ask":
             return Command(goto="record", update=Update(decision={}, safety={}))
@@ -252,10 +258,14 @@ class SurgeryNodes:
         advice, goal = _advice(state), next(iter(state["goals"]), "")
 
         def pending(heard: Sequence[Heard]) -> Question | None:
-            return question if heed(wish, goal, advice, heard, choices).wish.rules_out(choices) else None
+            return (
+                question
+                if apply_feedback(preference, goal, advice, heard, choices).preference.rules_out(choices)
+                else None
+            )
 
         heard = self._d.ear.converse(moment(state), "plan", state["visit"], pending)
-        update = _changed(state, heed(wish, goal, advice, heard, choices))
+        update = _changed(state, apply_feedback(preference, goal, advice, heard, choices))
         return Command(goto="plan", update={**update, "visit": state["visit"] + 1})
 
     def _question(self, state: SurgeryState, advice: Advice, uncertain: bool) -> Question | None:
@@ -273,7 +283,7 @@ class SurgeryNodes:
     def _learn(self, state: SurgeryState) -> None:
         """Record what the surgeon corrected at this clip, as labelled examples."""
         clip, near = _clip(state), self._steps(state)[len(state["past"]["distant"]) :]
-        for said in lessons(Wish.model_validate(state["wish"]), self._choices(state)):
+        for said in lessons(Preference.model_validate(state["preference"]), self._choices(state)):
             example = Correction(
                 video=clip.video,
                 clip=clip.index,
@@ -309,8 +319,8 @@ class SurgeryNodes:
         """How the plan turned out. Counted are plans that the surgeon left alone, and that nobody performed."""
         ranking = advice.plan.ranking if advice else ()
         rank = ranking.index(came) + 1 if came in ranking else None
-        wish, tally = Wish.model_validate(state["wish"]), dict(state["tally"])
-        is_counted = instead is None and wish.first is None and not wish.denied
+        preference, tally = Preference.model_validate(state["preference"]), dict(state["tally"])
+        is_counted = instead is None and preference.first is None and not preference.denied
         if is_counted:
             tally["n"] += 1
             for k in (1, 2, 3):
@@ -362,7 +372,7 @@ def _end(update: Update, status: Literal["succeeded", "failed"], reason: str) ->
 
 def _changed(state: SurgeryState, change: Change) -> Update:
     """What the surgeon's words make of the state."""
-    update = Update(wish=change.wish.model_dump(mode="json"), goals=[change.goal] if change.goal else [])
+    update = Update(preference=change.preference.model_dump(mode="json"), goals=[change.goal] if change.goal else [])
     if update["goals"] != state["goals"]:
         update["goal_since"] = state["step"] + 1
     return update

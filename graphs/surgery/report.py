@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from loopwright.agents.replies import counted
+from loopwright.agents.replies import reply_flaws
 from loopwright.agents.surgery.advice import Advice
 from loopwright.agents.surgery.history import MemorySettings
 from loopwright.graphs.report import Fact, Section, render_template
-from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, thought_line
-from loopwright.graphs.steps import Round, read_rounds_as
+from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, reply_line
+from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.schema import Event, ImageRef, Verdict
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.safety import SafetyReview
@@ -34,7 +34,7 @@ class Ranked(NamedTuple):
 class Card(NamedTuple):
     """One clip as the page shows it; `advice` is the last plan that was made for it."""
 
-    round: Round
+    step: SessionStep
     clip: Clip | None
     picture: str
     caption: str
@@ -63,15 +63,15 @@ def surgery_sections(
         events: the session's log, whole or as far as it got.
         read_blob: a picture's bytes.
     """
-    rounds = read_rounds_as(Round, events)
-    cards = [_card(one) for one in rounds]
-    images = (ImageRef.model_validate(one.seen["image"]) for one in rounds if one.seen and one.seen["image"])
-    cells = _strip(rounds)
+    steps = read_steps_as(SessionStep, events)
+    cards = [_card(one) for one in steps]
+    images = (ImageRef.model_validate(one.seen["image"]) for one in steps if one.seen and one.seen["image"])
+    cells = _strip(steps)
     return [
         Section(
             title="Foreseen and done",
-            html=render_template("strip.html.j2", PACKAGE, cells=cells, cell=CELL_PX, tally=_tally(rounds)),
-            facts=tuple(_facts(kept, rounds)),
+            html=render_template("strip.html.j2", PACKAGE, cells=cells, cell=CELL_PX, tally=_tally(steps)),
+            facts=tuple(_facts(kept, steps)),
         ),
         Section(
             title="Clip by clip",
@@ -80,7 +80,7 @@ def surgery_sections(
     ]
 
 
-def _facts(kept: Mapping[str, Any], rounds: Sequence[Round]) -> Iterator[Fact]:
+def _facts(kept: Mapping[str, Any], steps: Sequence[SessionStep]) -> Iterator[Fact]:
     run = kept["run"]
     yield Fact("Video", run["video"])
     yield Fact("Procedure", kept["knowledge"]["name"])
@@ -96,25 +96,25 @@ def _facts(kept: Mapping[str, Any], rounds: Sequence[Round]) -> Iterator[Fact]:
             mode=run["memory"], near_as=run["near_as"], near_steps=run["near_steps"], distant_steps=run["distant_steps"]
         )
         yield Fact("Shown of the past", f"{view.mode}, {view.near_steps} near as {view.near_as}")
-    yield Fact("Clips", str(sum(one.origin == "taken" and one.seen is not None for one in rounds)))
-    without = sum(one.origin == "taken" and one.seen is not None and not one.seen["image"] for one in rounds)
+    yield Fact("Clips", str(sum(one.origin == "taken" and one.seen is not None for one in steps)))
+    without = sum(one.origin == "taken" and one.seen is not None and not one.seen["image"] for one in steps)
     if without:
         yield Fact("Clips without a picture", str(without))
-    yield Fact("Corrections", str(sum(e.kind == "corrected" for one in rounds for e in one.events)))
+    yield Fact("Corrections", str(sum(e.kind == "corrected" for one in steps for e in one.events)))
     yield Fact("When unsure", run["on_uncertain"])
 
 
-def _tally(rounds: Sequence[Round]) -> dict[str, int] | None:
+def _tally(steps: Sequence[SessionStep]) -> dict[str, int] | None:
     """The newest count of plans that came true on the line that was not left behind."""
-    told = [e.payload for one in rounds if not one.is_left_behind for e in one.events if e.kind == "scored"]
-    return told[-1]["tally"] if told else None
+    payloads = [e.payload for one in steps if not one.is_left_behind for e in one.events if e.kind == "scored"]
+    return payloads[-1]["tally"] if payloads else None
 
 
-def _strip(rounds: Sequence[Round]) -> list[Cell]:
+def _strip(steps: Sequence[SessionStep]) -> list[Cell]:
     """The clips of the line that was not left behind, each with the plan that was made for it before."""
     cells: list[Cell] = []
     planned, rank = "", 0
-    for one in (one for one in rounds if not one.is_left_behind and one.seen is not None):
+    for one in (one for one in steps if not one.is_left_behind and one.seen is not None):
         clip = Clip.model_validate(one.seen["clip"]) if one.seen else None
         if clip is None or (cells and cells[-1].name == str(clip.index)):
             continue
@@ -126,18 +126,18 @@ def _strip(rounds: Sequence[Round]) -> list[Cell]:
     return cells
 
 
-def _advice(one: Round) -> Advice | None:
-    told = [e.payload for e in one.events if e.kind == "planned"]
-    return Advice.model_validate(told[-1]) if told else None
+def _advice(one: SessionStep) -> Advice | None:
+    payloads = [e.payload for e in one.events if e.kind == "planned"]
+    return Advice.model_validate(payloads[-1]) if payloads else None
 
 
-def _card(one: Round) -> Card:
+def _card(one: SessionStep) -> Card:
     by_kind = {event.kind: event.payload for event in one.events}
     advice, image = _advice(one), (one.seen or {}).get("image")
     notes = SafetyReview.model_validate(by_kind.get("validated", {})).notes
     came = by_kind.get("scored", {}).get("action", "")
     return Card(
-        round=one,
+        step=one,
         clip=Clip.model_validate(one.seen["clip"]) if one.seen else None,
         picture=image["sha256"][:16] if image else "",
         caption=by_kind.get("captioned", {}).get("caption", ""),
@@ -188,8 +188,8 @@ def _told(event: Event) -> Iterator[Line]:
         case "finished":
             tone = "ok" if payload["status"] == "succeeded" else "bad"
             yield Line("Finished", f"{payload['status']}: {payload['reason']}", tone=tone)
-        case "consulted" if counted(payload):
-            yield thought_line(payload)
+        case "consulted" if reply_flaws(payload):
+            yield reply_line(payload)
         case "observed" | "recalled" | "captioned" | "validated" | "recorded" | "advanced" | "reviewed" | "consulted":
             pass
         case _:

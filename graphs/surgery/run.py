@@ -10,13 +10,13 @@ from pydantic import Field, field_validator
 
 from loopwright.agents.hearing import Ear
 from loopwright.agents.session import Runtime
-from loopwright.agents.surgery.advice import Adviser, ModelAdviser, PlannerName, PolicyAdviser
+from loopwright.agents.surgery.advice import ActionPlanner, ModelPlanner, PlannerName, PolicyPlanner
 from loopwright.agents.surgery.feedback import parse_feedback
 from loopwright.agents.surgery.formats import N_RANKS
 from loopwright.agents.surgery.goals import read_goal
 from loopwright.agents.surgery.history import MemoryMode, MemorySettings, NearAs, Step
 from loopwright.agents.surgery.knowledge import Knowledge, load_knowledge
-from loopwright.agents.surgery.planner import BayesPolicy, NgramPolicy
+from loopwright.agents.surgery.policies import BayesPolicy, NgramPolicy
 from loopwright.errors import BadInput
 from loopwright.graphs.advisors import checked_card, make_advisor
 from loopwright.graphs.late_world import LateWorld
@@ -218,15 +218,15 @@ class _Past:
         )
 
 
-def _adviser(run: SurgeryRun, kept: dict[str, Any], knowledge: Knowledge) -> Adviser:
+def _planner(run: SurgeryRun, kept: dict[str, Any], knowledge: Knowledge) -> ActionPlanner:
     match run.planner:
         case "ngram":
             statistics = ClipStatistics.model_validate(kept["statistics"])
-            return PolicyAdviser(NgramPolicy(statistics, choices=knowledge.choices), "ngram", knowledge)
+            return PolicyPlanner(NgramPolicy(statistics, choices=knowledge.choices), "ngram", knowledge)
         case "bayes":
-            return PolicyAdviser(BayesPolicy(choices=knowledge.choices), "bayes", knowledge)
+            return PolicyPlanner(BayesPolicy(choices=knowledge.choices), "bayes", knowledge)
         case "model":
-            return ModelAdviser(run.view, knowledge)
+            return ModelPlanner(run.view, knowledge)
 
 
 def _has_pictures(video: Video) -> bool:
@@ -251,7 +251,7 @@ def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
         theatre=theatre,
         memory=_Past(memory, opening.session_id, run.near_steps),
         actuator=actuator,
-        adviser=_adviser(run, kept, knowledge),
+        planner=_planner(run, kept, knowledge),
         knowledge=knowledge,
         captioner=run.captioner if run.near_as == "captions" else "none",
         planning_model=make_advisor(cards[0], memory.blobs, role) if cards[0] else None,

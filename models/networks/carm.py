@@ -28,7 +28,7 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from loopwright.errors import BadInput
 from loopwright.models.conformal import Calibration
-from loopwright.models.load_lock import MAKING
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.networks.localisation import Localisation
 from loopwright.models.vector_math import settle_kernels
 from loopwright.schema import Frozen
@@ -280,7 +280,7 @@ def load_carm_network(path: Path | None = None) -> CArmLocaliser:
     try:
         config = NetworkConfig.model_validate_json(metadata["config"])
         names = tuple(json.loads(metadata["landmarks"]))
-        with MAKING:
+        with MODEL_LOAD_LOCK:
             network = CArmNetwork(config)
             network.load_state_dict({key: value.float() if value.ndim else value for key, value in state.items()})
     except (ValidationError, RuntimeError, json.JSONDecodeError) as error:

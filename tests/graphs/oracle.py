@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tests.graphs.carm.reports import told_in
+from tests.graphs.carm.reports import reported_estimate
 from tests.models.chat_server import MODEL, ChatServer, Turn
 from tests.scenario import Patient, payloads
 
@@ -80,7 +80,7 @@ class Oracle:
     def _step(self, question: str, offsets: dict[str, Any], nearest: str) -> str:
         """What the prompt's estimate asks for; without one, what the truth does."""
         (target,) = [name for name in LANDMARKS if f"Target: {name}." in question]
-        told = told_in(question)
+        told = reported_estimate(question)
         left_mm, caudal_mm = (told.left_mm, told.caudal_mm) if told else offsets[target].tolist()
         command = Ladder().command(left_mm, caudal_mm)
         why = {"reason_x": f"{target} lies there.", "reason_y": "So I think."}

@@ -33,12 +33,12 @@ def session_id(memory: Memory) -> str:
         memory.ledger.settle("a1", Outcome(key="a1", status="done"))
         memory.ledger.intend(row.id, "a2", Act(tool="close_door"), step=1)
         memory.ledger.refuse("a2", "STOP")
-    message = memory.inbox.put(row.id, EVIL, author="Dr. <b>Who</b>")
-    memory.inbox.mark_read(message.id, {"kind": "note", "text": EVIL}, 0)
-    memory.inbox.put(row.id, "stop!", is_stop=True)
-    memory.events.append(row.id, "observed", {"what": EVIL}, branch=0, step=0, key="0/0/observed")
-    memory.events.append(row.id, "stopped", {"reason": f"clinician: {EVIL}"}, branch=0, step=1)
-    memory.sessions.set_status(row.id, "stopped")
+        message = memory.inbox.put(row.id, EVIL, author="Dr. <b>Who</b>")
+        memory.inbox.mark_read(message.id, {"kind": "note", "text": EVIL}, 0)
+        memory.inbox.put(row.id, "stop!", is_stop=True)
+        memory.events.append(row.id, "observed", {"what": EVIL}, branch=0, step=0, key="0/0/observed")
+        memory.events.append(row.id, "stopped", {"reason": f"clinician: {EVIL}"}, branch=0, step=1)
+        memory.sessions.set_status(row.id, "stopped")
     return row.id
 
 
@@ -117,8 +117,9 @@ def test_says_how_it_ended_or_why_it_rests(
     memory: Memory, tmp_path: Path, kind: str, payload: dict[str, object], status: SessionStatus, words: str
 ) -> None:
     row = memory.sessions.create("any-loop", {})
-    memory.events.append(row.id, kind, payload, branch=0, step=0)
-    memory.sessions.set_status(row.id, status)
+    with memory.sessions.acquire(row.id):
+        memory.events.append(row.id, kind, payload, branch=0, step=0)
+        memory.sessions.set_status(row.id, status)
     assert words in Page(write_report(memory, row.id, tmp_path / "report.html")).text
 
 

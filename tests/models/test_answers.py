@@ -1,4 +1,4 @@
-"""Forms: read to the letter or repaired, never guessed; what is no such answer is named and shown."""
+"""Forms: read exactly or repaired, never guessed; what is no such answer is named and shown."""
 
 import re
 

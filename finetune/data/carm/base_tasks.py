@@ -41,9 +41,8 @@ from loopwright.finetune.data.carm.rendered import (
     load_split,
     seeds_of,
 )
-from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn
+from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn, WorldSettings
 from loopwright.finetune.runs.augmentation import AugmentConfig, augment
-from loopwright.schema import Frozen
 from loopwright.tools.carm.geometry import Optics
 from loopwright.tools.carm.landmarks import LANDMARKS, SYNONYMS
 
@@ -54,7 +53,7 @@ SAME_PLACE_MM = 15.0
 """A question about a place is asked where one landmark is nearer to it than any other by this much."""
 
 
-class CArmLessons(Frozen):
+class CArmLessons(WorldSettings):
     """Which views are shown, how they are bent, and how many questions one of them comes with."""
 
     data: DataConfig
@@ -62,9 +61,13 @@ class CArmLessons(Frozen):
     turns: int = Field(default=4, ge=1, le=16, description="questions a picture")
     test_phantoms: int = Field(default=20, ge=1, le=10_000)
 
-    def open(self, cache_dir: Path, progress: Callable[[str], None]) -> Corpus:
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
         """The corpus over views that are rendered where the cache lacks them."""
-        return CArmCorpus(self, cache_dir, progress)
+        return CArmCorpus(self, cache_dir, on_progress)
+
+
+SETTINGS = CArmLessons
+"""By this name `loopwright.finetune.base.worlds` finds them."""
 
 
 class CArmCorpus:
@@ -76,8 +79,8 @@ class CArmCorpus:
     unit = "mm"
     close = 15.0
 
-    def __init__(self, config: CArmLessons, cache_dir: Path, progress: Callable[[str], None]) -> None:
-        self._config, self._progress = config, progress
+    def __init__(self, config: CArmLessons, cache_dir: Path, on_progress: Callable[[str], None]) -> None:
+        self._config, self._on_progress = config, on_progress
         self._folder = cache_folder(cache_dir, config.data)
         counts: dict[Part, int] = {
             "train": config.data.train_phantoms,
@@ -148,7 +151,7 @@ class CArmCorpus:
         return self._split("train")
 
     def _split(self, part: Part) -> Split:
-        ensure_views(self._folder, self._seeds[part], self._config.data, self._progress)
+        ensure_views(self._folder, self._seeds[part], self._config.data, self._on_progress)
         return load_split(self._folder, self._seeds[part])
 
 

@@ -32,9 +32,9 @@ from loopwright.finetune.data.carm.views import Views, ViewSampling, render_view
 from loopwright.finetune.data.files import read_examples, write_dataset_info, write_examples
 from loopwright.finetune.data.rows import Example, FormatName, example_of
 from loopwright.schema import Frozen, ImageRef
-from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.landmarks import LANDMARKS, Unit
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.files import keep_parameters, write_whole
 
 ROWS = ".rows.jsonl"
@@ -147,7 +147,7 @@ def build(
     *,
     formats: Sequence[FormatName] = ("messages", "sharegpt"),
     workers: int = 1,
-    progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> dict[Path, int]:
     """Build what `out` lacks, then write each part's files. Run again, it changes nothing; killed, it goes on.
 
@@ -167,7 +167,7 @@ def build(
     keep_parameters(out, {**data.model_dump(mode="json"), "words": _fingerprint_of_words()})
     lacking = [source for source in sources if not _is_finished(out, source)]
     for done, source in enumerate(_built(out, lacking, data, workers), start=1):
-        progress(f"built {source.part}/{source.folder}, {done} of {len(lacking)}")
+        on_progress(f"built {source.part}/{source.folder}, {done} of {len(lacking)}")
     written: dict[Path, int] = {}
     for part in FIRST_SEED:
         examples = [example for shard in sorted(out.glob(f"{part}/*/{ROWS}")) for example in read_examples(shard)]

@@ -100,7 +100,9 @@ def read_views(path: Path) -> Views:
         return Views(**{f.name: data[f.name] for f in fields(Views)})
 
 
-def ensure_views(folder: Path, seeds: Iterable[int], config: DataConfig, progress: Progress = lambda _: None) -> None:
+def ensure_views(
+    folder: Path, seeds: Iterable[int], config: DataConfig, on_progress: Progress = lambda _: None
+) -> None:
     """Render what is not yet in `folder`; may be killed and started again at any time."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not _path(folder, seed).is_file()]
@@ -111,7 +113,7 @@ def ensure_views(folder: Path, seeds: Iterable[int], config: DataConfig, progres
         jobs = [pool.submit(_render_to, folder, seed, config.views_per_phantom, config.views) for seed in missing]
         for done, job in enumerate(as_completed(jobs), start=1):
             job.result()
-            progress(f"rendered {done} of {len(missing)} phantoms")
+            on_progress(f"rendered {done} of {len(missing)} phantoms")
 
 
 def load_split(folder: Path, seeds: Iterable[int]) -> Split:

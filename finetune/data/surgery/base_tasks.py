@@ -6,6 +6,7 @@ would know something of the real patients to whom the simulator is fitted, and t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,8 @@ from torch import Generator, Tensor
 from loopwright.agents.surgery.formats import BLEEDING_WORDS, CAPTION, PLAN, seen_words
 from loopwright.agents.surgery.history import MemoryView, NearStep
 from loopwright.agents.surgery.prompts import DESCRIBE, caption_system, next_action_messages, plan_messages
-from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn
+from loopwright.finetune.data.corpus import Corpus, Lesson, Probe, Turn, WorldSettings
 from loopwright.finetune.data.surgery import base_texts as surgery_texts
-from loopwright.schema import Frozen
 from loopwright.tools.surgery.drawing import Scene, draw_scene, patient_seed
 from loopwright.tools.surgery.procedure import BLEEDING, PROGRESS, VisibleState
 from loopwright.tools.surgery.simulator import seeds_of, video_name
@@ -30,7 +30,7 @@ _INSTRUMENT_ODDS = (0.1, 0.35, 0.4, 0.15)
 """Of no instrument in view, one, two, three."""
 
 
-class SurgeryLessons(Frozen):
+class SurgeryLessons(WorldSettings):
     """How many patients are drawn, and how many questions a frame comes with."""
 
     patients: int = Field(ge=1, le=100_000)
@@ -42,9 +42,13 @@ class SurgeryLessons(Frozen):
     tint: float = Field(default=0.06, ge=0, le=0.5, description="colours are off by so much")
     noise_sd: float = Field(default=0.02, ge=0, le=0.5, description="of each pixel")
 
-    def open(self, _cache: object, _progress: Callable[[str], None]) -> Corpus:
+    def open(self, cache_dir: Path, on_progress: Callable[[str], None]) -> Corpus:
         """The corpus; a frame is drawn when it is first shown, and kept."""
         return SurgeryCorpus(self)
+
+
+SETTINGS = SurgeryLessons
+"""By this name `loopwright.finetune.base.worlds` finds them."""
 
 
 class _Case(NamedTuple):

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from loopwright.agents.surgery.formats import Plan, caption_of
 from loopwright.agents.surgery.history import Step, step_of, steps_of
-from loopwright.agents.surgery.planner import NgramPolicy, Policy
+from loopwright.agents.surgery.policies import NgramPolicy, Policy
 from loopwright.errors import BadInput
 from loopwright.finetune.data.cases import forget_cases, write_cases
 from loopwright.finetune.data.files import write_dataset_info, write_examples
@@ -79,7 +79,7 @@ def build(
     *,
     distilled: Distilled | None = None,
     formats: Sequence[FormatName] = tuple(FORMATS),
-    progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> dict[Path, int]:
     """Build everything in `out`.
 
@@ -89,7 +89,7 @@ def build(
         recorded: None for simulated patients alone, who are then those of the bundled statistics.
         distilled: plans that take the place of those made by code.
         formats: which files are written.
-        progress: told of each part.
+        on_progress: called with of each part.
 
     Returns:
         How many conversations are in each file.
@@ -112,7 +112,7 @@ def build(
             for prompt, answer in questions(scene, chat.asked, rng, plans.of(sample)):
                 examples.append(example_of(prompt, answer, album.path_of))
             videos.add(sample.video)
-        progress(f"{part}: {len(examples)} conversations about {len(videos)} patients")
+        on_progress(f"{part}: {len(examples)} conversations about {len(videos)} patients")
         for form in formats if examples else ():
             if not written:  # from here on no file of an earlier build is what `cases.json` says of it
                 forget_cases(out)
@@ -125,7 +125,7 @@ def build(
     for stale in {out / f"{part}.{form}.jsonl" for part in TAUGHT for form in FORMATS} - written.keys():
         stale.unlink(missing_ok=True)  # of an earlier build, about other patients
     if distilled is not None:
-        progress(plans.told)
+        on_progress(plans.told)
     write_cases(out, cases)
     if "sharegpt" in formats:
         write_dataset_info(out, [path.name for path in written if ".sharegpt." in path.name])

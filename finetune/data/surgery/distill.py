@@ -89,7 +89,7 @@ def distil(
     out: Path,
     *,
     in_flight: int = 4,
-    progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Counts:
     """Have `teacher` write a plan for each sample that `out` lacks.
 
@@ -99,7 +99,7 @@ def distil(
         name: the teacher's; another one's answers in `out` are left alone and asked for anew.
         out: JSONL, added to.
         in_flight: questions under way at a time.
-        progress: told now and then.
+        on_progress: called with now and then.
 
     Raises:
         OperatorError: the teacher's budget is spent or its endpoint fails; what was answered is in `out`.
@@ -122,7 +122,7 @@ def distil(
     try:
         for answer in pool.map(ask, lacking):
             known[answer.key] = answer
-            progress(f"{answer.video}, clip {answer.index}: {answer.verdict}")
+            on_progress(f"{answer.video}, clip {answer.index}: {answer.verdict}")
     finally:
         pool.shutdown(cancel_futures=True)
     verdicts = Counter(known[key].verdict for key in keyed)

@@ -69,7 +69,7 @@ STEERINGS: dict[str, Steering] = {
 class NavigationRun(NamedTuple):
     """One run. `distance_mm` is the true one at the end; `straight_mm` how far apart start and target are.
 
-    `strict` is the share of the model's answers that were to the letter when first asked, NaN where it was not asked;
+    `strict` is the share of the model's answers that were exactly when first asked, NaN where it was not asked;
     `unanswered` says that the run ended because the model never kept the form.
     """
 

@@ -26,12 +26,12 @@ Progress = Callable[[str], None]
 
 
 def calibrate_weights(
-    weights: Path, config: TrainConfig, progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+    weights: Path, config: TrainConfig, on_progress: Progress = lambda _: None, *, cache_dir: Path | None = None
 ) -> Calibration:
     """Write the conformal calibration of `weights` beside them, from the config's calibration phantoms."""
     folder = cache_folder(cache_dir or settings().cache_dir, config.data)
     seeds = seeds_of("calibration", config.data.calibration_phantoms)
-    ensure_views(folder, seeds, config.data, progress)
+    ensure_views(folder, seeds, config.data, on_progress)
     split = load_split(folder, seeds)
     calibration_path(weights).unlink(missing_ok=True)
     localiser = load_carm_network(weights)
@@ -50,12 +50,14 @@ def calibrate_weights(
     return found
 
 
-def bundle(run_dir: Path, weights: Path, progress: Progress = lambda _: None, *, cache_dir: Path | None = None) -> Path:
+def bundle(
+    run_dir: Path, weights: Path, on_progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+) -> Path:
     """Copy the best weights of `run_dir` to `weights` and calibrate them there; returns `weights`."""
     config = TrainConfig.load(run_dir / CONFIG)
     weights.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_dir / BEST, weights)
-    calibrate_weights(weights, config, progress, cache_dir=cache_dir)
+    calibrate_weights(weights, config, on_progress, cache_dir=cache_dir)
     return weights
 
 
@@ -63,7 +65,7 @@ def release(
     run_dir: Path,
     weights: Path,
     command: str,
-    progress: Progress = lambda _: None,
+    on_progress: Progress = lambda _: None,
     *,
     test_phantoms: int = 20,
     views_per_phantom: int = 50,
@@ -75,15 +77,15 @@ def release(
         run_dir: of a training run, finished or not.
         weights: the .safetensors file to write; calibration and card go beside it.
         command: what made the run, for the card.
-        progress: told a line now and then.
+        on_progress: called with a line now and then.
         test_phantoms, views_per_phantom: how much to measure on.
         cache_dir: of rendered views; by default the user's cache.
 
     Returns:
         The card.
     """
-    bundle(run_dir, weights, progress, cache_dir=cache_dir)
-    progress(f"calibrated `{weights}`; measuring on {test_phantoms} test phantoms")
+    bundle(run_dir, weights, on_progress, cache_dir=cache_dir)
+    on_progress(f"calibrated `{weights}`; measuring on {test_phantoms} test phantoms")
     cases = (make_phantom(seed) for seed in seeds_of("test", test_phantoms))
     rows, _ = evaluate_localisation(load_carm_network(weights), cases, views_per_phantom, world="phantom")
     return write_card(weights, TrainConfig.load(run_dir / CONFIG), command, rows)

@@ -3,7 +3,7 @@
 The place of the seed paper's MMLU-Pro row, which a base of a few million parameters has nothing to say to.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,30 @@ from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.finetune.base.evaluate import Scores, answer, score
-from loopwright.finetune.base.worlds import Worlds
+from loopwright.finetune.base.worlds import open_worlds
 from loopwright.finetune.data.carm.base_tasks import CArmLessons
 from loopwright.finetune.data.carm.rendered import DataConfig
-from loopwright.finetune.data.corpus import Corpus, Probe
+from loopwright.finetune.data.corpus import Corpus, Probe, WorldSettings
 from loopwright.finetune.evaluate.carm.vlm import Vlm
 from loopwright.finetune.measure.rows import CHANGE, Row, averaged
 from loopwright.graphs.carm.roles import ADAPTER
 from loopwright.models.local.chat import LocalChatModel
 
 
-def probed_worlds(test_phantoms: int, *, views_per_phantom: int = 32) -> Worlds:
+def probed_worlds(test_phantoms: int, *, views_per_phantom: int = 32) -> Mapping[str, WorldSettings]:
     """What the probes are taken from: test cases only; the other parts are never opened."""
     data = DataConfig(
         train_phantoms=1, validation_phantoms=1, calibration_phantoms=1, views_per_phantom=views_per_phantom
     )
-    return Worlds(carm=CArmLessons(data=data, test_phantoms=test_phantoms))
+    return {"carm": CArmLessons(data=data, test_phantoms=test_phantoms)}
 
 
 def evaluate_preservation(
-    base: Vlm, probed: Worlds, probes_per_kind: int, cache_dir: Path, tell: Callable[[str], None] = lambda _: None
+    base: Vlm,
+    probed: Mapping[str, WorldSettings],
+    probes_per_kind: int,
+    cache_dir: Path,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """For all questions and for each kind: the base, the same with its adapter, and the change question by question.
 
@@ -40,7 +44,7 @@ def evaluate_preservation(
     """
     local, adapter = adapted(base)
     rows: list[Row] = []
-    for world, corpus in probed.open(cache_dir, tell).items():
+    for world, corpus in open_worlds(probed, cache_dir, on_progress).items():
         probes = corpus.probes(probes_per_kind, test=True)
         before, after = (_scores(local, folder, probes, corpus) for folder in (None, adapter))
         for kind in ["all", *sorted({probe.kind for probe in probes})]:

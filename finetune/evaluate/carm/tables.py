@@ -6,9 +6,10 @@ recomputed from its released answers.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from loopwright.finetune.measure.rows import Bar, Row
+from loopwright.finetune.measure.tables import markdown_table
 
 # Of each table: a figure's name in the rows, its name in the table, and what the paper has.
 ORDER = ("chance", "prior-frequency", "image-centre", "vlm-base", "vlm-sft", "network", "hybrid")
@@ -68,7 +69,7 @@ def markdown(what: str, rows: Sequence[Row], bars: Sequence[Bar]) -> str:
     for world in dict.fromkeys(row.world for row in rows):
         parts += [f"## {world}", *_tables([row for row in rows if row.world == world])]
     if bars:
-        parts.append("## Bars\n\n" + _table(("bar", "measured", "wanted", "met"), map(_bar_cells, bars)))
+        parts.append("## Bars\n\n" + markdown_table(("bar", "measured", "wanted", "met"), map(_bar_cells, bars)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -104,10 +105,10 @@ def _by_model(rows: Sequence[Row], lines: Lines, n: str) -> str:
         if any(name in row.figures for row in columns)
     ]
     counts = [f"{row.figures.get(n, row.n):.0f} of {row.n_cases}" for row in columns]
-    told = any(paper for *_, paper in body)
+    has_paper = any(paper for *_, paper in body)
     table = [("", *_headings(columns), "paper"), *body, ("N, of cases", *counts, "")]
-    heads, *below = table if told else [line[:-1] for line in table]
-    return _table(heads, below)
+    heads, *below = table if has_paper else [line[:-1] for line in table]
+    return markdown_table(heads, below)
 
 
 def _headings(rows: Sequence[Row]) -> list[str]:
@@ -127,7 +128,7 @@ def _by_variant(rows: Sequence[Row], name: str, paper: str) -> str:
         (variant, *(cells[variant, model] for model in models), counts[variant], "" if i else paper)
         for i, variant in enumerate(counts)
     ]
-    return _table(("", *models, "N, of cases", "paper"), lines)
+    return markdown_table(("", *models, "N, of cases", "paper"), lines)
 
 
 def _cell(row: Row, name: str) -> str:
@@ -148,8 +149,3 @@ def _number(value: float) -> str:
 
 def _bar_cells(bar: Bar) -> tuple[str, ...]:
     return bar.name, _number(bar.value), _number(bar.wanted), "yes" if bar.is_met else "**no**"
-
-
-def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = ["---"] * len(heads)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *lines))

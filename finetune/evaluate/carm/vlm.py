@@ -43,18 +43,18 @@ TOLD_EVERY = 250
 
 T = TypeVar("T")
 U = TypeVar("U")
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class Answers(NamedTuple, Generic[T]):
-    """Replies to n questions: None for a malformed one, and whether each, (n,), kept the format to the letter."""
+    """Replies to n questions: None for a malformed one, and whether each, (n,), kept the format exactly."""
 
     values: list[T | None]
     is_strict: NDArray[np.bool_]
 
     @property
     def formats(self) -> dict[str, NDArray[np.float64]]:
-        """(n,) each: 1 where the format was kept to the letter, and where it was after repair."""
+        """(n,) each: 1 where the format was kept exactly, and where it was after repair."""
         readable = [value is not None for value in self.values]
         return {"strict_format": self.is_strict.astype(np.float64), "repaired_format": np.array(readable, np.float64)}
 
@@ -62,10 +62,12 @@ class Answers(NamedTuple, Generic[T]):
 class Vlm:
     """A chat model, the name of its rows, and the store that it opens its pictures from."""
 
-    def __init__(self, name: str, model: BaseChatModel, store: PngStore, tell: Tell = lambda _: None) -> None:
+    def __init__(
+        self, name: str, model: BaseChatModel, store: PngStore, on_progress: Progress = lambda _: None
+    ) -> None:
         self.name = name
         self.model = model
-        self._store, self._tell = store, tell
+        self._store, self._on_progress = store, on_progress
 
     @property
     def local(self) -> LocalChatModel | None:
@@ -145,18 +147,18 @@ class Vlm:
             for one in pool.map(reply, asked):
                 found.append(one)
                 if len(found) % TOLD_EVERY == 0:
-                    self._tell(f"{self.name}: {what}, {len(found)} of {len(asked)}")
+                    self._on_progress(f"{self.name}: {what}, {len(found)} of {len(asked)}")
         return found
 
 
-def open_vlms(card: ModelCard, store: PngStore, tell: Tell = lambda _: None) -> list[Vlm]:
+def open_vlms(card: ModelCard, store: PngStore, on_progress: Progress = lambda _: None) -> list[Vlm]:
     """`vlm-base`, and `vlm-sft` where the card has an adapter for the C-arm. Both share the base's weights.
 
     Raises:
         BadInput, MissingDependency, OperatorError: what the card names is missing or wrong.
     """
     model = open_model(card, images=store)
-    found = [Vlm("vlm-base", model, store, tell)]
+    found = [Vlm("vlm-base", model, store, on_progress)]
     if isinstance(model, LocalChatModel) and ADAPTER in card.adapters:
-        found.append(Vlm("vlm-sft", model.with_adapter(ADAPTER), store, tell))
+        found.append(Vlm("vlm-sft", model.with_adapter(ADAPTER), store, on_progress))
     return found

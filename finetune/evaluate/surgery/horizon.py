@@ -26,10 +26,11 @@ from loopwright.agents.surgery.formats import caption_of
 from loopwright.agents.surgery.goals import Goal, read_goal
 from loopwright.agents.surgery.history import Step, imagined, step_of
 from loopwright.agents.surgery.horizon import HORIZON, WIDTH, HorizonPlan, Roll, edit_distance, likeliest, typical
-from loopwright.agents.surgery.planner import BayesPolicy, ModelPolicy, NgramPolicy, Policy
+from loopwright.agents.surgery.policies import BayesPolicy, ModelPolicy, NgramPolicy, Policy
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.surgery.baselines import Training
 from loopwright.finetune.measure.rows import Row, averaged
+from loopwright.finetune.measure.tables import markdown_table
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import Procedure
 from loopwright.tools.surgery.samples import HistoryRules, Sample, samples_of
@@ -88,14 +89,14 @@ def evaluate_recorded_horizon(
     videos: Mapping[str, Sequence[Clip]],
     fits: Mapping[str, Fit] | None = None,
     *,
-    told: Callable[[str], object] = lambda _: None,
+    on_progress: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows on real patients, each official fold in turn as the test.
 
     Args:
         videos: clips by video, whatever part they were built for.
         fits: planners by their names; None for `NGRAMS`.
-        told: of each fold.
+        on_progress: called with a line for each fold.
 
     Raises:
         BadInput: a fold leaves nobody to train on, or no video reaches a goal.
@@ -108,7 +109,7 @@ def evaluate_recorded_horizon(
         tested = [case for video in videos if patient_of(video) in split.test for case in _recorded(videos[video])]
         if not tested:
             continue
-        told(f"recorded: {name}, {len(tested)} plans")
+        on_progress(f"recorded: {name}, {len(tested)} plans")
         train, choosing = (
             [clips for video, clips in videos.items() if patient_of(video) in part]
             for part in (split.train, split.validation)
@@ -125,7 +126,7 @@ def evaluate_simulated_horizon(
     patients: int,
     fits: Mapping[str, Fit] | None = None,
     *,
-    told: Callable[[str], object] = lambda _: None,
+    on_progress: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows on simulated test patients; what is fitted is fitted to as many training patients.
 
@@ -144,7 +145,7 @@ def evaluate_simulated_horizon(
     exact = BayesPolicy(procedure)
     planned = {}
     for name, planner in (planners | {"beam bayes": by_beam(exact), "typical bayes": by_draws(exact)}).items():
-        told(f"simulated: {name}, {len(cases)} plans")
+        on_progress(f"simulated: {name}, {len(cases)} plans")
         planned[name] = list(map(planner, cases))
     return _rows("simulated", cases, planned) + _judged(runs)
 
@@ -294,8 +295,8 @@ def _judged(runs: Sequence[Sequence[Moment]]) -> list[Row]:
     for goal in (goal for goal in map(read_goal, GOALS) if goal.progress is not None):
         found = [(_true_after(goal, run), goal.reached_after((), [m.clip.action for m in run])) for run in runs]
         values: dict[str, ArrayLike] = {
-            "same_clip": [float(true == told) for true, told in found],
-            "too_soon": [float(told is not None and (true is None or told < true)) for true, told in found],
+            "same_clip": [float(true == judged) for true, judged in found],
+            "too_soon": [float(judged is not None and (true is None or judged < true)) for true, judged in found],
         }
         rows.append(averaged(JUDGED, "simulated", "actions", goal.name, values, [run[0].clip.video for run in runs]))
     return rows
@@ -339,9 +340,8 @@ def _table(rows: Sequence[Row], figure: str) -> str:
     models, variants = (list(dict.fromkeys(names)) for names in zip(*((r.model, r.variant) for r in rows), strict=True))
     cells = {(row.variant, row.model): _cell(row, figure) for row in rows}
     counts = {row.variant: f"{row.n} of {row.n_cases}" for row in rows}
-    lines = [["", *models, "N, of patients"], ["---"] * (len(models) + 2)]
-    lines += [[variant, *(cells[variant, model] for model in models), counts[variant]] for variant in variants]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[variant, *(cells[variant, model] for model in models), counts[variant]] for variant in variants]
+    return markdown_table(["", *models, "N, of patients"], lines)
 
 
 def _cell(row: Row, figure: str) -> str:

@@ -39,7 +39,7 @@ def evaluate_memory(
     surgeons: Sequence[Surgeon],
     sights: Sights,
     *,
-    told: Callable[[str], object] = lambda _: None,
+    on_progress: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows of each model and of Bayes in each mode, and of the differences between modes.
 
@@ -49,14 +49,14 @@ def evaluate_memory(
     fold, tested = simulated_fold(procedure, patients)
     asked = list(map(history_of, fold.test))
     predictors: dict[str, Callable[[MemoryMode], Predictor]] = {
-        surgeon.name: partial(_fitted, surgeon, sights, fold.training, told) for surgeon in surgeons
+        surgeon.name: partial(_fitted, surgeon, sights, fold.training, on_progress) for surgeon in surgeons
     }
     predictors["bayes"] = lambda mode: best_predictor(procedure, BEST_OF[mode], tested)
     rows: list[Row] = []
     for model, in_mode in predictors.items():
         odds = {}
         for mode in BEST_OF:
-            told(f"memory: {model}, {mode}")
+            on_progress(f"memory: {model}, {mode}")
             odds[mode] = in_mode(mode)(asked)
         rows += [
             scored("simulated", model, fold.test, of_mode).model_copy(update={"what": WHAT, "variant": mode})
@@ -70,6 +70,6 @@ def evaluate_memory(
 
 
 def _fitted(
-    surgeon: Surgeon, sights: Sights, training: Training, told: Callable[[str], object], mode: MemoryMode
+    surgeon: Surgeon, sights: Sights, training: Training, on_progress: Callable[[str], object], mode: MemoryMode
 ) -> Predictor:
-    return surgeon.fit(sights, mode=mode, told=told)(training)
+    return surgeon.fit(sights, mode=mode, on_progress=on_progress)(training)

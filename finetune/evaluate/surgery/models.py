@@ -48,7 +48,7 @@ TOGETHER = 128
 IN_FLIGHT = 16
 
 Describe = Callable[[Clip], Step]
-Tell = Callable[[str], object]
+Progress = Callable[[str], object]
 
 
 class Sights:
@@ -119,7 +119,7 @@ class Surgeon(NamedTuple):
         """The same, told labels alone."""
         return self._replace(name=f"{self.name}, labels alone", is_blind=True)
 
-    def fit(self, sights: Sights, *, mode: MemoryMode = "all", told: Tell = lambda _: None) -> Fit:
+    def fit(self, sights: Sights, *, mode: MemoryMode = "all", on_progress: Progress = lambda _: None) -> Fit:
         """As a predictor: its fit is which model is taken."""
         memory = MemorySettings(mode=mode, near_as=NEAR_AS[self.kind])
 
@@ -127,7 +127,9 @@ class Surgeon(NamedTuple):
             shown = self._described(sights, training)
             repeats = any(sample.next == sample.actions[-1] for sample in training.samples)
             may_repeat = repeats or mode == "near"  # which shows no action: not to repeat it would give it away
-            return partial(_odds, self.model_for(training), memory, shown, may_repeat=may_repeat, told=told)
+            return partial(
+                _odds, self.model_for(training), memory, shown, may_repeat=may_repeat, on_progress=on_progress
+            )
 
         return fitted
 
@@ -236,13 +238,13 @@ def _odds(
     histories: Sequence[History],
     *,
     may_repeat: bool,
-    told: Tell,
+    on_progress: Progress,
 ) -> Array:
     """(n, 5) P(next action); 0 for the last one where clips are merged, so that it never follows itself."""
     with ThreadPoolExecutor(IN_FLIGHT) as pool:  # captions are drawn together
         pasts = pool.map(lambda history: _steps(history, memory, describe), histories)
         prompts = [next_action_messages(view(steps, memory)) for steps in pasts]
-    odds = np.concatenate([np.empty((0, len(ACTIONS))), *_scored_together(model, prompts, told)])
+    odds = np.concatenate([np.empty((0, len(ACTIONS))), *_scored_together(model, prompts, on_progress)])
     if not may_repeat:
         last = np.array([ACTIONS.index(history.actions[-1]) for history in histories], dtype=np.intp)
         odds[np.arange(len(odds)), last] = 0.0
@@ -257,7 +259,7 @@ def _steps(history: History, memory: MemorySettings, describe: Describe) -> list
     return [*before, *map(describe, near)]
 
 
-def _scored_together(model: BaseChatModel, prompts: Sequence[list[BaseMessage]], told: Tell) -> list[Array]:
+def _scored_together(model: BaseChatModel, prompts: Sequence[list[BaseMessage]], on_progress: Progress) -> list[Array]:
     """(m, 5) of each m prompts."""
 
     def one(prompt: list[BaseMessage]) -> list[float]:
@@ -272,5 +274,5 @@ def _scored_together(model: BaseChatModel, prompts: Sequence[list[BaseMessage]],
                 parts.append(model.score_choices_of(chosen, ACTIONS).probabilities)
             else:
                 parts.append(np.array(list(pool.map(one, chosen))))
-            told(f"{begin + len(chosen)} of {len(prompts)} questions")
+            on_progress(f"{begin + len(chosen)} of {len(prompts)} questions")
     return parts

@@ -90,7 +90,7 @@ def evaluate_recorded(
     world: str = "recorded",
     only: Callable[[Sample], bool] | None = None,
     references: Sequence[str] = REFERENCES,
-    told: Callable[[str], object] = lambda _: None,
+    on_progress: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows of each predictor over all folds, and of their differences to the references.
 
@@ -100,7 +100,7 @@ def evaluate_recorded(
         world: what the rows call it.
         only: which samples are tested on; None: all. Predictors are fitted to all of the training patients.
         references: predictors that the others are paired with.
-        told: of each fold and predictor.
+        on_progress: called with a line for each fold and predictor.
 
     Raises:
         BadInput: see `folds_of`; or no sample is left to test on.
@@ -111,7 +111,7 @@ def evaluate_recorded(
         folds = [fold for fold in folds if fold.test]
     if not folds:
         raise BadInput("No sample is left to test on: none of the clips has what is asked for.")
-    return _rows(world, folds, _that_apply(fits, samples), {}, references, told)
+    return _rows(world, folds, _that_apply(fits, samples), {}, references, on_progress)
 
 
 def evaluate_simulated(
@@ -119,7 +119,7 @@ def evaluate_simulated(
     patients: int,
     fits: Mapping[str, Fit] = BASELINES,
     *,
-    told: Callable[[str], object] = lambda _: None,
+    on_progress: Callable[[str], object] = lambda _: None,
 ) -> list[Row]:
     """Rows on simulated test patients: predictors fitted to as many training patients, and the best possible.
 
@@ -129,7 +129,7 @@ def evaluate_simulated(
     """
     fold, tested = simulated_fold(procedure, patients)
     best = {f"bayes {known}": best_predictor(procedure, known, tested) for known in KNOWN}
-    rows = _rows("simulated", [fold], _that_apply(fits, fold.test), best, REFERENCES, told)
+    rows = _rows("simulated", [fold], _that_apply(fits, fold.test), best, REFERENCES, on_progress)
     most = next(row.figures["slacc1"] for row in rows if row.model == BEST)
     return [row.model_copy(update={"figures": row.figures | _of_best(row, most)}) for row in rows]
 
@@ -169,7 +169,7 @@ def _rows(
     fits: Mapping[str, Fit],
     fitted: Mapping[str, Predictor],
     references: Sequence[str],
-    told: Callable[[str], object],
+    on_progress: Callable[[str], object],
 ) -> list[Row]:
     """Rows of what is fitted to each fold, of what is `fitted` already, and of the differences."""
     samples = [sample for fold in folds for sample in fold.test]
@@ -177,12 +177,12 @@ def _rows(
     of_folds = {name: [fit(fold.training) for fold in folds] for name, fit in fits.items()}
     odds = {}
     for name, predictors in of_folds.items():
-        told(f"{world}: {name}")
+        on_progress(f"{world}: {name}")
         predicted = (p(list(map(history_of, fold.test))) for p, fold in zip(predictors, folds, strict=True))
         odds[name] = np.concatenate(list(predicted))
     rows = [scored(world, name, samples, of_model) for name, of_model in odds.items()]
     for name, predict in fitted.items():
-        told(f"{world}: {name}")
+        on_progress(f"{world}: {name}")
         odds[name] = predict(list(map(history_of, samples)))
         row = scored(world, name, samples, odds[name])
         rows.append(row.model_copy(update={"figures": row.figures | _expected(odds[name])}))

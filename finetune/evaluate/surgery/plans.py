@@ -34,13 +34,13 @@ class PlanMade(NamedTuple):
     is_strict: bool
 
 
-def evaluate_plans(card: str, patients: int, told: Callable[[str], object] = lambda _: None) -> list[Row]:
+def evaluate_plans(card: str, patients: int, on_progress: Callable[[str], object] = lambda _: None) -> list[Row]:
     """One row: `strict_format` and `took_s` of every plan but a session's first, which waits for the model to load.
 
     Args:
         card: name or path of the model's card, told captions (Indir).
         patients: simulated test patients.
-        told: of each patient.
+        on_progress: called with a line for each patient.
 
     Raises:
         BadInput, MissingDependency, OperatorError: what the card names is missing or wrong.
@@ -51,7 +51,7 @@ def evaluate_plans(card: str, patients: int, told: Callable[[str], object] = lam
         memory = stack.enter_context(open_memory(f"sqlite:///{folder / 'plans.sqlite'}"))
         for seed in seeds_of("test", patients):
             video = f"simulated:{seed}"
-            told(video)
+            on_progress(video)
             run = SurgeryRun(video=video, planner="model", model=card, clips=CLIPS + 2)
             session = start_session(memory, "surgery", run, folder / "devices")
             plans += plans_of(video, list(session.stream()))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from loopwright.finetune.evaluate.surgery import memory as surgery_memory
 from loopwright.finetune.evaluate.surgery.next_action import DIFFERENCE, TOP, WHAT
 from loopwright.finetune.measure.rows import Bar, Row
+from loopwright.finetune.measure.tables import markdown_table
 
 _COLUMNS = {"slacc": "SLAcc", "vlacc": "VLAcc", "re_slacc": "Re-SLAcc", "re_vlacc": "Re-VLAcc"}
 
@@ -35,7 +36,7 @@ def markdown(rows: Sequence[Row], bars: Sequence[Bar] = ()) -> str:
         parts.append(_of_memory(rows))
     if bars:
         lines = [(bar.name, _number(bar.value), _number(bar.wanted), "yes" if bar.is_met else "**no**") for bar in bars]
-        parts.append(f"## Bars\n\n{_table(('bar', 'measured', 'wanted', 'met'), lines)}")
+        parts.append(f"## Bars\n\n{markdown_table(('bar', 'measured', 'wanted', 'met'), lines)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,7 +49,8 @@ def _of_memory(rows: Sequence[Row]) -> str:
     heads = [f"({number}) {mode}" for number, mode in zip(("i", "ii", "iii", "iv"), modes, strict=True)]
     title = f"## Memory modes, simulated: SLAcc@1 [95 %], N = {found[0].n:,} of {found[0].n_cases} patients"
     pairs = [(r.model, r.variant, _with_interval(r)) for r in rows if r.what == surgery_memory.DIFFERENCE]
-    return f"{title}\n\n{_table(('', *heads), lines)}\n\n{_table(('', '', 'SLAcc@1 [95 %], paired'), pairs)}"
+    paired = markdown_table(("", "", "SLAcc@1 [95 %], paired"), pairs)
+    return f"{title}\n\n{markdown_table(('', *heads), lines)}\n\n{paired}"
 
 
 def _of_world(rows: Sequence[Row], world: str) -> str:
@@ -61,10 +63,10 @@ def _of_world(rows: Sequence[Row], world: str) -> str:
         heads.append("SLAcc@1 of Bayes'")
         lines = [[*line, _number(row.figures["of_bayes1"])] for line, row in zip(lines, found, strict=True)]
     paper = [(name, "", *cells) for name, cells in zip(_OF_PAPER, _PAPER, strict=True) if world == "recorded"]
-    parts = [f"## Next action, {world}\n\n{_table(('', 'SLAcc@1 [95 %]', *heads), [*lines, *paper])}"]
+    parts = [f"## Next action, {world}\n\n{markdown_table(('', 'SLAcc@1 [95 %]', *heads), [*lines, *paper])}"]
     pairs = [(row.model, row.variant, _with_interval(row)) for row in of_world if row.what == DIFFERENCE]
     if pairs:
-        parts.append(_table(("", "", f"SLAcc@1 [95 %], N = {found[0].n:,}, paired"), pairs))
+        parts.append(markdown_table(("", "", f"SLAcc@1 [95 %], N = {found[0].n:,}, paired"), pairs))
     return "\n\n".join(parts)
 
 
@@ -79,7 +81,3 @@ def _with_interval(row: Row) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1) if math.isfinite(value) else "-"
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *lines))

@@ -49,14 +49,14 @@ class TrainResult(Frozen):
 
 
 def train(
-    config: TrainConfig, out_dir: Path, progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+    config: TrainConfig, out_dir: Path, on_progress: Progress = lambda _: None, *, cache_dir: Path | None = None
 ) -> TrainResult:
     """Train in `out_dir`, going on where an earlier run of the same config stopped.
 
     Args:
         config: everything that the run depends on.
         out_dir: the run folder, made if need be.
-        progress: told a line now and then.
+        on_progress: called with a line now and then.
         cache_dir: where rendered views are kept; by default the user's cache.
 
     Raises:
@@ -66,19 +66,21 @@ def train(
     folder = cache_folder(cache_dir or settings().cache_dir, config.data)
     train_seeds = seeds_of("train", config.data.train_phantoms)
     validation_seeds = seeds_of("validation", config.data.validation_phantoms)
-    ensure_views(folder, [*validation_seeds, *train_seeds], config.data, progress)
+    ensure_views(folder, [*validation_seeds, *train_seeds], config.data, on_progress)
     if config.threads:
         torch.set_num_threads(config.threads)
-    run = _Run(config, out_dir, load_split(folder, train_seeds), load_split(folder, validation_seeds), progress)
+    run = _Run(config, out_dir, load_split(folder, train_seeds), load_split(folder, validation_seeds), on_progress)
     return run.to_end()
 
 
 class _Run:
     """The state of one training run: network, optimiser, step, and the best step so far."""
 
-    def __init__(self, config: TrainConfig, out_dir: Path, data: Split, validation: Split, progress: Progress) -> None:
+    def __init__(
+        self, config: TrainConfig, out_dir: Path, data: Split, validation: Split, on_progress: Progress
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.out_dir, self.progress = config, out_dir, progress
+        self.config, self.out_dir, self.on_progress = config, out_dir, on_progress
         self.data, self.validation = data, validation
         network = _initial_network(config)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -147,7 +149,7 @@ class _Run:
             self.best_loss, self.best_step = found["val_loss"], self.step
             notes = {"steps": str(self.step), "seed": str(self.config.seed), "prior": json.dumps(prior(self.data))}
             save_carm_network(self.out_dir / BEST, self.network, LANDMARKS, notes)
-        self.progress(f"step {self.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
+        self.on_progress(f"step {self.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items()))
 
     def _record(self, record: dict[str, float]) -> None:
         with (self.out_dir / METRICS).open("a", encoding="utf-8") as file:
@@ -172,7 +174,7 @@ class _Run:
         self.step, self.best_step, self.best_loss = (state["progress"][k] for k in ("step", "best_step", "best_loss"))
         kept = [r for r in _records(self.out_dir / METRICS) if r["step"] <= self.step]
         (self.out_dir / METRICS).write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-        self.progress(f"resumed at step {self.step} of {self.config.optimiser.steps}")
+        self.on_progress(f"resumed at step {self.step} of {self.config.optimiser.steps}")
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from loopwright.cli.narrate import narrate
+from loopwright.cli.describe import describe
 from loopwright.cli.output import json_line, stderr, stdout
 from loopwright.settings import settings
 
@@ -42,7 +42,7 @@ def drive(
             if as_json:
                 json_line(event.model_dump(mode="json"))
             else:
-                for line in narrate(event, loop):
+                for line in describe(event, loop):
                     console.print(line)
             on_event(event)
     status = session.status

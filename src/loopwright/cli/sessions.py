@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from loopwright.cli.narrate import narrate
+from loopwright.cli.describe import describe
 from loopwright.cli.output import json_line, stdout, table
 from loopwright.cli.run_session import drive, opened_memory
 from loopwright.settings import settings
@@ -47,7 +47,7 @@ def list_sessions(as_json: Json = False) -> None:
     shown = table("session", "loop", "status", "begun")
     for row in rows:
         shown.add_row(row.id, row.loop, status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run carm --help")
+    stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run --help")
 
 
 @app.command()
@@ -63,7 +63,7 @@ def show(session: SessionId, as_json: Json = False) -> None:
         return
     stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
     for event in events:
-        for line in narrate(event, row.loop):
+        for line in describe(event, row.loop):
             stdout().print(line)
 
 

@@ -36,7 +36,7 @@ class Note(Frozen):
 
 
 class Unclear(Frozen):
-    """Not understood: asked back, never guessed into an act."""
+    """Not understood: a clarification is asked for, never guessed into an act."""
 
     kind: Literal["unclear"] = "unclear"
     text: str = Field(max_length=2000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.agents.desk import Desk
-from tests.graphs.carm.reports import told_in
+from tests.graphs.carm.reports import reported_estimate
 
 from loopwright.agents.carm.chat_navigator import ChatNavigator, report_of
 from loopwright.agents.carm.formats import NAVIGATION, Command, Ladder, Navigation
@@ -143,7 +143,7 @@ estimates = st.builds(
 @given(estimates)
 def test_an_estimate_is_told_in_the_words_of_training(estimate: Estimate) -> None:
     sources = "|".join([*LANDMARKS, "the whole picture", "earlier pictures"])
-    told = told_in(report_of(estimate, VIEW_MM, Ladder()))
+    told = reported_estimate(report_of(estimate, VIEW_MM, Ladder()))
     assert told
     for offset_mm, told_mm in zip(estimate.offset_mm, (told.left_mm, told.caudal_mm), strict=True):
         assert abs(offset_mm - told_mm) <= (2.5 if told_mm else 7.5)  # CENTER: the least step would lead past it

@@ -1,4 +1,4 @@
-"""A clinician's words: STOP generously, everything else in full or asked back, never guessed into a motion."""
+"""A clinician's words: STOP generously, everything else in full or clarified, never guessed into a motion."""
 
 import re
 
@@ -181,7 +181,7 @@ def test_a_motion_moves_the_view_that_way() -> None:
         ("yes no", "You can say"),
     ],
 )
-def test_what_is_unclear_is_asked_back(text: str, asks: str) -> None:
+def test_what_is_unclear_is_clarified(text: str, asks: str) -> None:
     said = parse_feedback(text)
     assert isinstance(said, Unclear), said
     assert asks in said.question

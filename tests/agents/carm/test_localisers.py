@@ -11,7 +11,7 @@ from loopwright.agents.carm.localisers import (
     PLACE_SD_MM,
     HybridLocaliser,
     NetworkLocaliser,
-    Told,
+    PictureFeedback,
     VlmLocaliser,
     credible_set,
     pool,
@@ -112,8 +112,8 @@ def test_what_the_clinician_says_reaches_the_model(desk: Desk, localiser: VlmLoc
     consult = desk.asking(Answering(answer=answers))
     seen = localiser.localise(IMAGE, consult)
     n_events = len(desk.events)
-    assert localiser.revise(IMAGE, seen, Told(), consult) is seen and len(desk.events) == n_events
-    told = localiser.revise(IMAGE, seen, Told(words="that is the carina"), consult)
+    assert localiser.revise(IMAGE, seen, PictureFeedback(), consult) is seen and len(desk.events) == n_events
+    told = localiser.revise(IMAGE, seen, PictureFeedback(words="that is the carina"), consult)
     assert (seen.ranking[0], told.ranking[0], told.nearest_set) == ("T1", "Carina", None)
     assert told.offsets_mm == seen.offsets_mm
 
@@ -123,7 +123,7 @@ def test_a_rejected_answer_leaves_nothing_behind(desk: Desk, localiser: VlmLocal
     """The corrector says T1 first, which was denied, so its second guess counts."""
     consult = desk.asking(Answering(answer=answers))
     seen = localiser.localise(IMAGE, consult)
-    told = localiser.revise(IMAGE, seen, Told(is_rejected=True, denied=("T1",)), consult)
+    told = localiser.revise(IMAGE, seen, PictureFeedback(is_rejected=True, denied=("T1",)), consult)
     assert told.nearest["T1"] == 0 and told.ranking[0] == "T12" and told.nearest["T12"] > 0.5
     assert math.fsum(told.nearest.values()) == pytest.approx(1)
     assert desk.events[-1].payload["role"] == "corrector"
@@ -132,5 +132,8 @@ def test_a_rejected_answer_leaves_nothing_behind(desk: Desk, localiser: VlmLocal
 def test_the_network_hears_nothing(desk: Desk) -> None:
     consult = desk.asking(None)
     seen = network().localise(IMAGE, consult)
-    assert network().revise(IMAGE, seen, Told("that is the T12", is_rejected=True, denied=("T1",)), consult) is seen
+    assert (
+        network().revise(IMAGE, seen, PictureFeedback("that is the T12", is_rejected=True, denied=("T1",)), consult)
+        is seen
+    )
     assert [event.kind for event in desk.events] == ["measured"]

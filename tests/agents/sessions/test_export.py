@@ -35,14 +35,14 @@ def observe(memory: Memory, session_id: str, step: int, data: bytes) -> ImageRef
 def session_id(memory: Memory) -> str:
     """Two pictures, one act, one message."""
     row = memory.sessions.create("carm", {"run": {"volume": "phantom:7"}, "limit_mm": 150.0})
-    observe(memory, row.id, 0, b"first picture")
     act = Act(tool="move_c_arm", arguments={"left_mm": 12.5})
     with memory.sessions.acquire(row.id):
+        observe(memory, row.id, 0, b"first picture")
         memory.ledger.intend(row.id, "k1", act, step=0)
         memory.ledger.authorise("k1", act.sha256, "guard")
-    memory.ledger.settle("k1", Outcome(key="k1", status="done"))
-    memory.inbox.put(row.id, "go 20 mm left, please")
-    observe(memory, row.id, 1, b"second picture")
+        memory.ledger.settle("k1", Outcome(key="k1", status="done"))
+        memory.inbox.put(row.id, "go 20 mm left, please")
+        observe(memory, row.id, 1, b"second picture")
     return row.id
 
 
@@ -234,5 +234,6 @@ json_values = st.recursive(
 @given(value=json_values)
 def test_whatever_was_recorded_hashes_the_same_in_the_folder(memory: Memory, tmp_path: Path, value: Any) -> None:
     row = memory.sessions.create("carm", {})
-    memory.events.append(row.id, "note", {"value": value}, branch=0, step=0)
+    with memory.sessions.acquire(row.id):
+        memory.events.append(row.id, "note", {"value": value}, branch=0, step=0)
     assert verify_export(export_session(memory, row.id, tmp_path / row.id)).ok

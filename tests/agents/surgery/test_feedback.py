@@ -1,4 +1,4 @@
-"""What a surgeon may say, what it means, and what is asked back."""
+"""What a surgeon may say, what it means, and what is clarified."""
 
 import pytest
 from hypothesis import given
@@ -65,7 +65,7 @@ def test_words_mean(text: str, meaning: Frozen) -> None:
         "coagulate, " + "x" * 400,
     ],
 )
-def test_what_could_mean_several_things_is_asked_back(text: str) -> None:
+def test_what_could_mean_several_things_is_clarified(text: str) -> None:
     found = parse_feedback(text)
     assert found.kind == "unclear"
     assert found.question

@@ -149,7 +149,7 @@ def test_a_local_model_keeps_to_the_letter_whatever_its_weights(form: TextFormat
         (PLAN.example.replace(',"safety"', ',"safety":"None.","safety"'), "not of that form"),
     ],
 )
-def test_what_is_not_to_the_letter_is_refused(text: str, said: str) -> None:
+def test_what_is_not_exactly_is_refused(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         PLAN.parse(text)
     assert re.fullmatch(PLAN.pattern, text) is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loopwright.agents.surgery.goals import Goal, read_goal
 from loopwright.agents.surgery.history import Step
 from loopwright.agents.surgery.horizon import Chain, HorizonPlan, Roll, edit_distance, likeliest, typical
-from loopwright.agents.surgery.planner import NgramPolicy, Policy, admissible
+from loopwright.agents.surgery.policies import NgramPolicy, Policy, admissible
 from loopwright.errors import BadInput, Paused
 from loopwright.schema import CancelToken
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action

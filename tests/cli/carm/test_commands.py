@@ -105,7 +105,7 @@ def test_waiting_is_an_outcome_with_its_own_exit_code(run_carm: Run, loopwright:
     assert loopwright("sessions", "resume", session).code == 6  # the next motion waits for its own approval
 
 
-def test_feedback_that_is_not_understood_is_asked_back_at_once(run_carm: Run, loopwright: Run) -> None:
+def test_feedback_that_is_not_understood_is_clarified_at_once(run_carm: Run, loopwright: Run) -> None:
     session = run_carm("--start", "Carina", "--target", "T12", "--approval", "human", "--json").json[-1]["session"]
     said = loopwright("feedback", session, "go cranial")
     assert said.code == 2

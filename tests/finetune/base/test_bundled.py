@@ -10,7 +10,7 @@ import yaml
 from loopwright import models
 from loopwright.finetune.base.config import BaseConfig
 from loopwright.finetune.base.evaluate import answer, score
-from loopwright.finetune.data.surgery.base_tasks import SurgeryCorpus
+from loopwright.finetune.data.surgery.base_tasks import SurgeryCorpus, SurgeryLessons
 from loopwright.models.local.loading import load_base
 
 FOLDER = Path(models.__file__).parent / "weights" / "base"
@@ -29,8 +29,8 @@ def test_the_card_is_of_these_weights(card: dict[str, Any]) -> None:
 
 
 def test_it_says_what_pictures_of_unseen_patients_show(card: dict[str, Any]) -> None:
-    lessons = BaseConfig.model_validate(card["config"]).worlds.surgery
-    assert lessons is not None
+    lessons = BaseConfig.model_validate(card["config"]).worlds["surgery"]
+    assert isinstance(lessons, SurgeryLessons)
     corpus = SurgeryCorpus(lessons)
     probes = corpus.probes(6, test=True)
     base = load_base(str(FOLDER), folder=FOLDER, device="cpu", dtype="float32")

@@ -82,7 +82,7 @@ def test_shorter_lessons_are_padded_and_padding_changes_nothing() -> None:
     assert loss_of([0, 1], shorter) == pytest.approx(loss_of([1], alone), abs=1e-5)
 
 
-def test_a_text_is_to_be_repeated_to_the_letter_and_costs_beside_the_answers() -> None:
+def test_a_text_is_to_be_repeated_exactly_and_costs_beside_the_answers() -> None:
     said = encode_texts([repetition("left 35 mm"), repetition("yes")], WORDS)
     assert "Repeat: left 35 mm" in WORDS.decode(said.input_ids[0]) and not said.kinds.any()
     spoken = [WORDS.decode(row[row != IGNORED]) for row in said.labels]

@@ -20,7 +20,6 @@ from loopwright.finetune.base.model import make_model
 from loopwright.finetune.base.release import release
 from loopwright.finetune.base.tokenizer import train_tokenizer
 from loopwright.finetune.base.train import CHECKPOINT, METRICS, TrainResult, train
-from loopwright.finetune.base.worlds import Worlds
 from loopwright.finetune.data.carm.base_tasks import CArmLessons
 from loopwright.finetune.data.surgery.base_tasks import SurgeryLessons
 from loopwright.finetune.networks.carm.config import TrainConfig
@@ -38,10 +37,10 @@ def config(tiny_config: TrainConfig) -> BaseConfig:
             vocab_size=600, hidden=32, layers=1, heads=2, kv_heads=1, intermediate=32,
             vision_hidden=16, vision_depth=1, vision_heads=2, vision_intermediate=16, patch_px=32,
         ),
-        worlds=Worlds(
-            carm=CArmLessons(data=tiny_config.data, test_phantoms=1),
-            surgery=SurgeryLessons(patients=2, frames_per_patient=4, validation_patients=1, test_patients=1),
-        ),
+        worlds={
+            "carm": CArmLessons(data=tiny_config.data, test_phantoms=1),
+            "surgery": SurgeryLessons(patients=2, frames_per_patient=4, validation_patients=1, test_patients=1),
+        },
         look=OptimiserConfig(steps=4, batch=8),
         talk=OptimiserConfig(steps=4, batch=8),
         write=OptimiserConfig(steps=2, batch=8),
@@ -188,7 +187,7 @@ def test_the_bundled_config_is_whole_and_its_model_is_small() -> None:
     config = BaseConfig.load(path)
     assert yaml.safe_load(path.read_text()) == config.model_dump(mode="json")
     localiser = TrainConfig.load(ROOT / "finetune" / "configs" / "carm" / "network.yaml")
-    assert config.worlds.carm is not None and config.worlds.carm.data == localiser.data, "they share one cache"
+    assert config.worlds["carm"].model_dump()["data"] == localiser.data.model_dump(), "they share one cache"
     with torch.device("meta"):
         model = make_model(config.model, train_tokenizer(["Where?"], config.model.vocab_size))
     missing_words = config.model.vocab_size - model.lm_head.out_features

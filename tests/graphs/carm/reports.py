@@ -9,7 +9,7 @@ _REPORT = re.compile(
 )
 
 
-class Told(NamedTuple):
+class ReportedEstimate(NamedTuple):
     """Patient-left and caudal offset of the target, its standard deviation along an axis, and what it goes by."""
 
     left_mm: float
@@ -18,7 +18,7 @@ class Told(NamedTuple):
     basis: str
 
 
-def told_in(question: str) -> Told | None:
+def reported_estimate(question: str) -> ReportedEstimate | None:
     """None where no estimate is told; an assertion fails where one is told in other words."""
     if "Estimate: " not in question:
         return None
@@ -26,4 +26,4 @@ def told_in(question: str) -> Told | None:
     assert found, question
     x, left, y, caudal, sd, basis = found.groups()
     left_mm = float(left or 0) * (1 if x == "LEFT" else -1)
-    return Told(left_mm, float(caudal or 0) * (1 if y == "DOWN" else -1), float(sd), basis)
+    return ReportedEstimate(left_mm, float(caudal or 0) * (1 if y == "DOWN" else -1), float(sd), basis)

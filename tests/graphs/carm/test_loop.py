@@ -118,7 +118,7 @@ def test_what_was_rejected_is_not_used_again(patient: Patient, begin: Begin) -> 
 
 
 @pytest.mark.parametrize("on_uncertain", ["ask", "proceed"])
-def test_what_is_not_understood_is_asked_back(patient: Patient, begin: Begin, on_uncertain: str) -> None:
+def test_what_is_not_understood_is_clarified(patient: Patient, begin: Begin, on_uncertain: str) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
     events = saying(session, {("localised", 0): "go cranial"})
     assert [p["about"] for p in payloads(events, "asked")] == ["unclear"]

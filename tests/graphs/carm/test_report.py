@@ -18,14 +18,14 @@ from loopwright.agents.carm.navigator import Decision
 from loopwright.errors import IntegrityError
 from loopwright.graphs.carm.drawings import OVERLAY, distance_chart, overlay, path_map, place_labels, project_body
 from loopwright.graphs.carm.report import carm_sections
-from loopwright.graphs.carm.steps import Round, read_rounds
+from loopwright.graphs.carm.steps import CArmStep, read_steps
 from loopwright.graphs.report import write_report
 from loopwright.graphs.sessions import fork_session, report_session
 from loopwright.memory import Memory
 from loopwright.schema import GENESIS, Event, ImageRef
-from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.volume import Volume
 
 VIEW_MM = 154.8
@@ -54,7 +54,7 @@ def test_a_finished_session_is_told_whole(patient: Patient, begin: Begin, memory
     events = saying(session, {("localised", 0): "go 30 mm cranial", ("localised", 1): "note: <b>bold</b>"})
     page = page_of(memory, session.id, tmp_path)
     observed = payloads(events, "observed")
-    assert len(page.all("article", class_="round")) == len(observed)
+    assert len(page.all("article", class_="step")) == len(observed)
     assert "clinician: “go 30 mm cranial” Understood: move the view 30 mm cranial" in page.text
     assert "Targets Carina ✓, then T12 ✓" in page.text
     assert f"Exposures {len(observed)} of at most 40" in page.text
@@ -74,12 +74,12 @@ def test_a_rewind_shows_what_it_left_behind(patient: Patient, begin: Begin, memo
     session.rewind(1)
     session.say("go 40 mm right")
     session.run()
-    rounds = read_rounds(memory.events.read(session.id))
-    assert [r.name for r in rounds if not r.is_left_behind][:3] == ["0", "1:1", "1:2"]
-    assert all(r.is_left_behind == (r.step >= 1) for r in rounds if r.branch == 0)
+    steps = read_steps(memory.events.read(session.id))
+    assert [r.name for r in steps if not r.is_left_behind][:3] == ["0", "1:1", "1:2"]
+    assert all(r.is_left_behind == (r.step >= 1) for r in steps if r.branch == 0)
     page = page_of(memory, session.id, tmp_path)
     assert "the picture of the step that was gone back to" in page.text
-    assert len(page.all("article", class_="left-behind")) == sum(r.is_left_behind for r in rounds)
+    assert len(page.all("article", class_="left-behind")) == sum(r.is_left_behind for r in steps)
     assert page.all("circle", class_="left-behind")
 
 
@@ -183,9 +183,9 @@ def test_rewinds_upon_rewinds_leave_one_line() -> None:
         (3, 1, "rewound", {"from": 1, "to": 1}),  # a kill between the event and the checkpoint writes it again
         (3, 2, "observed", observed(30)),
     ]
-    rounds = read_rounds([event(i + 1, *moment) for i, moment in enumerate(moments)])
-    assert [r.name for r in rounds if not r.is_left_behind] == ["0", "3:1", "3:2"]
-    again = next(r for r in rounds if r.name == "2:3")
+    steps = read_steps([event(i + 1, *moment) for i, moment in enumerate(moments)])
+    assert [r.name for r in steps if not r.is_left_behind] == ["0", "3:1", "3:2"]
+    again = next(r for r in steps if r.name == "2:3")
     assert (again.origin, again.observation and again.observation.exposures) == ("rewound", 14)
 
 
@@ -242,7 +242,7 @@ def test_the_body_lies_where_its_voxels_lie(shape: tuple[int, int, int], signs: 
 
 def test_the_map_holds_all_that_it_draws(patient: Patient) -> None:
     log = [event(i + 1, 0, i, "observed", observed(i, x_mm=180.0 * i)) for i in range(3)]
-    drawn = path_map(read_rounds(log), patient.landmarks, ["T12"], VIEW_MM, None)
+    drawn = path_map(read_steps(log), patient.landmarks, ["T12"], VIEW_MM, None)
     x, y, width, height = drawn.box
     assert [s.x for s in drawn.stops] == [0, -180, -360]  # moving to the patient's right goes left on the page
     for stop in drawn.stops:
@@ -274,13 +274,13 @@ def test_the_chart_shows_the_claim_beside_the_truth(patient: Patient) -> None:
         event(3, 0, 1, "observed", observed(1)),
         event(4, 0, 1, "decided", dictated.model_dump(mode="json")),
     ]
-    chart = distance_chart(read_rounds(log), patient.landmarks, 15.0)
+    chart = distance_chart(read_steps(log), patient.landmarks, 15.0)
     assert chart is not None
     (series,) = chart.series
     assert [p.mm for p in series.claimed] == [40]  # what a human dictates claims nothing
     assert [p.mm for p in series.true] == [pytest.approx(patient.distance_mm("T12", Pose(x_mm=0, y_mm=0, z_mm=0)))]
-    assert distance_chart(read_rounds(log[:1]), patient.landmarks, 15.0) is None
-    assert distance_chart([Round(branch=0, step=0)], {}, 15.0) is None
+    assert distance_chart(read_steps(log[:1]), patient.landmarks, 15.0) is None
+    assert distance_chart([CArmStep(branch=0, step=0)], {}, 15.0) is None
 
 
 @given(points=st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), max_size=14))

@@ -151,7 +151,7 @@ def test_where_nothing_is_left_the_surgeon_is_asked(operate: Operate, memory: Me
     assert replay_session(memory, session.id).difference is None
 
 
-def test_a_no_counts_even_where_the_action_that_is_wished_for_is_under_way(operate: Operate, memory: Memory) -> None:
+def test_a_no_counts_even_where_the_action_that_is_asked_for_is_under_way(operate: Operate, memory: Memory) -> None:
     session = operate(clips=3)
     events = saying(session, {("planned", 1): "no, it slips, retract first"})
     assert payloads(events, "observed")[1]["clip"]["action"] == "Tissue Retraction"
@@ -247,7 +247,7 @@ def test_a_yes_approves_nothing_that_was_not_asked_before_it(operate: Operate, m
     assert [e.step for e in events if e.kind == "guarded" and not e.payload["ok"]] == refused
 
 
-def test_what_was_not_understood_is_asked_back_whatever_follows_it(operate: Operate, memory: Memory) -> None:
+def test_what_was_not_understood_is_clarified_whatever_follows_it(operate: Operate, memory: Memory) -> None:
     session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
     saying(session, {("observed", 0): "do not clip until the duct is seen", ("recalled", 0): "clip the duct"})
     assert session.status == "waiting"

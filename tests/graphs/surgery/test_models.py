@@ -199,7 +199,7 @@ def test_what_only_a_simulator_can_do_is_refused(
 def test_plans_are_timed_and_held_to_their_form(server: ChatServer, card: Card) -> None:
     (row,) = evaluate_plans(str(card(kind="served", base=MODEL, base_url=server.url)), 1)
     assert (row.n, row.n_cases) == (CLIPS, 1)
-    assert row.figures["strict_format"] == 0  # this server puts spaces into its JSON: not to the letter
+    assert row.figures["strict_format"] == 0  # this server puts spaces into its JSON: not exactly
     assert 0 < row.figures["took_s_median"] <= row.figures["took_s_p95"]
     good = row.model_copy(update={"figures": row.figures | {"strict_format": 1.0}})
     assert [[bar.is_met for bar in bars_of([one])] for one in (row, good)] == [[False, True], [True, True]]

@@ -7,7 +7,7 @@ from tests.scenario import payloads, saying
 
 from loopwright.agents.session import Session
 from loopwright.graphs.sessions import report_session, start_session
-from loopwright.graphs.steps import Round, read_rounds_as
+from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.graphs.surgery.report import surgery_sections
 from loopwright.graphs.surgery.run import SurgeryRun
 from loopwright.memory import Memory
@@ -29,7 +29,7 @@ def test_a_session_is_told_whole(memory: Memory, tmp_path: Path) -> None:
     words = {("observed", 1): "no, <b>it</b> is bleeding, coagulate first", ("observed", 2): "note: hm"}
     events = saying(session, words)
     page = page_of(memory, session, tmp_path)
-    assert len(page.all("article", class_="round")) == len(page.pictures()) == 5
+    assert len(page.all("article", class_="step")) == len(page.pictures()) == 5
     assert not page.all("b")
     for told in ("Heard clinician: “no, <b>it</b>", "Coagulation comes first", "Kept as a labelled example."):
         assert told in page.text
@@ -46,8 +46,8 @@ def test_a_rewind_shows_what_it_left_behind(memory: Memory, tmp_path: Path) -> N
     session.run()
     session.rewind(2)
     saying(session, {("recalled", 2): "coagulate"})
-    rounds = read_rounds_as(Round, memory.events.read(session.id))
-    assert [one.name for one in rounds if not one.is_left_behind] == ["0", "1", "1:2", "1:3", "1:4"]
+    steps = read_steps_as(SessionStep, memory.events.read(session.id))
+    assert [one.name for one in steps if not one.is_left_behind] == ["0", "1", "1:2", "1:3", "1:4"]
     page = page_of(memory, session, tmp_path)
     assert len(page.all("article", class_="left-behind")) == 3
     titles = [words for words in page.words if words.startswith("clip ")]

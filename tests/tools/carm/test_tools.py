@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> CArmWorld:
 
 @pytest.fixture
 def context(world: CArmWorld, memory: Memory) -> ToolContext:
-    session_id, cancel = memory.sessions.create("carm", {}).id, CancelToken()
+    session_id, cancel = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id, CancelToken()
     return ToolContext(
         session_id=session_id,
         step=1,

@@ -45,7 +45,7 @@ def test_no_patient_is_on_two_sides(tmp_path: Path, split: str) -> None:
 def test_a_build_says_what_it_did_and_can_be_read_back(tmp_path: Path) -> None:
     folder = write_cholect45(tmp_path / "45", some_videos(VID49="......", VID12="", VID99=VIDEO))
     told: list[str] = []
-    built = build(tmp_path / "out", folder, DATA, progress=told.append)
+    built = build(tmp_path / "out", folder, DATA, on_progress=told.append)
     assert built.counts["skipped"] == {
         "VID12": "no frame is labelled",
         "VID49": "the rules leave no clip",

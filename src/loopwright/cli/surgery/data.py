@@ -122,7 +122,7 @@ def distill(
     console = stderr()
     try:
         counts = distil(
-            samples, model, card.name, out, in_flight=in_flight, progress=lambda s: console.print(s, markup=False)
+            samples, model, card.name, out, in_flight=in_flight, on_progress=lambda s: console.print(s, markup=False)
         )
     finally:
         if isinstance(model, ServedChatModel):
@@ -172,8 +172,8 @@ def _clips(
         }
     )
     console = stderr()
-    built = build(out, folder, data, frames=frames, progress=lambda line: console.print(line, markup=False))
-    _tell(built.rows, "lines", as_json)
+    built = build(out, folder, data, frames=frames, on_progress=lambda line: console.print(line, markup=False))
+    _print_written(built.rows, "lines", as_json)
     return built.counts
 
 
@@ -205,11 +205,13 @@ def _conversations(
     plans = None if distilled is None else read_plans(distilled)
     console = stderr()
     for kind, settings in kinds.items():
-        written = build(out / CHAT / kind, settings, recorded, distilled=plans, formats=formats, progress=console.print)
-        _tell(written, "conversations", as_json)
+        written = build(
+            out / CHAT / kind, settings, recorded, distilled=plans, formats=formats, on_progress=console.print
+        )
+        _print_written(written, "conversations", as_json)
 
 
-def _tell(rows: Mapping[Path, int], what: str, as_json: bool) -> None:
+def _print_written(rows: Mapping[Path, int], what: str, as_json: bool) -> None:
     for path, n_rows in rows.items():
         if as_json:
             json_line({"file": str(path), "rows": n_rows})

@@ -52,7 +52,7 @@ class _Wanted(NamedTuple):
         except (BadInput, MissingDependency) as error:
             if self.model or self.adapters or self.rows:
                 raise
-            _tell(f"Rows of models are left out. {error}")
+            _on_progress(f"Rows of models are left out. {error}")
             return []
         for row in self.rows:
             if row not in (names := [surgeon.name for surgeon in found]):
@@ -64,14 +64,14 @@ class _Wanted(NamedTuple):
         """Those for recorded patients: a card's one adapter is there if it is named, and then has to fit every fold."""
         left_out = [s.name for s in surgeons if s.is_of_card and s.name not in self.rows]
         if left_out:
-            _tell(
+            _on_progress(
                 f"Left out on recorded patients: {', '.join(left_out)}. The card's adapter may know who is tested; "
                 "give one for each fold with `--adapters`."
             )
         return [surgeon for surgeon in surgeons if surgeon.name not in left_out]
 
 
-def surgery(
+def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of `loopwright data build surgery`: each official fold in turn is the test."),
@@ -152,13 +152,13 @@ def _next(wanted: _Wanted) -> "list[Row]":
                 f"The row {shown[0]!r} needs pictures, which few clips have: measure it with `--what video`."
             )
         of_folds = wanted.of_folds([s for s in surgeons if s.reads_labels])
-        fits = {s.name: s.fit(Sights(store), told=_tell) for s in of_folds}
-        rows += evaluate_recorded(samples, {**BASELINES, **fits}, told=_tell)
+        fits = {s.name: s.fit(Sights(store), on_progress=_on_progress) for s in of_folds}
+        rows += evaluate_recorded(samples, {**BASELINES, **fits}, on_progress=_on_progress)
     if wanted.patients:
         procedure = bundled_procedure()
         sights = Sights(store, procedure)
-        fits = {s.name: s.fit(sights, told=_tell) for s in surgeons}
-        rows += evaluate_simulated(procedure, wanted.patients, {**BASELINES, **fits}, told=_tell)
+        fits = {s.name: s.fit(sights, on_progress=_on_progress) for s in surgeons}
+        rows += evaluate_simulated(procedure, wanted.patients, {**BASELINES, **fits}, on_progress=_on_progress)
     return rows
 
 
@@ -170,7 +170,7 @@ def _memory(wanted: _Wanted) -> "list[Row]":
 
     store, procedure = PngStore(), bundled_procedure()
     sights = Sights(store, procedure)
-    return evaluate_memory(procedure, wanted.patients, wanted.surgeons(store), sights, told=_tell)
+    return evaluate_memory(procedure, wanted.patients, wanted.surgeons(store), sights, on_progress=_on_progress)
 
 
 def _video(wanted: _Wanted) -> "list[Row]":
@@ -190,14 +190,14 @@ def _video(wanted: _Wanted) -> "list[Row]":
     sights = Sights(store, frames=None if frames is None else Path(frames))
     found = wanted.of_folds(wanted.surgeons(store, is_short=True))
     surgeons = [way for s in found for way in ((s, s.blind) if s.reads_labels else (s,))]
-    fits = {surgeon.name: surgeon.fit(sights, told=_tell) for surgeon in surgeons}
+    fits = {surgeon.name: surgeon.fit(sights, on_progress=_on_progress) for surgeon in surgeons}
     return evaluate_recorded(
         samples,
         {**BASELINES, **fits},
         world="video",
         only=lambda sample: bool(sample.near[-1].frames),
         references=(*REFERENCES, "indir-sft"),
-        told=_tell,
+        on_progress=_on_progress,
     )
 
 
@@ -222,10 +222,10 @@ def _horizon(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     surgeons = [s for s in found if s.reads_labels]
     if wanted.data is not None:
         fits = {**NGRAMS, **of_surgeons(wanted.of_folds(surgeons))}
-        rows += evaluate_recorded_horizon(read_clips(wanted.data), fits, told=_tell)
+        rows += evaluate_recorded_horizon(read_clips(wanted.data), fits, on_progress=_on_progress)
     if wanted.patients:
         fits = {**NGRAMS, **of_surgeons(surgeons)}
-        rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, told=_tell)
+        rows += evaluate_simulated_horizon(bundled_procedure(), wanted.patients, fits, on_progress=_on_progress)
     last = summary("surgery horizon", []) | {"headline": headline(rows)}
     return _show("horizon", rows, last, markdown(rows), out, as_json)
 
@@ -235,7 +235,7 @@ def _plan(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
     from loopwright.finetune.evaluate.surgery.plans import bars_of, evaluate_plans, markdown
     from loopwright.finetune.measure.rows import summary
 
-    rows = evaluate_plans(wanted.model or MODEL, wanted.patients, _tell)
+    rows = evaluate_plans(wanted.model or MODEL, wanted.patients, _on_progress)
     return _show("plan", rows, summary("surgery plan", bars_of(rows)), markdown(rows), out, as_json)
 
 
@@ -283,12 +283,12 @@ def _show(what: str, rows: "Sequence[Row]", last: dict[str, Any], tables: str, o
     else:
         stdout().print(tables, markup=False)
     if out is not None:  # after printing: a full disk must not cost hours of work
-        told = {"rows": [row.as_json() for row in rows], **last}
-        (out / f"surgery-{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+        content = {"rows": [row.as_json() for row in rows], **last}
+        (out / f"surgery-{what}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         (out / f"surgery-{what}.md").write_text(tables, encoding="utf-8")
-        _tell(f"Wrote {out}")
+        _on_progress(f"Wrote {out}")
     return 1 if last["bars_met"] is False else 0
 
 
-def _tell(line: str) -> None:
+def _on_progress(line: str) -> None:
     stderr().print(line, markup=False)

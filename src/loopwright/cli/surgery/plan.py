@@ -1,4 +1,4 @@
-"""`loopwright plan`: roll a procedure forward to a goal, once, outside of any session; nothing is recorded."""
+"""`loopwright plan surgery`: roll a procedure forward to a goal, once, outside of any session; nothing is recorded."""
 
 import math
 from collections.abc import Sequence
@@ -15,24 +15,16 @@ from loopwright.errors import BadInput
 if TYPE_CHECKING:
     from loopwright.agents.surgery.history import Step
     from loopwright.agents.surgery.horizon import HorizonPlan
-    from loopwright.agents.surgery.planner import Policy
+    from loopwright.agents.surgery.policies import Policy
     from loopwright.tools.surgery.video import Video
     from loopwright.tools.surgery.vocabulary import Action
-
-app = typer.Typer(help="Plan ahead to a goal; exit code 0 where the plan reaches it.", no_args_is_help=True)
 
 Planner = Literal["ngram", "bayes", "model"]
 READING = "surgery_indir"
 """The role of a card's adapters whose model is told of the past in words."""
 
 
-@app.callback()
-def _plan() -> None:
-    pass
-
-
-@app.command()
-def surgery(
+def plan(
     goal: Annotated[
         str, typer.Option(help="Where to, in plain words: `the vessels are clipped`, `the next Coagulation`.")
     ],
@@ -71,13 +63,13 @@ def surgery(
         found = likeliest(roll, width=width)
     else:
         found = typical(roll, draws=draws, width=width, seed=seed)
-    told = _told(found, seen, following)
+    summary = _summary(found, seen, following)
     if as_json:
-        for line in told["chains"]:
+        for line in summary["chains"]:
             json_line(line)
-        json_line({name: value for name, value in told.items() if name != "chains"})
+        json_line({name: value for name, value in summary.items() if name != "chains"})
     else:
-        _show(told, opened.name, seen)
+        _show(summary, opened.name, seen)
     return 0 if found.best.reaches_goal else 1
 
 
@@ -97,7 +89,7 @@ def _clips(video: "Video", n: int) -> "tuple[list[Step], list[Action]]":
 
 
 def _policy(planner: Planner, statistics: Path | None, model: str) -> "Policy":
-    from loopwright.agents.surgery.planner import BayesPolicy, ModelPolicy, NgramPolicy
+    from loopwright.agents.surgery.policies import BayesPolicy, ModelPolicy, NgramPolicy
     from loopwright.tools.surgery.statistics import read_statistics
 
     if statistics is not None and planner != "ngram":
@@ -114,7 +106,7 @@ def _policy(planner: Planner, statistics: Path | None, model: str) -> "Policy":
             return ModelPolicy(make_advisor(checked_card(model), PngStore(), READING).model)
 
 
-def _told(found: "HorizonPlan", seen: "Sequence[Step]", following: "Sequence[Action]") -> dict[str, Any]:
+def _summary(found: "HorizonPlan", seen: "Sequence[Step]", following: "Sequence[Action]") -> dict[str, Any]:
     """The summary, and under `chains` a line each."""
     from loopwright.agents.surgery.horizon import edit_distance
 
@@ -149,20 +141,22 @@ def _notes(action: "Action", past: "Sequence[Action]", last: "Step", ahead: int)
     return [note.reason for note in review([action], past=past, truth=None if ahead else last.truth).notes]
 
 
-def _show(told: dict[str, Any], name: str, seen: "Sequence[Step]") -> None:
+def _show(summary: dict[str, Any], name: str, seen: "Sequence[Step]") -> None:
     out = stdout()
-    out.print(f"{escape(name)}, after {len(seen)} clips, the last one {seen[-1].action}. Goal: {escape(told['goal'])}.")
-    for chain in told["chains"]:
+    out.print(
+        f"{escape(name)}, after {len(seen)} clips, the last one {seen[-1].action}. Goal: {escape(summary['goal'])}."
+    )
+    for chain in summary["chains"]:
         how = "reaches the goal" if chain["reaches_goal"] else "does not reach the goal"
         odds = math.exp(chain["log_probability"])
         out.print(f"[bold]{chain['rank']}.[/bold] {how} in {len(chain['steps'])} actions, probability {odds:.2g}")
         for step in chain["steps"]:
             notes = "".join(f"  [yellow]{escape(note)}[/yellow]" for note in step["notes"])
             out.print(f"     {step['probability']:>4.0%}  {step['action']}{notes}")
-    if told["reached_of_drawn"] is not None:
-        out.print(f"Of the drawn chains {told['reached_of_drawn']:.0%} reach the goal.")
-    if told["came"] is None:
+    if summary["reached_of_drawn"] is not None:
+        out.print(f"Of the drawn chains {summary['reached_of_drawn']:.0%} reach the goal.")
+    if summary["came"] is None:
         out.print("The video does not come to the goal.")
     else:
-        came = ", ".join(told["came"]) or "nothing, the goal is reached already"
-        out.print(f"In the video came: {came}. Edit distance to the first chain: {told['edit']:.2f}.")
+        came = ", ".join(summary["came"]) or "nothing, the goal is reached already"
+        out.print(f"In the video came: {came}. Edit distance to the first chain: {summary['edit']:.2f}.")

@@ -20,7 +20,7 @@ from nibabel.loadsave import save
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 from PIL import Image
-from tests.graphs.carm.reports import told_in
+from tests.graphs.carm.reports import reported_estimate
 
 from loopwright.agents.carm.formats import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL, Ladder
 from loopwright.agents.carm.places import PLACE
@@ -157,7 +157,7 @@ def estimates_of(truth: Truth, name: str, n: int) -> tuple[NDArray[np.float64], 
     errors, sds, bases = [], [], []
     for seed in range(n):
         for prompt, _ in questions(truth, settings, np.random.default_rng(seed)):
-            told = told_in(prompt[-1].text)
+            told = reported_estimate(prompt[-1].text)
             if told and f"Target: {name}." in prompt[-1].text:
                 errors.append(np.subtract((told.left_mm, told.caudal_mm), truth.offset(name)))
                 sds.append(told.sd_mm)
@@ -240,13 +240,13 @@ def test_built_navigation_moves_towards_the_target(volumes: SaveCase, phantom: C
 def test_building_again_changes_nothing_and_mends_what_is_missing(volumes: SaveCase, tmp_path: Path) -> None:
     sources = [volumes("one"), volumes("two")]
     said: list[str] = []
-    build(tmp_path, sources, SMALL, progress=said.append)
+    build(tmp_path, sources, SMALL, on_progress=said.append)
     assert said == ["built train/one, 1 of 2", "built train/two, 2 of 2"]
     before = snapshot(tmp_path)
-    build(tmp_path, sources, SMALL, progress=said.append)
+    build(tmp_path, sources, SMALL, on_progress=said.append)
     assert len(said) == 2 and snapshot(tmp_path) == before
     next((tmp_path / "train" / "two").glob("*.png")).unlink()
-    build(tmp_path, sources, SMALL, progress=said.append)
+    build(tmp_path, sources, SMALL, on_progress=said.append)
     assert said[2:] == ["built train/two, 1 of 1"]
     assert contents(tmp_path) == {name: data for name, (_, data) in before.items()}
 
@@ -277,7 +277,7 @@ def test_a_build_that_is_killed_goes_on(volumes: SaveCase, tmp_path: Path) -> No
     assert child.wait() == -signal.SIGKILL
     assert not (out / "train.messages.jsonl").exists()
     said: list[str] = []
-    build(out, sources, data, progress=said.append)
+    build(out, sources, data, on_progress=said.append)
     assert said == ["built train/two, 1 of 1"]
     build(tmp_path / "whole", sources, data)
     assert contents(out) == contents(tmp_path / "whole")

@@ -1,6 +1,7 @@
 """What the surgery teaches the base: every answer is true of its frame, whatever the wording."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from loopwright.tools.surgery.vocabulary import ACTIONS, INSTRUMENTS
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return SurgeryLessons(patients=3, frames_per_patient=8).open(None, print)
+    return SurgeryLessons(patients=3, frames_per_patient=8).open(Path(), print)
 
 
 def test_answers_agree_with_what_is_measured(corpus: Corpus) -> None:
@@ -87,7 +88,7 @@ def test_no_patient_is_in_two_parts(corpus: Corpus) -> None:
 
 def test_all_states_are_drawn_about_evenly() -> None:
     """Nothing of how procedures run, which is fitted to real patients, is in the base."""
-    corpus = SurgeryLessons(patients=1).open(None, print)
+    corpus = SurgeryLessons(patients=1).open(Path(), print)
     answers = [probe.turn.answer for probe in corpus.probes(120) if probe.kind == "progress"]
     counts = [answers.count(name) for name in PROGRESS]
     assert sum(counts) == 120 and min(counts) >= 4 and max(counts) <= 22

@@ -236,7 +236,7 @@ def test_a_plan_that_contradicts_the_label_is_of_other_clips(recorded: Recorded,
     wrong = plan_of((second.next, first.next, *others), first.near[-1], None, None)
     distilled = {(first.video, first.index): wrong, ("VID99", 3): wrong}
     said: list[str] = []
-    build(tmp_path, SurgeryChat(asked=asked_in(None, "plan")), recorded, distilled=distilled, progress=said.append)
+    build(tmp_path, SurgeryChat(asked=asked_in(None, "plan")), recorded, distilled=distilled, on_progress=said.append)
     assert first.next != second.next
     assert said[-1].startswith("plans: 0 used; left out are 1 that contradict the label at their moment, and 1 of")
 

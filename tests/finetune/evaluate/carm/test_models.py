@@ -14,7 +14,6 @@ from tests.models.chat_server import MODEL, ChatServer, Turn
 
 from loopwright.agents.carm.formats import RETRIEVAL, Centred, Retrieval
 from loopwright.errors import BadInput, UnknownName
-from loopwright.finetune.base.worlds import Worlds
 from loopwright.finetune.evaluate.carm import answers
 from loopwright.finetune.evaluate.carm.answers import hear, ranking_of
 from loopwright.finetune.evaluate.carm.fit import fit, pooled_posteriors
@@ -198,7 +197,7 @@ def test_a_served_model_has_nothing_to_fit(network: CArmLocaliser, trunk: Case) 
         with pytest.raises(BadInput, match="is not local"):
             fit(network, vlm, [trunk], 1)
         with pytest.raises(BadInput, match="has no adapter 'carm'"):
-            evaluate_preservation(vlm, Worlds(), 1, Path("nowhere"))
+            evaluate_preservation(vlm, {}, 1, Path("nowhere"))
 
 
 def test_language_is_asked_before_and_after_by_the_harness(vlms: list[Vlm], tmp_path: Path) -> None:

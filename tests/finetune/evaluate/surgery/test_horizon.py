@@ -12,7 +12,7 @@ from loopwright import cli
 from loopwright.agents.surgery.goals import read_goal
 from loopwright.agents.surgery.history import Step
 from loopwright.agents.surgery.horizon import Roll, likeliest
-from loopwright.agents.surgery.planner import BayesPolicy, ModelPolicy
+from loopwright.agents.surgery.policies import BayesPolicy, ModelPolicy
 from loopwright.cli.surgery import evaluate as evaluate_surgery
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.surgery.baselines import Training

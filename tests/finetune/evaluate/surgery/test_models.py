@@ -14,7 +14,7 @@ from tests.models import tiny
 from loopwright import cli
 from loopwright.agents.surgery.formats import caption_of
 from loopwright.agents.surgery.history import MemorySettings, step_of, steps_of
-from loopwright.agents.surgery.planner import ModelPolicy
+from loopwright.agents.surgery.policies import ModelPolicy
 from loopwright.errors import BadInput
 from loopwright.finetune.data.surgery.build import Recorded, SurgeryChat, build
 from loopwright.finetune.data.surgery.tasks import TaskSettings
@@ -96,7 +96,7 @@ def test_many_moments_get_the_odds_that_the_loop_gets_one_by_one(card: ModelCard
     base = surgeon_of(open_surgeons(card, PngStore()), "indir-base")
     training, test = folds_of(samples)[0]
     told: list[object] = []
-    predict = base.fit(Sights(PngStore()), told=told.append)(training)
+    predict = base.fit(Sights(PngStore()), on_progress=told.append)(training)
     asked = [test[i] for i in (0, 5, 9)]
     odds = predict([history_of(sample) for sample in asked])
     policy = ModelPolicy(base.model_for(training), MemorySettings())

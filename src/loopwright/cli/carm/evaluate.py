@@ -1,4 +1,4 @@
-"""`loopwright eval`: measure a loop's models and the loop itself, one JSON object a line, the last one a summary."""
+"""`loopwright eval carm`: measure the C-arm's models and the loop itself."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,14 +11,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from loopwright.cli.output import json_line, stderr, stdout
-from loopwright.cli.surgery import evaluate as evaluate_surgery
 from loopwright.errors import BadInput, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
     from loopwright.finetune.evaluate.carm.vlm import Vlm
     from loopwright.finetune.measure.rows import Bar, Row
-
-app = typer.Typer(help="Measure models and loops; exit code 0 where all bars are met.", no_args_is_help=True)
 
 MODEL = "small"
 OF_MODELS = ("vlm-base", "vlm-sft", "hybrid")
@@ -35,11 +32,6 @@ Tasks = Annotated[
         "on at most `--n` questions; repeat it for several."
     ),
 ]
-
-
-@app.callback()
-def _evaluate() -> None:
-    pass
 
 
 class _Wanted(NamedTuple):
@@ -63,12 +55,11 @@ class _Wanted(NamedTuple):
         except (BadInput, MissingDependency) as error:
             if self.model is not None or self.rows:
                 raise
-            _tell(f"Rows of models are left out. {error}")
+            _on_progress(f"Rows of models are left out. {error}")
             return None
 
 
-@app.command()
-def carm(
+def evaluate(
     what: Annotated[
         Literal["localisation", "navigation", "preservation", "fit"],
         typer.Option(
@@ -126,14 +117,11 @@ def carm(
     return _report(what, found, bars, wanted, out, as_json)
 
 
-app.command("surgery")(evaluate_surgery.surgery)
-
-
 def _check_first(
     what: str, unread: dict[str, bool], worlds: tuple[World, ...], out: Path | None, *, lm_eval: bool
 ) -> None:
     """Find what would fail at the end before hours of work: options that nothing reads, and what is not there."""
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     if refused := [f"`--{name}`" for name, is_given in unread.items() if is_given]:
         raise BadInput(f"`--what {what}` does not read {', '.join(refused)}: leave it out.")
@@ -170,13 +158,13 @@ def _write(out: Path, what: str, rows: "Sequence[Row]", bars: "Sequence[Bar]", w
     from loopwright.finetune.evaluate.carm.tables import markdown
     from loopwright.finetune.measure.rows import summary
 
-    told = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
-    (out / f"{what}.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    content = {"asked": wanted._asdict(), "rows": [row.as_json() for row in rows], **summary(what, bars)}
+    (out / f"{what}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     (out / f"{what}.md").write_text(markdown(what, rows, bars), encoding="utf-8")
     confusion = [row for row in rows if row.what == "confusion"]
     for world in dict.fromkeys(row.world for row in confusion):
         plot_confusion([row for row in confusion if row.world == world], out / f"confusion-{world}.png")
-    _tell(f"Wrote {out}")
+    _on_progress(f"Wrote {out}")
 
 
 def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
@@ -184,7 +172,7 @@ def _localisation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row
     from loopwright.finetune.evaluate.carm.localisation import BASELINES, bars_of, evaluate_localisation
     from loopwright.models.networks.carm import load_carm_network
     from loopwright.settings import settings
-    from loopwright.tools.carm.case import open_case
+    from loopwright.tools.carm.sources import open_case
 
     vlms = _vlms_of(wanted)
     rows: list[Row] = []
@@ -215,7 +203,7 @@ def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
         raise UnknownName("row of localisation", unknown[0], known)
     if wanted.rows and not set(wanted.rows) & set(OF_MODELS):
         return []
-    vlms = wanted.models(lambda card: open_vlms(load_card(card), PngStore(), _tell)) or []
+    vlms = wanted.models(lambda card: open_vlms(load_card(card), PngStore(), _on_progress)) or []
     there = {"network", *(vlm.name for vlm in vlms), *("hybrid" for vlm in vlms if vlm.local)}
     if lacking := [row for row in wanted.rows if row not in there]:
         raise BadInput(
@@ -259,8 +247,10 @@ def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":
     from loopwright.settings import settings
 
     base, *_ = open_vlms(load_card(wanted.card), PngStore())
-    rows = evaluate_language(*adapted(base), tasks, wanted.n, _tell) if tasks else []
-    return evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _tell) + rows
+    rows = evaluate_language(*adapted(base), tasks, wanted.n, _on_progress) if tasks else []
+    return (
+        evaluate_preservation(base, probed_worlds(wanted.volumes), wanted.n, settings().cache_dir, _on_progress) + rows
+    )
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> None:
@@ -273,7 +263,7 @@ def _fit(wanted: _Wanted, as_json: bool) -> None:
     from loopwright.settings import settings
     from loopwright.tools.carm.phantom import make_phantom
 
-    *_, tuned = open_vlms(load_card(wanted.card), PngStore(), _tell)
+    *_, tuned = open_vlms(load_card(wanted.card), PngStore(), _on_progress)
     seeds = seeds_of("validation", wanted.volumes)
     with _progress() as progress:
         cases = (make_phantom(seed) for seed in progress.track(seeds, description="validation views"))
@@ -289,7 +279,7 @@ def _advance(progress: Progress, task: TaskID, _: object) -> None:
     progress.advance(task)
 
 
-def _tell(line: str) -> None:
+def _on_progress(line: str) -> None:
     stderr().print(line, markup=False)
 
 

@@ -7,8 +7,8 @@ from nibabel.loadsave import save
 from nibabel.nifti1 import Nifti1Image
 
 from loopwright.errors import BadInput
-from loopwright.tools.carm.case import open_case
 from loopwright.tools.carm.landmarks import LANDMARKS
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.volume import Volume
 
 

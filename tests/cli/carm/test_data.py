@@ -46,7 +46,7 @@ def test_render_refuses(loopwright: Cli, tmp_path: Path, arguments: list[str], s
 def test_fetch_knows_what_it_can_fetch(loopwright: Cli) -> None:
     done = loopwright("data", "fetch", "chst")
     assert done.code == 2
-    assert "Did you mean `chest`?" in done.err
+    assert "Did you mean 'chest'?" in done.err
 
 
 def test_fetch_leaves_alone_what_is_there(loopwright: Cli, chest_cache: Path) -> None:

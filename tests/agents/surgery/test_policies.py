@@ -10,7 +10,7 @@ from tests.models import tiny
 
 from loopwright.agents.surgery.history import MemoryMode, MemorySettings, Step, imagined
 from loopwright.agents.surgery.knowledge import bundled_knowledge
-from loopwright.agents.surgery.planner import BayesPolicy, ModelPolicy, NgramPolicy, admissible, next_action_question
+from loopwright.agents.surgery.policies import BayesPolicy, ModelPolicy, NgramPolicy, admissible, next_action_question
 from loopwright.errors import BadInput
 from loopwright.models.cards import ModelCard
 from loopwright.models.local.chat import LocalChatModel

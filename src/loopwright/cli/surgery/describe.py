@@ -1,9 +1,12 @@
 """What the surgery loop's own events tell a person: the clip, the plan with its odds and notes, and what came."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
+
+from loopwright.cli.describe import consulted_unless
+from loopwright.cli.plugin import Description
 
 
 def _observed(p: dict[str, Any]) -> Iterator[str]:
@@ -40,8 +43,8 @@ def _reviewed(p: dict[str, Any]) -> Iterator[str]:
 
 
 def _corrected(p: dict[str, Any]) -> Iterator[str]:
-    told = p["action"] or f"not {', '.join(p['denied'])}"
-    yield f"  [cyan]learned   {escape(told)} after {p['near'][-1]['action']}, kept as an example[/cyan]"
+    correction = p["action"] or f"not {', '.join(p['denied'])}"
+    yield f"  [cyan]learned   {escape(correction)} after {p['near'][-1]['action']}, kept as an example[/cyan]"
 
 
 def _scored(p: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +59,8 @@ def _reached(p: dict[str, Any]) -> Iterator[str]:
     yield f"  [bold green]reached   {escape(p['target'])}[/bold green]"
 
 
-TELLERS: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+DESCRIBE: dict[str, Description] = {
+    "consulted": consulted_unless("captioner", "planner"),
     "observed": _observed,
     "captioned": _captioned,
     "planned": _planned,

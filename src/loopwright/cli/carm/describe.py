@@ -1,9 +1,12 @@
 """What the C-arm loop's own events tell a person: what was seen, decided and moved."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
+
+from loopwright.cli.describe import consulted_unless
+from loopwright.cli.plugin import Description
 
 
 def _observed(p: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +59,8 @@ def motion_in_words(motion: dict[str, Any]) -> str:
     return ", ".join(parts) or "stay"
 
 
-TELLERS: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+DESCRIBE: dict[str, Description] = {
+    "consulted": consulted_unless("localiser"),
     "observed": _observed,
     "localised": _localised,
     "relocalised": _relocalised,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli
 
-from loopwright.cli import evaluate
+from loopwright.cli.carm import evaluate
 
 
 @pytest.fixture(autouse=True)

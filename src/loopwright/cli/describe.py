@@ -1,21 +1,18 @@
-"""One event in words for a person at a terminal: what any loop hears, asks, checks; the rest is told by each loop."""
+"""One event in words for a person at a terminal: what any loop hears, asks, checks; a loop describes its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
 
-from loopwright.agents.replies import counted, thought
-from loopwright.cli.carm import narrate as narrate_carm
-from loopwright.cli.surgery import narrate as narrate_surgery
+from loopwright.agents.replies import reply_flaws, reply_text
+from loopwright.cli.plugin import Description, commands_of
 from loopwright.schema import Event
 
-Teller = Callable[[dict[str, Any]], Iterator[str]]
 
-
-def narrate(event: Event, loop: str) -> Iterator[str]:
+def describe(event: Event, loop: str) -> Iterator[str]:
     """Lines of rich markup about an event of a session of `loop`; one that says nothing new to a person gives none."""
-    teller = (_TELLERS | _OF_LOOPS.get(loop, {})).get(event.kind)
+    teller = commands_of(loop).describe.get(event.kind) or _DESCRIPTIONS.get(event.kind)
     if teller is None:
         return
     for line in teller(event.payload):
@@ -23,19 +20,28 @@ def narrate(event: Event, loop: str) -> Iterator[str]:
         yield prefix + line
 
 
-def _consulted(p: dict[str, Any]) -> Iterator[str]:
-    flaws = counted(p)
-    if p["role"] in ("localiser", "captioner", "planner") and not flaws:
-        return  # what was made of its answers is told as what was seen and planned
-    told = f" [yellow]({flaws})[/yellow]" if flaws else ""
-    yield f"  [magenta]{p['role']:<9} {escape(thought(p))}[/magenta]{told}"
+def consulted(p: dict[str, Any]) -> Iterator[str]:
+    """What a model answered in a role, and whether it came as it should."""
+    flaws = reply_flaws(p)
+    notes = f" [yellow]({flaws})[/yellow]" if flaws else ""
+    yield f"  [magenta]{p['role']:<9} {escape(reply_text(p))}[/magenta]{notes}"
 
 
-_UNTOLD = ("kind", "text", "question", "is_correction")
+def consulted_unless(*roles: str) -> Description:
+    """`consulted`, but silent about good answers in `roles`, whose outcome is described by a later event."""
+
+    def lines(p: dict[str, Any]) -> Iterator[str]:
+        if p["role"] not in roles or reply_flaws(p):
+            yield from consulted(p)
+
+    return lines
+
+
+_NOT_SHOWN = ("kind", "text", "question", "is_correction")
 
 
 def _heard(p: dict[str, Any]) -> Iterator[str]:
-    words = {k: v for k, v in p["words"].items() if k not in _UNTOLD and v not in ("", None, [])}
+    words = {k: v for k, v in p["words"].items() if k not in _NOT_SHOWN and v not in ("", None, [])}
     meaning = p["words"]["kind"] + (f" ({', '.join(f'{k} {_shown(v)}' for k, v in words.items())})" if words else "")
     yield f'  [cyan]heard     {escape(p["author"])}: "{escape(p["text"])}" -> {escape(meaning)}[/cyan]'
 
@@ -69,15 +75,15 @@ def _shown(value: Any) -> str:
 
 
 def _process(kind: str) -> Any:
-    def tell(p: dict[str, Any]) -> Iterator[str]:
+    def lines(p: dict[str, Any]) -> Iterator[str]:
         detail = ", ".join(f"{k} {v}" for k, v in p.items() if isinstance(v, str | int) and v != "")
         yield f"[dim]{kind} {escape(detail)}[/dim]"
 
-    return tell
+    return lines
 
 
-_TELLERS: dict[str, Teller] = {
-    "consulted": _consulted,
+_DESCRIPTIONS: dict[str, Description] = {
+    "consulted": consulted,
     "heard": _heard,
     "asked": _asked,
     "guarded": _guarded,
@@ -85,4 +91,3 @@ _TELLERS: dict[str, Teller] = {
     "stopped": _stopped,
     **{kind: _process(kind) for kind in ("paused", "resumed", "rewound", "forked", "error")},
 }
-_OF_LOOPS: Mapping[str, dict[str, Teller]] = {"carm": narrate_carm.TELLERS, "surgery": narrate_surgery.TELLERS}
