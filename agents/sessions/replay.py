@@ -15,7 +15,7 @@ def first_difference(record: Sequence[Event], replayed: Sequence[Event]) -> str 
     cut = max((e.seq for e in record if e.kind in ("stopped", "paused", "rewound", "error")), default=0)
     is_over = any(e.kind == "finished" for e in record)
     for event in record:
-        if event.key is None:
+        if event.key is None or event.kind == "resumed_with":  # what entered the inbox, not what the loop did
             continue
         found = again.pop(event.key, None)
         if found is None:
