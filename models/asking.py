@@ -24,6 +24,8 @@ M = TypeVar("M", bound=BaseModel)
 
 FORMAT_RETRIES = 2
 """How often an answer that cannot be read is asked for again, where nobody says otherwise."""
+SENT_BACK_CHARS = 8000
+"""As much of an answer that cannot be read goes into the next prompt."""
 _log = get_logger(__name__)
 
 
@@ -237,7 +239,9 @@ def _messages(prompt: LanguageModelInput) -> list[BaseMessage]:
 
 def _sent_back(messages: list[BaseMessage], text: str, problem: str) -> list[BaseMessage]:
     """`messages` with what was answered and what is wrong with it. Many endpoints refuse a turn that is empty."""
-    return [*messages, AIMessage(text), HumanMessage(problem)] if text.strip() else _with_text(messages, problem)
+    if not text.strip():
+        return _with_text(messages, problem)
+    return [*messages, AIMessage(text[:SENT_BACK_CHARS]), HumanMessage(problem)]
 
 
 def _with_text(messages: list[BaseMessage], text: str) -> list[BaseMessage]:

@@ -1,6 +1,8 @@
 """One call: a halt ends it whatever the model, a late answer is dropped, and who hangs holds up nobody."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -154,3 +156,23 @@ def test_callbacks_of_the_caller_hear_the_model(backend: Backend) -> None:
         node: RunnableLambda[str, int] = RunnableLambda(lambda _: ask(model, ASKED, MM).value)
         assert node.invoke("?", {"callbacks": [heard]}) == 20
     assert heard.texts == ["20 mm"]
+
+
+def test_a_model_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    script = """
+import threading
+from langchain_core.messages import HumanMessage
+from tests.models.backends import Foreign
+from loopwright.errors import Stopped
+from loopwright.models.calling import call
+from loopwright.schema import CancelToken
+
+token = CancelToken()
+threading.Timer(0.2, token.stop).start()
+try:
+    call(Foreign(say=lambda messages: threading.Event().wait() and ""), [HumanMessage("?")], cancel=token)
+except Stopped:
+    print("left")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("left\n", 0), done.stderr
