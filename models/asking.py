@@ -17,7 +17,7 @@ from loopwright.errors import BadInput, DeveloperError, OperatorError, ToolRetry
 from loopwright.log import get_logger
 from loopwright.models.answers import AnswerFormat, JsonFormat, ToolCallFormat, read
 from loopwright.models.calling import Usage, call, usage_of
-from loopwright.schema import CancelToken
+from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -105,6 +105,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[M]: ...
 @overload
 def ask(
@@ -114,6 +115,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[T]: ...
 @overload
 def ask(
@@ -123,6 +125,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[str]: ...
 def ask(
     model: BaseChatModel,
@@ -131,6 +134,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[Any]:
     """The model's answer to `messages`.
 
@@ -141,6 +145,7 @@ def ask(
         cancel: ends a call, see `loopwright.models.calling.call`.
         retries: how often an answer that cannot be read is asked for again; None: as the model's card says, or
             `FORMAT_RETRIES`.
+        images: gives the pixels of images to models that are not this project's, see `call`.
 
     Raises:
         OperatorError: no answer was in the format (the message shows the last), or the model failed.
@@ -149,11 +154,11 @@ def ask(
     """
     prompt = _messages(messages)
     if answer is None:
-        message = call(model, prompt, cancel=cancel)
+        message = call(model, prompt, cancel=cancel, images=images)
         return Reply(message.text, message.text, True, 1, usage_of(prompt, message), message)
     if retries is None:
         retries = model.format_retries if isinstance(model, LoopwrightChatModel) else FORMAT_RETRIES
-    reply = _Asking(model, prompt, format_of(answer), {}, cancel).until_read(retries)
+    reply = _Asking(model, prompt, format_of(answer), {"images": images}, cancel).until_read(retries)
     if isinstance(reply, OperatorError):
         raise reply
     return reply
