@@ -263,8 +263,8 @@ class LocalChatModel(BaseChatModel):
         for i, message in enumerate(messages):
             if image_refs([message]):
                 raise BadInput(
-                    f"`messages[{i}]` ({message.type}) holds an image, but `{self.card.name}` takes text only: its base "
-                    f"is `{self.card.base}`. Take a card whose base takes images, such as `qwen25vl-7b`."
+                    f"`messages[{i}]` ({message.type}) holds an image, but `{self.card.name}` takes text only: its "
+                    f"base is `{self.card.base}`. Take a card whose base takes images, such as `qwen25vl-7b`."
                 )
 
     def _open(self, ref: ImageRef) -> Image.Image:
