@@ -6,7 +6,6 @@ lock the session's row to the same end. A database's own errors leave here as `M
 """
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,17 +32,16 @@ _REPAIRS = (
 )  # fmt: skip
 
 MIGRATION_LOCK = 0x4C6F6F70
-SETUP_LOCK = MIGRATION_LOCK + 1
-"""PostgreSQL's advisory locks for whoever changes tables: numbers that no other program is likely to take."""
+"""PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
 
 
 class Store:
-    """One database. `held` maps session ids to the lease tokens that this process holds."""
+    """One database. `tokens` are those of the leases that this process holds, by session id."""
 
     def __init__(self, url: URL, *, busy_timeout_s: float) -> None:
         self.address = url
         self.busy_timeout_s = busy_timeout_s
-        self.held: dict[str, str] = {}
+        self.tokens: dict[str, int] = {}
         self.engine = _make_engine(url, busy_timeout_s)
         self._writer = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self._reader = self.engine
@@ -83,24 +81,6 @@ class Store:
         options = {"sqlite_begin": ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         with self.translated(), self.engine.execution_options(**options).connect() as connection:
             yield connection
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes out of set-up statements that PostgreSQL cannot run in a transaction.
-
-        Others ask again and again: one that waited inside the server would hold a snapshot meanwhile, for whose end
-        CREATE INDEX CONCURRENTLY waits in turn, for ever.
-        """
-        if self.is_sqlite:
-            yield
-            return
-        with self.outside_transaction() as connection:
-            while not connection.scalars(select(func.pg_try_advisory_lock(SETUP_LOCK))).one():
-                time.sleep(0.05)
-            try:
-                yield
-            finally:
-                connection.execute(select(func.pg_advisory_unlock(SETUP_LOCK)))
 
     def now(self, connection: Connection) -> datetime:
         """The one clock of all processes that share this database: the server's, or this machine's."""

@@ -1,4 +1,4 @@
-"""Bounded grammars: what a model may say, made of a pydantic model or a pattern, and enforced token by token.
+"""Bounded grammars: what a model may say, made of a pydantic model, a pattern or tools, and enforced token by token.
 
 Every grammar knows its longest answer, so that a token budget can cover it; a schema without one is refused when the
 grammar is made. llguidance does the matching. Knows tokenizers, and neither models nor messages.
@@ -32,6 +32,9 @@ _UTF8_BYTES = 4
 _JSON: "JsonCompileOptions" = {"whitespace_flexible": False, "coerce_one_of": True, "json_allowed_escapes": 'nrbtf\\"'}
 """No white space to pad an answer with; the branches of a union may overlap; no `\\u....`, which takes six bytes."""
 
+_FREE_NUMBER = 999_999
+"""Largest size of a tool's number that states no limit."""
+
 _ANY_WIDTH = 2**31
 """From here on, `re` means that a pattern has no longest match."""
 
@@ -45,10 +48,10 @@ _NOTHING = "NoExtension"
 
 
 class Grammar(Frozen):
-    """A set of texts that has a longest one. Make it with `json_grammar` or `regex_grammar`, which check that."""
+    """A set of texts that has a longest one. Make it with one of the functions below, which check that."""
 
-    kind: Literal["json", "regex"]
-    text: str = Field(description="the JSON schema, or the regular expression that has to match the whole answer")
+    kind: Literal["json", "regex", "lark"]
+    text: str = Field(description="the JSON schema, the regular expression or the Lark rules of the whole answer")
     longest_bytes: int = Field(ge=0, description="no answer is longer, in UTF-8")
 
     @property
@@ -60,6 +63,7 @@ class Grammar(Frozen):
         return self.longest_bytes + 1
 
 
+@lru_cache(maxsize=64)
 def json_grammar(model: type[BaseModel]) -> Grammar:
     """The JSON objects without white space that `model`'s JSON schema describes, with fields in their order.
 
@@ -76,6 +80,7 @@ def json_grammar(model: type[BaseModel]) -> Grammar:
     return _satisfiable(grammar, model.__name__)
 
 
+@lru_cache(maxsize=64)
 def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
     """The texts that `pattern` matches as a whole: Python's syntax, without look-around and back-references.
 
@@ -96,6 +101,34 @@ def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
         )
     grammar = _satisfiable(Grammar(kind="regex", text=pattern, longest_bytes=_UTF8_BYTES * width), pattern)
     return grammar.model_copy(update={"longest_bytes": width}) if _is_ascii(pattern) else grammar
+
+
+@lru_cache(maxsize=64)
+def tool_call_grammar(functions: tuple[str, ...], opening: str, closing: str) -> Grammar:
+    """One call of one of several functions, `{"name":...,"arguments":{...}}` without white space, between two marks.
+
+    A number without limits or decimals of its own has six digits at most and three decimals.
+
+    Args:
+        functions: JSON of each one's `name` and `parameters`, a JSON schema without references.
+        opening: what precedes the call.
+        closing: what follows it.
+
+    Raises:
+        DeveloperError: as `json_grammar`.
+    """
+    calls, longest = [], 0
+    for function in map(json.loads, functions):
+        members = {"name": {"const": function["name"]}, "arguments": _with_limits(function["parameters"])}
+        calls.append({"type": "object", "properties": members, "required": ["name", "arguments"]})
+        longest = max(longest, _longest(calls[-1], function["name"], {}))
+    schema = json.dumps({"x-guidance": _JSON, "anyOf": calls}, ensure_ascii=False)
+    grammar = Grammar(
+        kind="lark",
+        text=f"start: {json.dumps(opening)} call {json.dumps(closing)}\ncall: %json {schema}",
+        longest_bytes=len(opening.encode()) + longest + len(closing.encode()),
+    )
+    return _satisfiable(grammar, "tools")
 
 
 class Matcher:
@@ -235,6 +268,21 @@ def _longest_array(node: dict[str, Any], path: str, of: Callable[[dict[str, Any]
     return 2 + sum(first) + rest + max(0, len(first) + n_rest - 1)
 
 
+def _with_limits(node: Any) -> Any:
+    """A schema in which every number has limits and, if it is no integer, decimals."""
+    if isinstance(node, list):
+        return [_with_limits(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    limited = {key: _with_limits(each) for key, each in node.items()}
+    if node.get("type") in ("integer", "number"):
+        lowest = {} if "exclusiveMinimum" in node else {"minimum": -_FREE_NUMBER}
+        highest = {} if "exclusiveMaximum" in node else {"maximum": _FREE_NUMBER}
+        decimals = {"multipleOf": 0.001} if node["type"] == "number" else {}
+        return lowest | highest | decimals | limited
+    return limited
+
+
 def _bytes(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -272,6 +320,8 @@ def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
     if grammar.kind == "json":
         schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
         return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
+    if grammar.kind == "lark":
+        return LLMatcher.grammar_from_lark(grammar.text)
     text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
     writable = f" & /{spelling.characters}*/" if spelling is not None else ""
     return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")

@@ -16,10 +16,9 @@ from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from loopwright.errors import BadInput
-from loopwright.finetune.carm_network.augment import augment
-from loopwright.finetune.carm_network.config import AugmentConfig
-from loopwright.finetune.chat_data.files import read_examples
-from loopwright.finetune.chat_data.rows import FORMATS
+from loopwright.finetune.data.files import read_examples
+from loopwright.finetune.data.rows import FORMATS
+from loopwright.finetune.runs.augmentation import AugmentConfig, augment
 from loopwright.finetune.sft.order import Length
 
 
@@ -39,7 +38,7 @@ def load_rows(path: Path, image_size_px: int | None = None, vary: Vary | None = 
     """Read and check a file of conversations; every picture must be there.
 
     Args:
-        path: JSONL in any format of `loopwright.finetune.chat_data`.
+        path: JSONL in any format of `loopwright.finetune.data`.
         image_size_px: edge of the square that pictures are fitted into; None: as they are.
         vary: what is done to each picture then.
 

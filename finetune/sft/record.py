@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from transformers import AutoConfig
 
 from loopwright.errors import BadInput
-from loopwright.finetune.runs import CONFIG
+from loopwright.finetune.runs.settings import CONFIG
 from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
 from loopwright.schema import Frozen
 from loopwright.tools.files import write_whole

@@ -9,24 +9,26 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from jinja2 import TemplateError
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+from pydantic import ConfigDict, Field, SkipValidation, ValidationError
 from transformers import PreTrainedModel
 
-from loopwright.errors import BadInput, DeveloperError, OperatorError, UnknownName
+from loopwright.errors import BadInput, UnknownName
+from loopwright.models.answers import AnswerFormat, ToolCallFormat
+from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.grammar import Grammar, Matcher, json_grammar
+from loopwright.models.grammar import Grammar, Matcher
 from loopwright.models.images import image_refs, open_image
 from loopwright.models.local import tool_calls
 from loopwright.models.local.batch import Inputs, batches, collate
@@ -35,11 +37,6 @@ from loopwright.models.local.engine import Engine, Generation, Request, load_eng
 from loopwright.models.local.text import TextStream
 from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
 from loopwright.schema import BlobReader, CancelToken, ImageRef
-
-if TYPE_CHECKING:
-    from loopwright.models.forms import Form
-
-T = TypeVar("T")
 
 _OPTIONS = ("cancel", "grammar", "tools", *Decoding.model_fields)
 
@@ -50,7 +47,7 @@ _tokenizing = threading.Lock()
 """A fast tokenizer panics when one thread changes how it splits while another uses it."""
 
 
-class LocalChatModel(BaseChatModel):
+class LocalChatModel(LoopwrightChatModel):
     """A local model in one role.
 
     `invoke` and `stream` take, beside LangChain's own arguments: `cancel` (a `CancelToken`; the call raises its
@@ -79,43 +76,14 @@ class LocalChatModel(BaseChatModel):
             self.engine.load_adapter(self.card.adapters[role])
         return self.model_copy(update={"adapter": role})
 
-    def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Replies that are instances of the pydantic model `schema`, drawn under its grammar.
-
-        With `include_raw` a reply is `{"raw": message, "parsed": instance or None, "parsing_error": error or None}`.
+    def options_for(self, answer: AnswerFormat[Any]) -> dict[str, Any]:
+        """Every answer is drawn under its grammar.
 
         Raises:
-            DeveloperError: `schema` is no pydantic model class, or one without a longest answer.
-            OperatorError: from a call, when a validator refuses what the grammar cannot know.
+            DeveloperError: the format has no longest answer.
         """
-        if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-            raise DeveloperError(f"`schema` is {schema!r}; expected a pydantic model class.")
-        drawn = self.bind(grammar=json_grammar(schema), **kwargs)
-
-        def parsed(message: AIMessage) -> BaseModel:
-            try:
-                return schema.model_validate_json(message.text)
-            except ValidationError as error:
-                raise OperatorError(
-                    f"The reply {message.text!r:.200} keeps to the grammar of `{schema.__name__}`, and its validators "
-                    f"refuse it: {error}. Express what they ask for in the schema."
-                ) from error
-
-        return drawn | RunnableLambda(_with_raw(parsed) if include_raw else parsed)
-
-    def with_form(self, form: "Form[T]") -> Runnable[LanguageModelInput, T]:
-        """Replies that are values of a text form, drawn under its grammar.
-
-        Raises:
-            DeveloperError: the form's pattern is none that can be drawn under.
-        """
-
-        def parsed(message: AIMessage) -> T:
-            return form.parse(message.text)
-
-        return self.bind(grammar=form.grammar()) | RunnableLambda(parsed)
+        tools = {"tools": answer.schemas} if isinstance(answer, ToolCallFormat) else {}
+        return {"grammar": answer.grammar(), **tools}
 
     def bind_tools(
         self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
@@ -340,15 +308,3 @@ class _Reply:
                 "batch_size": done.batch_size,
             },
         )
-
-
-def _with_raw(parse: Callable[[AIMessage], BaseModel]) -> Callable[[AIMessage], dict[str, Any]]:
-    """`parse` with its message beside the result, and its error in place of being raised."""
-
-    def kept(message: AIMessage) -> dict[str, Any]:
-        try:
-            return {"raw": message, "parsed": parse(message), "parsing_error": None}
-        except OperatorError as error:
-            return {"raw": message, "parsed": None, "parsing_error": error}
-
-    return kept

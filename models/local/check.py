@@ -18,9 +18,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.loading import auto_model, check_weights, load_config
 from loopwright.models.local.processor import load_processor, takes_images
-from loopwright.models.making import MAKING
 
 
 class LocalCheck:
@@ -72,7 +72,7 @@ class LocalCheck:
         check_weights(folder, f"Adapter `{folder}`", config_name="adapter_config.json")
         try:
             config = PeftConfig.from_pretrained(str(folder))
-            with MAKING:
+            with MODEL_LOAD_LOCK:
                 wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
                 loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
@@ -110,7 +110,7 @@ class LocalCheck:
     def _built(self) -> PreTrainedModel:
         """The base without weights."""
         try:
-            with MAKING, torch.device("meta"):
+            with MODEL_LOAD_LOCK, torch.device("meta"):
                 make: Any = auto_model(self._config)
                 built: PreTrainedModel = make.from_config(self._config, trust_remote_code=False)
         except ValueError as error:

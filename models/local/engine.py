@@ -24,11 +24,11 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from loopwright.errors import BadInput
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.grammar import Matcher
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.models.local.sampling import Finish, Row, RowSampler, RowsFinished
-from loopwright.models.making import MAKING
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
@@ -304,7 +304,7 @@ def load_engine(card: ModelCard) -> Engine:
     """
     folder = card.base_folder
     key = (folder.resolve() if folder else card.base, card.device, card.dtype, card.quantisation)
-    with MAKING:
+    with MODEL_LOAD_LOCK:
         engine = _engines.get(key)
         if engine is None:
             base = load_base(
