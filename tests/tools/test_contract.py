@@ -259,7 +259,7 @@ class TestRunning:
         @tool(effect="write", timeout_s=1)
         def sneak(args: Side, context: ToolContext) -> Place:
             """Sneak past the ledger."""
-            context.world.apply("sneak", Act(tool="move_c_arm", arguments=args.model_dump()))
+            context.world.apply("sneak", Act(tool="move_c_arm", arguments=args.model_dump()), 1)
             return Place(x_mm=0)
 
         before = context.world.snapshot()
