@@ -195,7 +195,7 @@ class Runtime:
         actuator = self.actuator(scope)
 
         def send(ledger_key: str, act: Act, timeout_s: float) -> Outcome:
-            return actuator.act(ledger_key, act, step=visit.step, by=by, timeout_s=timeout_s)
+            return actuator.act_anew(ledger_key, act, step=visit.step, by=by, timeout_s=timeout_s)
 
         return replace(self.tool_context(scope, visit, key), send=send)
 
