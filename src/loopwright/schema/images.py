@@ -11,7 +11,7 @@ class ImageRef(Frozen):
     """A content-addressed image: the SHA-256 of its encoded bytes, and what is needed to lay it out."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", max_length=64)
-    media_type: str = Field(default="image/png", max_length=100)
+    media_type: str = Field(default="image/png", max_length=40)
     width_px: int = Field(gt=0, description="px")
     height_px: int = Field(gt=0, description="px")
 
