@@ -15,20 +15,18 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
-from loopwright.agents.feedback import is_stop
-from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput, Halted, LoopwrightError, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.delivery import deliver, record_stops
 from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.memory import Memory
-from loopwright.schema import Event, Stop
+from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
 
 WAIT_POLL_S = 0.05
-ENDED = ("succeeded", "failed")
 
 
 class Session:
@@ -244,7 +242,7 @@ class Session:
 
     def _begin(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
-        if row.status in ENDED:
+        if row.has_ended:
             raise BadInput(
                 f"Session {self.id} has {row.status}. Rewind it (`loopwright sessions rewind {self.id} STEP`) or "
                 "start a new one."
@@ -358,38 +356,3 @@ def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
         "loopwright": version("loopwright"),
         "models": used,
     }
-
-
-def record_stops(memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "") -> int:
-    """Each STOP that was delivered becomes an event, once, and withdraws what was asked for before it; their number."""
-    stops = [message for message in memory.inbox.unread(recorder.session_id) if message.is_stop]
-    done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
-    last = done[-1].act.model_dump(mode="json") if done else None
-    reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
-    for why in reasons:
-        payload = {"reason": why, "acts_sent": len(done), "last_act_sent": last}
-        recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in stops:
-        memory.inbox.mark_read(message.id, Stop().model_dump(mode="json"), step)
-    return len(reasons)
-
-
-def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
-    """Say something to a session of any status, from any process.
-
-    A STOP to a session that nobody runs is recorded at once, and the session is `stopped`.
-
-    Raises:
-        BadInput: the session has ended: there is nothing to stop or to hear.
-    """
-    row = memory.sessions.get(session_id)
-    if row.status in ENDED:
-        raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
-    live.say(memory, session_id, text, author=author)
-    if not is_stop(text) or live.find_runtime(session_id) is not None:
-        return
-    with suppress(SessionBusy), memory.sessions.acquire(session_id):
-        events = memory.events.read(session_id)
-        branch, step = (events[-1].branch, events[-1].step) if events else (0, 0)
-        record_stops(memory, Recorder(memory, session_id), branch, step)
-        memory.sessions.set_status(session_id, "stopped")
