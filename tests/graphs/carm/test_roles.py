@@ -11,7 +11,9 @@ from tests.scenario import Begin, Patient, Use, exposures, payloads, saying
 from loopwright.agents.carm.formats import NAVIGATION, Ladder, Navigation
 from loopwright.agents.carm.prompts import Previous, previous_report
 from loopwright.finetune.data.rollouts import rollouts
+from loopwright.graphs.carm import LOOP
 from loopwright.graphs.carm.run import LocaliserName, NavigatorName
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.settings import settings
 from loopwright.tools.carm.geometry import Pose
@@ -111,8 +113,8 @@ def test_a_scripted_navigator_steers_to_the_target(
     assert all("acted" in [e.kind for e in one.followed] for one in rolled[:-1])
     assert {one.ending.payload["status"] for one in rolled if one.ending} == {"succeeded"}
     assert list(rollouts(memory.events.read(session.id), "localiser")) == []
-    page = report_session(memory, session.id, tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Navigator (card): “Right humeral head" in page and "T12 lies there." in page
+    page = report_session(memory, session.id, tmp_path / "report.html", LOOP).read_text(encoding="utf-8")
+    assert "<dt>Navigator</dt><dd>Right humeral head" in page and "T12 lies there." in page
 
 
 @pytest.mark.parametrize(("localiser", "navigator"), [("vlm", "vlm"), ("vlm", "vlm-unaided"), ("hybrid", "atlas")])
@@ -232,5 +234,5 @@ def test_a_fenced_answer_is_repaired_and_counted(
     events = list(session.stream())
     assert session.status == "succeeded"
     assert {(p["is_exact"], p["attempts"]) for p in payloads(events, "replied")} == {(False, 1)}
-    page = report_session(memory, session.id, tmp_path / "report.html").read_text(encoding="utf-8")
+    page = report_session(memory, session.id, tmp_path / "report.html", LOOP).read_text(encoding="utf-8")
     assert "repaired" in page
