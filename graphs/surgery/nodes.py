@@ -171,11 +171,8 @@ class SurgeryNodes:
 
     def plan(self, state: SurgeryState) -> Command[Literal["validate", "plan", "record", "finish"]]:
         """Rank what may come next, and say why."""
-        steps, preference, choices = (
-            self._steps(state),
-            Preference.model_validate(state["preference"]),
-            self._choices(state),
-        )
+        steps, choices = self._steps(state), self._choices(state)
+        preference = Preference.model_validate(state["preference"])
         if preference.rules_out(choices):
             return self._nothing_left(state, preference, choices)
         goal = next(iter(state["goals"]), "")
@@ -258,11 +255,8 @@ class SurgeryNodes:
         advice, goal = _advice(state), next(iter(state["goals"]), "")
 
         def pending(heard: Sequence[Heard]) -> Question | None:
-            return (
-                question
-                if apply_feedback(preference, goal, advice, heard, choices).preference.rules_out(choices)
-                else None
-            )
+            change = apply_feedback(preference, goal, advice, heard, choices)
+            return question if change.preference.rules_out(choices) else None
 
         heard = self._d.ear.converse(moment(state), "plan", state["visit"], pending)
         update = _changed(state, apply_feedback(preference, goal, advice, heard, choices))

@@ -19,9 +19,9 @@ def event(kind: str, **payload: Any) -> Event:
     )  # fmt: skip
 
 
-def heard(text: str, **words: Any) -> dict[str, Any]:
+def heard(said: str, **words: Any) -> dict[str, Any]:
     at = datetime.now(UTC).isoformat()
-    return {"message_id": 1, "author": "nurse", "text": text, "words": words, "question": None, "received_at": at}
+    return {"message_id": 1, "author": "nurse", "text": said, "words": words, "question": None, "received_at": at}
 
 
 CALL = {"tool": "set_heater", "arguments": {"on": True}}

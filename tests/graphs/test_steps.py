@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import Field
 from tests.loops.thermostat import Nothing, thermostat
 from tests.page import Page
 
@@ -24,7 +25,7 @@ class Photo(Frozen):
     """A picture of the room."""
 
     image: ImageRef
-    shade: int
+    shade: int = Field(description="grey level, dimensionless")
 
 
 @tool(effect="read", timeout_s=5)
