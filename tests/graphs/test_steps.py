@@ -42,6 +42,7 @@ def photograph(state: State, ctx: Context) -> None:
 
 camera = thermostat.insert_after("observe", photograph).varied(
     name="camera",
+    state={"target_c": 20.0, "photo": {}},
     tools=[*thermostat.tools, take_photo],
     redraw=lambda config, prepared: lambda output: np.full((4, 6), output["shade"], dtype=np.uint8),
 )
@@ -84,7 +85,7 @@ def test_the_report_shows_each_step_with_its_pictures(memory: Memory, session_id
     page.assert_stands_alone()
     assert len(page.all("article", class_="step")) == 7
     assert [picture.getpixel((0, 0)) for picture in page.pictures()] == [0, 10, 20, 30, 10, 20, 30]
-    assert "Acted switch the heater on room_c 18" in page.text
+    assert "Acted switch the heater on heater_on true, room_c 18" in page.text
     assert "branch 1 begins with what was observed at the step that was gone back to" in page.text
 
 
