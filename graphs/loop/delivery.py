@@ -7,20 +7,31 @@ from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput, SessionBusy
 from loopwright.graphs.loop import runtime as live
 from loopwright.memory import Memory
-from loopwright.schema import Stop
+from loopwright.schema import Note, Stop
 
 
-def record_stops(memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "") -> int:
-    """Each STOP that was delivered becomes an event, once, and withdraws what was asked for before it; their number."""
-    stops = [message for message in memory.inbox.unread(recorder.session_id) if message.is_stop]
+def record_stops(
+    memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "", up_to: int | None = None
+) -> int:
+    """Each STOP that was delivered becomes an event, once, and withdraws what was said before it; their number.
+
+    `reason` is that of a STOP without a message, `up_to` the last message to look at.
+    """
+    unread = [m for m in memory.inbox.unread(recorder.session_id) if up_to is None or m.id <= up_to]
+    stops = [message for message in unread if message.is_stop]
+    withdrawn = [message for message in unread if stops and not message.is_stop and message.id < stops[-1].id]
     done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
     last = done[-1].act.model_dump(mode="json") if done else None
     reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
     for why in reasons:
-        payload = {"reason": why, "acts_sent": len(done), "last_act_sent": last}
+        payload = {
+            "reason": why, "acts_sent": len(done), "last_act_sent": last,
+            "withdrawn": [message.text for message in withdrawn],
+        }  # fmt: skip
         recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in stops:
-        memory.inbox.mark_read(message.id, Stop().model_dump(mode="json"), step)
+    for message in (*stops, *withdrawn):
+        read = Stop() if message.is_stop else Note(text=message.text)
+        memory.inbox.mark_read(message.id, read.model_dump(mode="json"), step)
     return len(reasons)
 
 
