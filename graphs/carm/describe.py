@@ -31,7 +31,7 @@ def describe(event: Event) -> Line | list[Line] | None:
             return Line("learned", f"the picture {shown} in its middle", "kept as a labelled example", "human")
         case "decided":
             return _decided(Decision.model_validate(payload))
-        case "guarded" if payload["ok"]:
+        case "guarded" if payload["tool"] == take_exposure.name and payload["ok"]:
             return []
         case "acted" if payload["tool"] == move_c_arm.name and payload["status"] == "done":
             return Line("moved", f"the view {Motion.model_validate(payload['arguments']).describe()}", tone="ok")
