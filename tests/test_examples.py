@@ -8,6 +8,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 SAYS = {
     "carm.py": ("  heard   'the target is T1'", "  reached T1\n", "replays the same: True"),
+    "replace_a_node.py": ("localise -> second_opinion -> review", "succeeded: T12 is centred", "replays the same: True"),
     "surgery.py": ("  planned Coagulation", "comes Coagulation", "replays the same: True"),
 }
 """What each example must say."""
