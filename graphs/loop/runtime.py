@@ -258,9 +258,10 @@ class Runtime:
                 loop = self.scopes[""].loop.name
                 return [row.model_dump(mode="json") for row in steps.similar(loop, **arguments)]
             case "corrections":
-                loop = self.scopes[""].loop.name
-                found = self.memory.events.corrections(loop)
-                return [e.payload for e in found if e.session_id != self.session_id][-arguments.get("n", 20) :]
+                found = self.memory.events.corrections(self.scopes[""].loop.name)
+                wanted = dict(arguments.get("where", {})).items()
+                earlier = [e.payload for e in found if e.session_id != self.session_id and wanted <= e.payload.items()]
+                return earlier[-arguments.get("n", 20) :]
         raise UnknownName("read of the memory", read, ("history", "similar", "corrections"))
 
 
