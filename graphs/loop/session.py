@@ -239,12 +239,10 @@ class Session:
             row = self._memory.sessions.get(self.id)
             runtime = open_runtime(self.loop, row, self._memory, lease, models=self.models, devices=self.devices)
             self._runtime, self._drain = runtime, runtime.recorder.drain
-            live.register(runtime)
             try:
-                yield runtime
+                with live.registered(runtime):
+                    yield runtime
             finally:
-                runtime.wait_idle()
-                live.unregister(self.id)
                 self._runtime = None
 
     def _require_runnable(self, runtime: live.Runtime) -> None:
@@ -373,7 +371,7 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
 
 def stop_at_rest(memory: Memory, session_id: str) -> None:
     """A STOP that was delivered to a session that nobody runs is recorded at once, and the session is `stopped`."""
-    if live.find_runtime(session_id) is not None:
+    if live.find_runtime(memory, session_id) is not None:
         return
     with suppress(SessionBusy), memory.sessions.acquire(session_id):
         events = memory.events.read(session_id)
