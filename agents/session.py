@@ -16,12 +16,12 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, StateSnapshot
 from pydantic import BaseModel
 
+from loopwright.agents.feedback import is_stop
 from loopwright.agents.journal import Journal, Moment, RecordEnded
 from loopwright.errors import BadInput, Halted, LoopwrightError, Stopped
 from loopwright.memory import Lease, Memory
 from loopwright.schema import CancelToken, Event, Stop, World
-from loopwright.tools.actuate import Actuator
-from loopwright.tools.feedback import is_stop
+from loopwright.tools.actuate import STOP, Actuator
 
 STOP_POLL_S = 0.1
 """How often a running session looks for STOP (rule 5)."""
@@ -97,7 +97,7 @@ class Session:
             LoopwrightError: what a node raised; the session can be resumed.
         """
         with self._memory.sessions.acquire(self.id) as lease:
-            self._begin()  # a STOP that is acknowledged here must not be seen by the watcher any more
+            self._begin(lease)  # a STOP that is acknowledged here must not be seen by the watcher any more
             with self._watching_for_stop():
                 try:
                     yield from self._run(lease, wait)
@@ -122,7 +122,9 @@ class Session:
 
         Radiation is not undone: the exposures that were taken stay counted.
         """
-        with self._memory.sessions.acquire(self.id):
+        with self._memory.sessions.acquire(self.id) as lease:
+            self._runtime.actuator.take_over(lease.token)
+            self._acknowledge_stops()
             self._rewind(step, self._moment().branch + 1)
             self._memory.sessions.set_status(self.id, "paused")
 
@@ -138,14 +140,14 @@ class Session:
         raise BadInput(f"`step` {step} was not observed in session {self.id}. It stands at step {self._moment().step}.")
 
     def adopt(self, values: dict[str, Any], parent: dict[str, Any]) -> None:
-        """Begin as a fork: take over the parent's state and name it in the first event."""
+        """Begin as a fork, held by this process: take over the parent's state and name it in the first event."""
         moment = Moment(values["branch"], values["step"])
         self._runtime.journal.process(moment, "forked", {**parent, "state": values})
-        self._runtime.world.restore(values["observation"]["snapshot"])
+        self._restore(f"{self.id}/fork", values["observation"]["snapshot"], values["step"])
         self._runtime.graph.update_state(self._config, values, as_node=self._runtime.observing)
         self._memory.sessions.set_status(self.id, "paused")
 
-    def _begin(self) -> None:
+    def _begin(self, lease: Lease) -> None:
         row = self._memory.sessions.get(self.id)
         if row.status in ("succeeded", "failed"):
             raise BadInput(
@@ -153,6 +155,7 @@ class Session:
                 "start a new one."
             )
         if row.status != "created":
+            self._runtime.actuator.take_over(lease.token)
             self._acknowledge_stops()
             self._runtime.journal.process(self._moment(), "resumed", {"from": row.status})
         self._memory.sessions.set_status(self.id, "running")
@@ -189,7 +192,7 @@ class Session:
             raise halt
         kind: Literal["stopped", "paused"] = "stopped" if isinstance(halt, Stopped) else "paused"
         # What was sent before the STOP is settled and reported; what was only intended is refused.
-        self._runtime.actuator.settle_all(stopped=isinstance(halt, Stopped))
+        self._runtime.actuator.settle(refuse=STOP if isinstance(halt, Stopped) else None)
         done = [e for e in self._memory.ledger.of(self.id) if e.outcome is not None and e.outcome.status == "done"]
         last = done[-1].act.model_dump(mode="json") if done else None
         payload = {"reason": str(halt), "acts_sent": len(done), "last_act_sent": last}
@@ -207,10 +210,15 @@ class Session:
         snapshot = self.observed_at(step)
         before = self._moment()
         self._runtime.journal.process(Moment(branch, step), "rewound", {"from": before.step, "to": step})
-        self._runtime.world.restore(snapshot.values["observation"]["snapshot"])
+        self._restore(f"{self.id}/{branch}/{step}/restore", snapshot.values["observation"]["snapshot"], step)
         self._runtime.graph.update_state(
             snapshot.config, {"branch": branch, "visit": 0}, as_node=self._runtime.observing
         )
+
+    def _restore(self, key: str, snapshot: dict[str, Any], step: int) -> None:
+        outcome = self._runtime.actuator.restore(key, snapshot, step=step, by="human")
+        if outcome.status != "done":
+            raise BadInput(f"The world of session {self.id} cannot go back to step {step}: {outcome.reason}")
 
     def _moment(self) -> Moment:
         state = self.state

@@ -21,18 +21,26 @@ class LateWorld(ABC, Generic[W]):
         """The world itself."""
         return self.open()
 
-    def apply(self, key: str, act: Act) -> Outcome:
+    def hold(self, token: int) -> None:
         """See `World`."""
-        return self.world.apply(key, act)
+        self.world.hold(token)
+
+    def apply(self, key: str, act: Act, token: int) -> Outcome:
+        """See `World`."""
+        return self.world.apply(key, act, token)
 
     def outcome_of(self, key: str) -> Outcome | None:
         """See `World`."""
         return self.world.outcome_of(key)
 
+    def last_key(self) -> str | None:
+        """See `World`."""
+        return self.world.last_key()
+
     def snapshot(self) -> dict[str, Any]:
         """See `World`."""
         return self.world.snapshot()
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def restore(self, snapshot: dict[str, Any], key: str, token: int) -> Outcome:
         """See `World`."""
-        self.world.restore(snapshot)
+        return self.world.restore(snapshot, key, token)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from loopwright.agents.export import image_refs
 from loopwright.agents.journal import Journal, ReplayJournal
 from loopwright.agents.replay import first_difference, run_again
-from loopwright.agents.report import write_report
 from loopwright.agents.session import Session
+from loopwright.agents.sessions.export import image_refs
 from loopwright.graphs.registry import get_loop
+from loopwright.graphs.report import write_report
 from loopwright.graphs.state import Opening, RunConfig
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import CancelToken, ImageRef
@@ -64,8 +64,9 @@ def fork_session(memory: Memory, session_id: str, step: int, device_dir: Path) -
     row = memory.sessions.get(session_id)
     child = memory.sessions.create(row.loop, row.config, parent=session_id)
     session = _open(memory, child.id, row.loop, row.config, device_dir)
-    _remember(memory, session_id, child.id, step, values)
-    session.adopt({**values, "branch": 0, "visit": 0}, {"parent": session_id, "parent_head": head, "step": step})
+    with memory.sessions.acquire(child.id):
+        _remember(memory, session_id, child.id, step, values)
+        session.adopt({**values, "branch": 0, "visit": 0}, {"parent": session_id, "parent_head": head, "step": step})
     return session
 
 
@@ -81,7 +82,8 @@ def replay_session(memory: Memory, session_id: str) -> Replay:
         again = scratch.sessions.create(row.loop, row.config)
         journal = ReplayJournal(scratch, again.id, record)
         runtime = loop.open(row.config, Opening(scratch, again.id, journal, CancelToken(), Path(folder)))
-        run_again(runtime, journal, again.id)
+        with scratch.sessions.acquire(again.id):
+            run_again(runtime, journal, again.id)
         return Replay(len(record), first_difference(record, scratch.events.read(again.id)))
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.errors import BadInput, IntegrityError
-from loopwright.memory.sessions import lock_session
+from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
 from loopwright.memory.tables import Base, BlobRefTable, BlobTable
 from loopwright.schema import ImageRef
@@ -25,6 +25,7 @@ class Blobs:
 
         Raises:
             BadInput: the same bytes are known under another media type or size.
+            SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
         sha256 = hashlib.sha256(data).hexdigest()
@@ -32,7 +33,7 @@ class Blobs:
         # the row is locked against a prune that would find it without a reference
         known_query = select(*_REF_COLUMNS).where(BlobTable.sha256 == sha256).with_for_update(read=True, key_share=True)
         with self._store.write() as connection:
-            lock_session(connection, session_id)
+            lock_held(self._store, connection, session_id)
             known = connection.execute(known_query).one_or_none()
             if known is None:
                 values = {**ref.model_dump(), "n_bytes": len(data), "data": data}

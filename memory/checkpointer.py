@@ -1,34 +1,42 @@
-"""LangGraph's own checkpointers on the memory's database, behind one strict serializer. Knows no graph.
+"""LangGraph's checkpoints in the memory's own tables: a thread is a session. Knows no graph.
 
-A checkpoint only says where to resume. It is written by `SqliteSaver` or `PostgresSaver` over a connection of its
-own; `Checkpointer` adds what those two leave open: the async half (in a thread), database errors as
-`MemoryUnavailable`, and that a class outside the allow-list is refused when it is written, and again when it is read.
+A checkpoint only says where to resume. It is written by the holder of the session's newest lease alone, in the
+transaction that checks this (`lock_held`): a process that was overtaken leaves no late checkpoint. The next event
+brings it to the disk; one that is lost to a power cut is replayed. A class outside the allow-list is refused when it is
+written, and again when it is read.
 """
 
 import asyncio
 import inspect
-import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    DeltaChannelHistory,
+    PendingWrite,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+    writes_sort_key,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite import SqliteSaver
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright import schema
-from loopwright.errors import DeveloperError, IntegrityError, MissingDependency
+from loopwright.errors import DeveloperError, IntegrityError
+from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
+from loopwright.memory.tables import Base, CheckpointTable, CheckpointWriteTable
+from loopwright.memory.values import plain_json
 
 ALLOWED = tuple(
     item
@@ -91,24 +99,50 @@ class StrictSerializer(JsonPlusSerializer):
             unregister()
 
 
-class Checkpointer(BaseCheckpointSaver[str]):
-    """One of LangGraph's savers, whole: sync as it is, async in a thread, its database's errors translated."""
+_CHECKPOINTS = Base.metadata.tables[CheckpointTable.__tablename__]
+_WRITES = Base.metadata.tables[CheckpointWriteTable.__tablename__]
+_NEWEST_FIRST = select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.checkpoint_id.desc())
+_NARROWED = {
+    "thread_id": _CHECKPOINTS.c.session_id,
+    "checkpoint_ns": _CHECKPOINTS.c.checkpoint_ns,
+    "checkpoint_id": _CHECKPOINTS.c.checkpoint_id,
+}
 
-    def __init__(
-        self,
-        saver: BaseCheckpointSaver[str],
-        translated: Callable[[], AbstractContextManager[None]],
-        close: Callable[[], None],
-    ) -> None:
-        super().__init__(serde=saver.serde)
-        self._saver = saver
-        self._translated = translated
-        self.close = close
+
+def _here(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return table.c.session_id == bindparam("session"), table.c.checkpoint_ns == bindparam("ns")
+
+
+_NEWEST = _NEWEST_FIRST.where(*_here(_CHECKPOINTS)).limit(1)
+_NAMED = select(_CHECKPOINTS).where(*_here(_CHECKPOINTS), _CHECKPOINTS.c.checkpoint_id == bindparam("checkpoint"))
+_WRITES_OF = select(_WRITES).where(*_here(_WRITES), _WRITES.c.checkpoint_id == bindparam("checkpoint"))
+"""Built once: building them takes longer than running them."""
+
+
+class Checkpointer(BaseCheckpointSaver[int]):
+    """The one saver of a memory, for every session that it holds. Async methods run in threads."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(serde=StrictSerializer())
+        self._store = store
+        insert = sqlite.insert if store.is_sqlite else postgresql.insert
+        self._put = _or_replace(insert(_CHECKPOINTS))
+        self._put_writes = insert(_WRITES).on_conflict_do_nothing()
+        self._put_special_writes = _or_replace(insert(_WRITES))
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """Itself: no graph adds to what a checkpoint may hold."""
+        return self
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See `BaseCheckpointSaver`."""
-        with self._translated():
-            return self._saver.get_tuple(config)
+        session_id, checkpoint_ns = _place(config)
+        checkpoint_id = get_checkpoint_id(config)
+        query = _NAMED if checkpoint_id else _NEWEST
+        place = {"session": session_id, "ns": checkpoint_ns, "checkpoint": checkpoint_id}
+        with self._store.read() as connection:
+            row = connection.execute(query, place).one_or_none()
+            return None if row is None else self._tuple(connection, row)
 
     def list(
         self,
@@ -119,8 +153,20 @@ class Checkpointer(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """See `BaseCheckpointSaver`."""
-        with self._translated():
-            yield from self._saver.list(config, filter=filter, before=before, limit=limit)
+        query = _NEWEST_FIRST
+        for name, column in _NARROWED.items():
+            if config and (value := config["configurable"].get(name)) is not None:
+                query = query.where(column == str(value))
+        if before and (before_id := get_checkpoint_id(before)):
+            query = query.where(_CHECKPOINTS.c.checkpoint_id < before_id)
+        wanted = (filter or {}).items()
+        with self._store.read() as connection:
+            for row in connection.execution_options(yield_per=100).execute(query):
+                if limit is not None and limit <= 0:
+                    return
+                if all(name in row.metadata and row.metadata[name] == value for name, value in wanted):
+                    limit = None if limit is None else limit - 1
+                    yield self._tuple(connection, row)
 
     def put(
         self,
@@ -129,32 +175,68 @@ class Checkpointer(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """See `BaseCheckpointSaver`."""
-        with self._translated():
-            return self._saver.put(config, checkpoint, metadata, new_versions)
+        """See `BaseCheckpointSaver`.
+
+        Raises:
+            DeveloperError: the state holds what a checkpoint may not.
+            SessionBusy: this process does not hold the session.
+        """
+        session_id, checkpoint_ns = _place(config)
+        kind, data = self.serde.dumps_typed(checkpoint)
+        about = plain_json("The metadata of a checkpoint", dict(get_checkpoint_metadata(config, metadata)))
+        values = {
+            "session_id": session_id,
+            "checkpoint_ns": checkpoint_ns,
+            "checkpoint_id": checkpoint["id"],
+            "parent_checkpoint_id": get_checkpoint_id(config),
+            "type": kind,
+            "checkpoint": data,
+            "metadata": about,
+        }
+        with self._store.write(late=True) as connection:
+            lock_held(self._store, connection, session_id)
+            connection.execute(self._put, values)
+        return _config(session_id, checkpoint_ns, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """See `BaseCheckpointSaver`."""
-        with self._translated():
-            self._saver.put_writes(config, writes, task_id, task_path)
+        """See `BaseCheckpointSaver`.
+
+        Raises:
+            DeveloperError: a write holds what a checkpoint may not.
+            SessionBusy: this process does not hold the session.
+        """
+        session_id, checkpoint_ns = _place(config)
+        task = {
+            "session_id": session_id,
+            "checkpoint_ns": checkpoint_ns,
+            "checkpoint_id": config["configurable"]["checkpoint_id"],
+            "task_id": task_id,
+            "task_path": task_path,
+        }
+        rows = []
+        for idx, (channel, value) in enumerate(writes):
+            kind, data = self.serde.dumps_typed(value)
+            of_channel = {"idx": WRITES_IDX_MAP.get(channel, idx), "channel": channel, "type": kind, "value": data}
+            rows.append(task | of_channel)
+        is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)  # an interrupt replaces an earlier one
+        insert = self._put_special_writes if is_special else self._put_writes
+        with self._store.write(late=True) as connection:
+            lock_held(self._store, connection, session_id)
+            if rows:
+                connection.execute(insert, rows)
 
     def delete_thread(self, thread_id: str) -> None:
-        """See `BaseCheckpointSaver`."""
-        with self._translated():
-            self._saver.delete_thread(thread_id)
+        """See `BaseCheckpointSaver`. What else a session has stays: `Retention.prune` removes it whole.
 
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """See `BaseCheckpointSaver`."""
-        with self._translated():
-            return self._saver.get_delta_channel_history(config=config, channels=channels)
-
-    def get_next_version(self, current: str | None, channel: None) -> str:
-        """See `BaseCheckpointSaver`."""
-        return self._saver.get_next_version(current, channel)
+        Raises:
+            SessionBusy: this process does not hold the session.
+        """
+        with self._store.write() as connection:
+            lock_held(self._store, connection, thread_id)
+            for table in (_WRITES, _CHECKPOINTS):
+                connection.execute(delete(table).where(table.c.session_id == thread_id))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `get_tuple`, in a thread."""
@@ -193,66 +275,38 @@ class Checkpointer(BaseCheckpointSaver[str]):
         """As `delete_thread`, in a thread."""
         await asyncio.to_thread(self.delete_thread, thread_id)
 
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """As `get_delta_channel_history`, in a thread."""
-        return await asyncio.to_thread(self.get_delta_channel_history, config=config, channels=channels)
+    def _tuple(self, connection: Connection, row: Row[Any]) -> CheckpointTuple:
+        here = row.session_id, row.checkpoint_ns
+        parent = row.parent_checkpoint_id
+        return CheckpointTuple(
+            config=_config(*here, row.checkpoint_id),
+            checkpoint=self.serde.loads_typed((row.type, row.checkpoint)),
+            metadata=row.metadata,
+            parent_config=None if parent is None else _config(*here, parent),
+            pending_writes=_pending(connection, row, self.serde),
+        )
 
 
-def open_checkpointer(store: Store) -> Checkpointer:
-    """The checkpointer of `store`, its tables made where they are missing.
-
-    Raises:
-        MemoryUnavailable: the database cannot be used.
-        MissingDependency: PostgreSQL without its checkpointer.
-    """
-    return _open_sqlite(store) if store.is_sqlite else _open_postgres(store)
+def _or_replace(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    """`insert`, which puts its row in the place of one with the same primary key."""
+    table = insert.table
+    new = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
 
 
-def _open_sqlite(store: Store) -> Checkpointer:
-    with store.translated():
-        connection = sqlite3.connect(store.path, timeout=store.busy_timeout_s, check_same_thread=False)
-        # the next event's commit carries a checkpoint to the disk with it; one that is lost to a power cut is replayed
-        connection.execute("PRAGMA synchronous = NORMAL")
-        saver = SqliteSaver(connection, serde=StrictSerializer())
-        saver.setup()
-    return Checkpointer(saver, store.translated, connection.close)
+def _pending(connection: Connection, of: Row[Any], serde: SerializerProtocol) -> list[PendingWrite]:
+    """What was written since a checkpoint, in the order in which a run applies it."""
+    place = {"session": of.session_id, "ns": of.checkpoint_ns, "checkpoint": of.checkpoint_id}
+    rows = connection.execute(_WRITES_OF, place).all()  # sorted here: a server may sort text by the rules of a language
+    rows = sorted(rows, key=lambda row: writes_sort_key(row.task_path, row.task_id, row.idx))
+    return [(row.task_id, row.channel, serde.loads_typed((row.type, row.value))) for row in rows]
 
 
-def _open_postgres(store: Store) -> Checkpointer:
-    try:
-        import psycopg
-        from langgraph.checkpoint.postgres import PostgresSaver
-        from psycopg.rows import DictRow, dict_row
-        from psycopg_pool import ConnectionPool, PoolTimeout
-    except ImportError as error:
-        raise MissingDependency(
-            f"Memory `{store.url}` needs `langgraph-checkpoint-postgres`. "
-            "Install it: `pip install 'loopwright[postgres]'`."
-        ) from error
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    """Session and namespace."""
+    return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
 
-    def alive(connection: psycopg.Connection[DictRow]) -> None:
-        connection.execute("")  # the pool replaces a connection that fails here, as after the server's restart
 
-    @contextmanager
-    def translated() -> Iterator[None]:
-        try:
-            yield
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise store.unavailable(error) from error
-
-    pool = ConnectionPool(
-        store.address.set(drivername="postgresql").render_as_string(hide_password=False),
-        connection_class=psycopg.Connection[DictRow],
-        min_size=1,
-        max_size=4,
-        timeout=store.busy_timeout_s,
-        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-        check=alive,
-        open=True,
-    )
-    saver = PostgresSaver(pool, serde=StrictSerializer())
-    with translated(), store.alone():
-        saver.setup()
-    return Checkpointer(saver, translated, pool.close)
+def _config(session_id: str, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:
+    place = {"thread_id": session_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint_id}
+    return {"configurable": place}

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce, update
 
 from loopwright.memory.rows import Verification
-from loopwright.memory.sessions import lock_session, unknown_session
+from loopwright.memory.sessions import lock_held, unknown_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import Base, EventTable, SessionTable
 from loopwright.memory.values import plain_json
@@ -43,12 +43,13 @@ class Events:
 
         Raises:
             DeveloperError: `payload` is not JSON.
+            SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
         body = plain_json(f"The payload of event `{kind}`", payload)
         body_hash = payload_hash(branch, step, kind, body)
         with self._store.write() as connection:
-            session = lock_session(connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             if key is not None and (known := _find(connection, session_id, key)) is not None:
                 return known
             seq, now = session.n_events + 1, datetime.now(UTC)

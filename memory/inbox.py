@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, or_, select, update
 
 from loopwright.errors import BadInput
-from loopwright.memory.sessions import lock_session
+from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import ACTIVE_STOP, MessageTable
 from loopwright.memory.values import check_text, plain_json
@@ -56,16 +56,18 @@ class Inbox:
 
         Raises:
             BadInput: there is no such message.
+            SessionBusy: this process does not hold the message's session.
         """
         reading = plain_json(f"What step {step} understood of message {message_id}", parsed)
         mine = MessageTable.id == message_id
         with self._store.write() as connection:
+            session_id = connection.scalars(select(MessageTable.session_id).where(mine)).one_or_none()
+            if session_id is None:
+                raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")
+            lock_held(self._store, connection, session_id)
             unread = update(MessageTable).where(mine, MessageTable.read_at_step.is_(None))
             connection.execute(unread.values(parsed=reading, read_at_step=step))
-            row = connection.execute(select(*_COLUMNS).where(mine)).one_or_none()
-            if row is None:
-                raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")
-            return Message(**row._mapping)
+            return Message(**connection.execute(select(*_COLUMNS).where(mine)).one()._mapping)
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -73,9 +75,13 @@ class Inbox:
             return active_stop(connection, session_id)
 
     def clear_stop(self, session_id: str) -> int:
-        """A human lets the session go on; returns how many STOPs were active."""
+        """A human lets the session go on; returns how many STOPs were active.
+
+        Raises:
+            SessionBusy: this process does not hold the session.
+        """
         with self._store.write() as connection:
-            lock_session(connection, session_id)
+            lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
             return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
 

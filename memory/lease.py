@@ -1,8 +1,10 @@
 """The lease: which one process runs a session. Knows hosts, processes and heartbeats; knows nothing of what they run.
 
 A holder beats every `HEARTBEAT_S`. A lease is up when its process is dead (seen on the same machine) or when its last
-beat is older than `STALE_S`, and is then taken over at once. A holder that slept through that, say in a suspended
-machine, finds its token gone: the ledger compares it before it authorises anything.
+beat is older than `STALE_S`, and is then taken over at once. Each lease of a session has a fencing token one greater
+than the last (M. Kleppmann, "How to do distributed locking", 2016), kept in the session's row. A holder that slept
+through a takeover, say in a suspended machine, comes with a smaller one: the memory refuses its writes in the
+transaction that would make them (`loopwright.memory.sessions.lock_held`), and the device its acts.
 """
 
 import os
@@ -13,27 +15,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 import psutil
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from loopwright.errors import MemoryUnavailable, SessionBusy
 from loopwright.memory.store import Store
-from loopwright.memory.tables import LeaseTable
+from loopwright.memory.tables import LeaseTable, SessionTable
 
 HEARTBEAT_S = 2.0
 STALE_S = 10.0
 
 
 class Lease:
-    """A session held by this process until `release()` or the end of the `with` block."""
+    """A session held by this process until `release()` or the end of the `with` block.
 
-    def __init__(self, store: Store, session_id: str, token: str) -> None:
+    `token` is greater than that of every lease of the session before; worlds are told it.
+    """
+
+    def __init__(self, store: Store, session_id: str, token: int) -> None:
         self.session_id = session_id
+        self.token = token
         self.is_lost = False
         self._store = store
-        self._token = token
         self._released = threading.Event()
         self._beat_thread = threading.Thread(target=self._beat, name=f"lease {session_id}", daemon=True)
         self._beat_thread.start()
@@ -52,8 +56,7 @@ class Lease:
             return
         self._released.set()
         self._beat_thread.join()
-        if self._store.held.get(self.session_id) == self._token:
-            del self._store.held[self.session_id]
+        del self._store.tokens[self.session_id]
         with suppress(MemoryUnavailable), self._store.write() as connection:
             connection.execute(delete(LeaseTable).where(*self._mine()))
 
@@ -69,7 +72,7 @@ class Lease:
                 return
 
     def _mine(self) -> tuple[ColumnElement[bool], ...]:
-        return LeaseTable.session_id == self.session_id, LeaseTable.token == self._token
+        return LeaseTable.session_id == self.session_id, LeaseTable.token == self.token
 
     def __enter__(self) -> Self:
         return self
@@ -80,16 +83,24 @@ class Lease:
         self.release()
 
 
-def take_lease(store: Store, connection: Connection, session_id: str) -> str:
+def take_lease(store: Store, connection: Connection, session_id: str) -> int:
     """Write this process down as the holder of a session whose row is locked; returns the token.
 
     Raises:
-        SessionBusy: naming the live process that holds it.
+        SessionBusy: naming the live process that holds it; or this process has lost it and not let go yet, so that
+            what still runs under the lost lease would pass for the new one.
     """
     now = store.now(connection)
     refuse_if_held(store, connection, session_id)
+    if session_id in store.tokens:
+        raise SessionBusy(
+            f"Session `{session_id}` was taken over from this process, which still runs under its lost lease (token "
+            f"{store.tokens[session_id]}). Let that run end, or `release` the lease, and try again."
+        )
     connection.execute(delete(LeaseTable).where(LeaseTable.session_id == session_id))
-    token = uuid4().hex
+    this = SessionTable.id == session_id
+    grown = update(SessionTable).where(this).values(token=SessionTable.token + 1).returning(SessionTable.token)
+    token = connection.execute(grown).scalar_one()
     connection.execute(
         insert(LeaseTable).values(
             session_id=session_id,

@@ -4,19 +4,20 @@ intend -> intended -> authorise -> authorised -> settle -> settled
               \\________________________\\_______ refuse -> refused
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
-from loopwright.errors import DeveloperError, IntegrityError, SessionBusy, Stopped, UnknownName
+from loopwright.errors import ApprovalExpired, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
 from loopwright.memory.rows import Approver, LedgerEntry
-from loopwright.memory.sessions import lock_session
+from loopwright.memory.sessions import Locked, lock_held
 from loopwright.memory.store import Store
-from loopwright.memory.tables import UNSETTLED, ActTable, LeaseTable
+from loopwright.memory.tables import UNSETTLED, ActTable
 from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import Act, Outcome
+from loopwright.settings import settings
 
 _COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
 
@@ -34,12 +35,13 @@ class Ledger:
             BadInput: `key` is empty or longer than 200 characters.
             DeveloperError: `act` is not JSON.
             IntegrityError: `key` is known for another command or session.
+            SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
         check_text("key", key, max_length=200)
         command = plain_json(f"Act `{key}`", act.model_dump(mode="json"))
         with self._store.write() as connection:
-            lock_session(connection, session_id)
+            lock_held(self._store, connection, session_id)
             known = _find(connection, key)
             if known is not None:
                 if (known.session_id, known.command_sha256) != (session_id, act.sha256):
@@ -62,47 +64,69 @@ class Ledger:
             )
             return self._entry(connection, key)
 
-    def authorise(self, key: str, command_sha256: str, by: Approver) -> LedgerEntry:
-        """Approve the one command with this hash, unless a STOP is active: one transaction, in line with every STOP.
+    def authorise(
+        self, key: str, command_sha256: str, by: Approver, *, approved_at: datetime | None = None
+    ) -> LedgerEntry:
+        """Let the one command with this hash be sent, unless a STOP is active; in line with every STOP.
 
         After a STOP was delivered this returns for no act of its session, not even for one authorised before; what
-        was authorised before may already have been sent.
+        was authorised before may already have been sent. An act that was not sent is authorised anew, which counts.
+
+        Args:
+            key: what it was intended under.
+            command_sha256: `Act.sha256` of the command that was approved.
+            by: who approved it.
+            approved_at: when; None: now.
 
         Raises:
             Stopped: a STOP of the session is active.
+            ApprovalExpired: it was approved longer ago than `approval.expires_s` of the settings.
             IntegrityError: the command approved is not the one intended.
-            SessionBusy: another process holds the session, or took it over from this one.
+            SessionBusy: this process does not hold the session.
             DeveloperError: the act is settled or refused already.
             UnknownName: there is no such key.
         """
         if by not in get_args(Approver):
             raise UnknownName("approver", by, get_args(Approver))
         with self._store.write() as connection:
-            entry = self._locked(connection, key)
+            entry, session = self._locked(connection, key)
             stop = active_stop(connection, entry.session_id)
             if stop is not None:
                 raise Stopped(f"`{stop.author}` said STOP ({stop.text!r}); act `{key}` is not authorised.")
-            self._check_lease(connection, entry.session_id)
             if entry.command_sha256 != command_sha256:
                 raise IntegrityError(
                     f"Act `{key}` was intended as {entry.command_sha256!r}, the approval is for {command_sha256!r}. "
                     "Show the human the exact command again."
                 )
-            if entry.status == "authorised":
-                return entry
-            _expect(entry, "intended")
-            return self._change(connection, key, status="authorised", approved_by=by, authorised_at=datetime.now(UTC))
+            _expect(entry, "intended", "authorised")
+            now = datetime.now(UTC)
+            refuse_expired(key, approved_at or now)
+            approval = {"approved_by": by, "approved_at": approved_at or now, "authorised_at": now}
+            return self._change(connection, key, status="authorised", token=session.token, **approval)
+
+    def token_to_send(self, entry: LedgerEntry) -> int:
+        """The token that an authorised act is sent with; asked for last, as its process may have slept since.
+
+        Raises:
+            ApprovalExpired: it was approved too long ago.
+            DeveloperError: it was never authorised.
+        """
+        _expect(entry, "authorised")
+        assert entry.approved_at is not None and entry.token is not None  # a constraint of the table
+        refuse_expired(entry.key, entry.approved_at)
+        return entry.token
 
     def settle(self, key: str, outcome: Outcome) -> LedgerEntry:
         """Record what the world did. The same outcome again changes nothing.
 
         Raises:
             IntegrityError: `outcome` is of another key, or differs from the one on record.
+            SessionBusy: this process does not hold the session.
             DeveloperError: the act was never authorised, or was refused.
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry = self._locked(connection, key)
+            entry, _ = self._locked(connection, key)
             if outcome.key != key or entry.outcome not in (None, outcome):
                 raise IntegrityError(f"Act `{key}` has the outcome {entry.outcome!r}; the world now says {outcome!r}.")
             if entry.status == "settled":
@@ -116,10 +140,11 @@ class Ledger:
 
         Raises:
             DeveloperError: the act is settled.
+            SessionBusy: this process does not hold the session.
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry = self._locked(connection, key)
+            entry, _ = self._locked(connection, key)
             if entry.status == "refused":
                 return entry
             _expect(entry, "intended", "authorised")
@@ -143,10 +168,10 @@ class Ledger:
         with self._store.read() as connection:
             return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
 
-    def _locked(self, connection: Connection, key: str) -> LedgerEntry:
-        """The entry, once its session's row is locked."""
-        lock_session(connection, self._entry(connection, key).session_id)
-        return self._entry(connection, key)
+    def _locked(self, connection: Connection, key: str) -> tuple[LedgerEntry, Locked]:
+        """The entry, once its session's row is locked; its session must be held by this process."""
+        session = lock_held(self._store, connection, self._entry(connection, key).session_id)
+        return self._entry(connection, key), session
 
     def _entry(self, connection: Connection, key: str) -> LedgerEntry:
         entry = _find(connection, key)
@@ -159,13 +184,15 @@ class Ledger:
         connection.execute(update(ActTable).where(ActTable.key == key).values(**values))
         return self._entry(connection, key)
 
-    def _check_lease(self, connection: Connection, session_id: str) -> None:
-        holder = connection.scalars(select(LeaseTable.token).where(LeaseTable.session_id == session_id)).one_or_none()
-        if holder != self._store.held.get(session_id):
-            raise SessionBusy(
-                f"Session `{session_id}` is not this process's to act for: another one holds it or took it over. "
-                "End that process, or `acquire` the session first."
-            )
+
+def refuse_expired(key: str, approved_at: datetime) -> None:
+    """Raise `ApprovalExpired` where `approved_at` is longer ago than approvals hold."""
+    age, expires_s = datetime.now(UTC) - approved_at, settings().approval.expires_s
+    if age > timedelta(seconds=expires_s):
+        raise ApprovalExpired(
+            f"Act `{key}` was approved {age.total_seconds():.0f} s ago; an approval holds for {expires_s:g} s "
+            "(`approval.expires_s`). Nothing was sent: have it approved again."
+        )
 
 
 def _find(connection: Connection, key: str) -> LedgerEntry | None:

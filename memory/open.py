@@ -1,6 +1,5 @@
 """The front door: `open_memory(url)`."""
 
-import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,15 +25,13 @@ class Memory:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
-        self._checkpointer: Checkpointer | None = None
         self.sessions = Sessions(store)
         self.events = Events(store)
         self.blobs = Blobs(store)
         self.inbox = Inbox(store)
         self.ledger = Ledger(store)
         self.steps = Steps(store, self.inbox)
-        self.retention = Retention(store, lambda session_id: self.checkpointer().delete_thread(session_id))
+        self.retention = Retention(store)
 
     @property
     def url(self) -> str:
@@ -42,20 +39,14 @@ class Memory:
         return self._store.url
 
     def checkpointer(self) -> "Checkpointer":
-        """LangGraph's checkpointer on this database; a session's id is its `thread_id`."""
-        from loopwright.memory.checkpointer import open_checkpointer  # LangGraph takes most of a second to import
+        """LangGraph's checkpointer on this database, for every session that this memory holds (`thread_id`: its id)."""
+        from loopwright.memory.checkpointer import Checkpointer  # LangGraph takes most of a second to import
 
-        with self._lock:
-            if self._checkpointer is None:
-                self._checkpointer = open_checkpointer(self._store)
-            return self._checkpointer
+        return Checkpointer(self._store)
 
     def close(self) -> None:
-        """Close every connection."""
-        with self._lock:
-            if self._checkpointer is not None:
-                self._checkpointer.close()
-                self._checkpointer = None
+        """Let go of the sessions that are held, and close every connection."""
+        self.sessions.release_all()
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,5 @@
 """Retention: forget a whole session, give the space back, say what takes it. Parts of a session are never removed."""
 
-from collections.abc import Callable
-
 from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, delete, exists, func, select, text, update
 
 from loopwright.memory.lease import refuse_if_held
@@ -12,6 +10,8 @@ from loopwright.memory.tables import (
     ActTable,
     BlobRefTable,
     BlobTable,
+    CheckpointTable,
+    CheckpointWriteTable,
     EventTable,
     LeaseTable,
     MessageTable,
@@ -19,29 +19,26 @@ from loopwright.memory.tables import (
     StepTable,
 )
 
-_CHILDREN = (LeaseTable, EventTable, BlobRefTable, MessageTable, ActTable, StepTable)
+_CHILDREN = (
+    LeaseTable, EventTable, BlobRefTable, MessageTable, ActTable, StepTable, CheckpointTable, CheckpointWriteTable,
+)  # fmt: skip
 
 
 class Retention:
-    """What is kept, and for how long. `forget_thread` removes a session's checkpoints."""
+    """What is kept, and for how long."""
 
-    def __init__(self, store: Store, forget_thread: Callable[[str], None]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._forget_thread = forget_thread
 
     def prune(self, session_id: str) -> SessionSize:
         """Remove a session whole: checkpoints, events, messages, acts, steps, and the blobs that it alone refers to.
 
-        Its forks stay. Checkpoints go first, so that what is cut short can be pruned again. Returns what was removed.
+        Its forks stay. Returns what was removed.
 
         Raises:
             SessionBusy: a live process runs it.
             UnknownName: there is no such session.
         """
-        with self._store.write() as connection:
-            lock_session(connection, session_id)
-            refuse_if_held(self._store, connection, session_id)
-        self._forget_thread(session_id)
         with self._store.write() as connection:
             lock_session(connection, session_id)
             refuse_if_held(self._store, connection, session_id)

@@ -34,7 +34,10 @@ class Verification(Frozen):
 
 
 class LedgerEntry(Frozen):
-    """One actuation. `outcome` is there once it is settled, `reason` once it is refused."""
+    """One actuation. `outcome` is there once it is settled, `reason` once it is refused.
+
+    Once authorised: who said yes and when, and the token of the lease under which it is sent.
+    """
 
     key: str
     session_id: str
@@ -43,6 +46,8 @@ class LedgerEntry(Frozen):
     command_sha256: str
     status: LedgerStatus
     approved_by: Approver | None
+    approved_at: datetime | None
+    token: int | None
     outcome: Outcome | None
     reason: str
     intended_at: datetime

@@ -6,18 +6,18 @@ from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from loopwright.errors import UnknownName
+from loopwright.errors import BadInput, SessionBusy, UnknownName
 from loopwright.memory.lease import Lease, is_alive, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable, SessionTable
-from loopwright.memory.values import plain_json
+from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
 
 _LOCK = (
-    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop")))
+    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop", "token")))
     .where(SessionTable.__table__.c.id == bindparam("session_id"))
     .with_for_update()
 )
@@ -28,17 +28,23 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._leases: dict[str, Lease] = {}
 
-    def create(self, loop: str, config: dict[str, Any], *, parent: str | None = None) -> SessionRow:
+    def create(
+        self, loop: str, config: dict[str, Any], *, parent: str | None = None, session_id: str | None = None
+    ) -> SessionRow:
         """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
 
+        Its id is a new one, or `session_id`, as a LangGraph server names its threads.
+
         Raises:
+            BadInput: `session_id` is empty, longer than 200 characters, or taken.
             DeveloperError: `config` is not JSON.
             UnknownName: there is no session `parent`.
         """
         now = datetime.now(UTC)
         session = SessionRow(
-            id=f"{loop}-{token_hex(6)}",
+            id=session_id or f"{loop}-{token_hex(6)}",
             loop=loop,
             config=plain_json(f"The configuration of a `{loop}` session", config),
             parent=parent,
@@ -48,11 +54,19 @@ class Sessions:
             n_events=0,
             head_hash=GENESIS,
         )
+        check_text("session_id", session.id, max_length=200)
         with self._store.write() as connection:
+            if _exists(connection, session.id):
+                raise BadInput(f"There is a session {session.id!r} already. Resume it, or choose another id.")
             if parent is not None:
                 lock_session(connection, parent)
-            connection.execute(insert(SessionTable).values(**session.model_dump(), is_pruning=False))
+            connection.execute(insert(SessionTable).values(**session.model_dump(), token=0, is_pruning=False))
         return session
+
+    def exists(self, session_id: str) -> bool:
+        """Whether there is a session of this id."""
+        with self._store.read() as connection:
+            return _exists(connection, session_id)
 
     def get(self, session_id: str) -> SessionRow:
         """The session, or `UnknownName` with near ids."""
@@ -77,11 +91,16 @@ class Sessions:
             return frozenset(running) - {lease.session_id for lease in leases if is_alive(lease, now)}
 
     def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
-        """The session with its new status."""
+        """The session with its new status.
+
+        Raises:
+            SessionBusy: this process does not hold the session.
+            UnknownName: there is no such session, or status.
+        """
         if status not in get_args(SessionStatus):
             raise UnknownName("session status", status, get_args(SessionStatus))
         with self._store.write() as connection:
-            lock_session(connection, session_id)
+            lock_held(self._store, connection, session_id)
             change = update(SessionTable).where(SessionTable.id == session_id)
             connection.execute(change.values(status=status, updated_at=datetime.now(UTC)))
             row = connection.execute(select(*_COLUMNS).where(SessionTable.id == session_id)).one()
@@ -90,6 +109,9 @@ class Sessions:
     def acquire(self, session_id: str) -> Lease:
         """Hold the session for this process, alone; a dead holder's lease is taken over at once.
 
+        Until the lease is released this memory, and no other, writes for the session: whatever changes a session but
+        `Inbox.put` and `Retention.prune` is refused where its lease is not held.
+
         Raises:
             SessionBusy: another live process, or another thread of this one, holds it.
             UnknownName: there is no such session.
@@ -97,8 +119,18 @@ class Sessions:
         with self._store.write() as connection:
             lock_session(connection, session_id)
             token = take_lease(self._store, connection, session_id)
-        self._store.held[session_id] = token
-        return Lease(self._store, session_id, token)
+        self._store.tokens[session_id] = token
+        self._leases[session_id] = Lease(self._store, session_id, token)
+        return self._leases[session_id]
+
+    def release_all(self) -> None:
+        """Let go of every session that this memory holds."""
+        for lease in self._leases.values():
+            lease.release()
+
+
+def _exists(connection: Connection, session_id: str) -> bool:
+    return connection.scalars(select(SessionTable.id).where(SessionTable.id == session_id)).one_or_none() is not None
 
 
 class Locked(NamedTuple):
@@ -107,12 +139,13 @@ class Locked(NamedTuple):
     n_events: int
     head_hash: str
     loop: str
+    token: int
 
 
 def lock_session(connection: Connection, session_id: str) -> Locked:
     """Lock the session's row until the transaction ends.
 
-    Whatever must not interleave within a session begins with this: appends, STOP and authorisations. SQLite's
+    Whatever must not interleave within a session begins with this, STOP among it, or with `lock_held`. SQLite's
     writers are alone anyway.
 
     Raises:
@@ -121,7 +154,29 @@ def lock_session(connection: Connection, session_id: str) -> Locked:
     row = connection.execute(_LOCK, {"session_id": session_id}).one_or_none()
     if row is None:
         raise unknown_session(connection, session_id)
-    return Locked(row.n_events, row.head_hash, row.loop)
+    return Locked(row.n_events, row.head_hash, row.loop, row.token)
+
+
+def lock_held(store: Store, connection: Connection, session_id: str) -> Locked:
+    """`lock_session` for those who write on behalf of a session: the holder of its newest lease, and nobody else.
+
+    Raises:
+        SessionBusy: this process holds no lease of the session, or another one took it over.
+        UnknownName: there is no such session.
+    """
+    session, token = lock_session(connection, session_id), store.tokens.get(session_id)
+    if token is None:
+        raise SessionBusy(
+            f"Session `{session_id}` is not held here, and only its holder may write for it. Nothing was written. Hold "
+            "it first: `with memory.sessions.acquire(session_id):`."
+        )
+    if token != session.token:
+        raise SessionBusy(
+            f"Session `{session_id}` is held with token {session.token}, this process comes with token {token}: "
+            "another one took the session over. Nothing was written. Let that one go on, or stop it and resume the "
+            "session here."
+        )
+    return session
 
 
 def unknown_session(connection: Connection, session_id: str) -> UnknownName:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Executable, Integer, Row, and_, bindparam, in
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.memory.inbox import Inbox
 from loopwright.memory.rows import LabelRun, NearHistory, StepRow, TimelineRow
-from loopwright.memory.sessions import lock_session
+from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
 from loopwright.memory.tables import EventTable, StepTable
 from loopwright.memory.values import plain_json
@@ -48,6 +48,7 @@ class Steps:
         Raises:
             DeveloperError: a later round of the same branch is recorded already (rewind instead), or `detail` is not
                 JSON.
+            SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
         values: dict[str, Any] = {
@@ -57,7 +58,7 @@ class Steps:
         }
         here = and_(StepTable.session_id == session_id, StepTable.branch == branch, StepTable.step == step)
         with self._store.write() as connection:
-            loop = lock_session(connection, session_id).loop
+            loop = lock_held(self._store, connection, session_id).loop
             _refuse_if_passed(connection, session_id, branch, step)
             values |= _links(_before(connection, session_id, step, branch), step, label) | {"recorded_at": _now()}
             if connection.execute(update(StepTable).where(here).values(**values)).rowcount == 0:

@@ -6,7 +6,6 @@ lock the session's row to the same end. A database's own errors leave here as `M
 """
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,19 +32,19 @@ _REPAIRS = (
 )  # fmt: skip
 
 MIGRATION_LOCK = 0x4C6F6F70
-SETUP_LOCK = MIGRATION_LOCK + 1
-"""PostgreSQL's advisory locks for whoever changes tables: numbers that no other program is likely to take."""
+"""PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
 
 
 class Store:
-    """One database. `held` maps session ids to the lease tokens that this process holds."""
+    """One database. `tokens` are those of the leases that this process holds, by session id."""
 
     def __init__(self, url: URL, *, busy_timeout_s: float) -> None:
         self.address = url
         self.busy_timeout_s = busy_timeout_s
-        self.held: dict[str, str] = {}
+        self.tokens: dict[str, int] = {}
         self.engine = _make_engine(url, busy_timeout_s)
-        self._writer = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._writer = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_synchronous="FULL")
+        self._late_writer = self._writer.execution_options(sqlite_synchronous="NORMAL")
         self._reader = self.engine
         if not self.is_sqlite:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
@@ -72,9 +71,13 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that is durable when it ends, and leaves nothing when it raises."""
-        with self.translated(), self._writer.begin() as connection:
+    def write(self, *, late: bool = False) -> Iterator[Connection]:
+        """A transaction that is durable when it ends, and leaves nothing when it raises.
+
+        `late`: SQLite brings it to the disk with the next one that is not late, as it writes its log in order. A power
+        cut before that takes it back; a kill does not.
+        """
+        with self.translated(), (self._late_writer if late else self._writer).begin() as connection:
             yield connection
 
     @contextmanager
@@ -83,24 +86,6 @@ class Store:
         options = {"sqlite_begin": ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         with self.translated(), self.engine.execution_options(**options).connect() as connection:
             yield connection
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes out of set-up statements that PostgreSQL cannot run in a transaction.
-
-        Others ask again and again: one that waited inside the server would hold a snapshot meanwhile, for whose end
-        CREATE INDEX CONCURRENTLY waits in turn, for ever.
-        """
-        if self.is_sqlite:
-            yield
-            return
-        with self.outside_transaction() as connection:
-            while not connection.scalars(select(func.pg_try_advisory_lock(SETUP_LOCK))).one():
-                time.sleep(0.05)
-            try:
-                yield
-            finally:
-                connection.execute(select(func.pg_advisory_unlock(SETUP_LOCK)))
 
     def now(self, connection: Connection) -> datetime:
         """The one clock of all processes that share this database: the server's, or this machine's."""
@@ -177,6 +162,9 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+    options = connection.get_execution_options()
+    synchronous, begin = options.get("sqlite_synchronous"), options.get("sqlite_begin", "BEGIN")
+    if synchronous:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
     if begin:
         connection.exec_driver_sql(begin)

@@ -75,6 +75,7 @@ class Base(DeclarativeBase):
 class SessionTable(Base):
     """One durable run of a loop. `n_events` and `head_hash` name the end of its chain, so that a cut tail shows.
 
+    `token` is the fencing token of its newest lease; it counts the leases and never goes back.
     `parent` is no foreign key: a fork outlives its pruned parent.
     """
 
@@ -96,6 +97,7 @@ class SessionTable(Base):
     updated_at: Mapped[datetime]
     n_events: Mapped[int]
     head_hash: Mapped[str]
+    token: Mapped[int]
     is_pruning: Mapped[bool]
 
 
@@ -105,7 +107,7 @@ class LeaseTable(Base):
     __tablename__ = "leases"
 
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
-    token: Mapped[str]
+    token: Mapped[int]
     host: Mapped[str]
     pid: Mapped[int]
     pid_started_at: Mapped[datetime]
@@ -180,13 +182,20 @@ class MessageTable(Base):
 
 
 class ActTable(Base):
-    """The actuation ledger: intended -> authorised -> settled, or refused."""
+    """The actuation ledger: intended -> authorised -> settled, or refused.
+
+    `token` is that of the lease under which an act was authorised, `approved_at` when its approver said yes.
+    """
 
     __tablename__ = "acts"
     __table_args__ = (
         CheckConstraint("status IN ('intended', 'authorised', 'settled', 'refused')", name="ck_acts_status"),
         CheckConstraint("(status = 'settled') = (outcome IS NOT NULL)", name="ck_acts_settled_has_outcome"),
-        CheckConstraint("status IN ('intended', 'refused') OR approved_by IS NOT NULL", name="ck_acts_approved"),
+        CheckConstraint(
+            "status IN ('intended', 'refused') "
+            "OR approved_by IS NOT NULL AND approved_at IS NOT NULL AND token IS NOT NULL",
+            name="ck_acts_approved",
+        ),
         Unique("key", name="uq_acts_key"),
         Index("ix_acts_session_id", "session_id", "id"),
         Index(
@@ -207,6 +216,8 @@ class ActTable(Base):
     command_sha256: Mapped[str]
     status: Mapped[str]
     approved_by: Mapped[str | None]
+    approved_at: Mapped[datetime | None]
+    token: Mapped[int | None]
     outcome: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
     reason: Mapped[str]
     intended_at: Mapped[datetime]
@@ -245,3 +256,36 @@ class StepTable(Base):
     run_first_step: Mapped[int]
     run_length: Mapped[int]
     run_prev_id: Mapped[int | None] = mapped_column(BigId)
+
+
+class CheckpointTable(Base):
+    """LangGraph's checkpoints, one row each: where a session's graph resumes. A thread's id is its session's.
+
+    `checkpoint` is serialized whole, as `type` says; the state in it is small, as images are references.
+    """
+
+    __tablename__ = "checkpoints"
+
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    checkpoint_ns: Mapped[str] = mapped_column(primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(primary_key=True)
+    parent_checkpoint_id: Mapped[str | None]
+    type: Mapped[str]
+    checkpoint: Mapped[bytes] = mapped_column(LargeBinary)
+    about: Mapped[dict[str, Any]] = mapped_column("metadata")
+
+
+class CheckpointWriteTable(Base):
+    """What the tasks of a graph have written since a checkpoint, so that a resumed graph does not run them again."""
+
+    __tablename__ = "checkpoint_writes"
+
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    checkpoint_ns: Mapped[str] = mapped_column(primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(primary_key=True)
+    task_id: Mapped[str] = mapped_column(primary_key=True)
+    idx: Mapped[int] = mapped_column(primary_key=True)
+    task_path: Mapped[str]
+    channel: Mapped[str]
+    type: Mapped[str]
+    value: Mapped[bytes] = mapped_column(LargeBinary)

@@ -5,6 +5,7 @@ several tools. Knows no role and no model; `loopwright.models.asking` holds mode
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,6 +139,32 @@ class TextFormat(Generic[T]):
 
     def _checked(self, read: Callable[[str], T], text: str) -> T:
         return _checked(self.name, f"Expected the form of {self.example!r}, and nothing else.", read, text)
+
+
+def one_of(choices: Sequence[str]) -> "TextFormat[str]":
+    """One of a closed set, said as it is."""
+
+    def tidy(text: str) -> str:
+        found = [choice for choice in choices if choice.casefold() == text.strip(" .\"'`\n").casefold()]
+        if len(found) != 1:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return found[0]
+
+    def read_choice(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return TextFormat(
+        name="choice",
+        pattern="|".join(map(re.escape, choices)),
+        longest_chars=max(map(len, choices)),
+        example=choices[0],
+        render=str,
+        read=read_choice,
+        tidy=tidy,
+        instructions=f"Answer with one of these, and nothing else: {', '.join(choices)}.",
+    )
 
 
 @dataclass(frozen=True)

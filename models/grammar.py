@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from loopwright.errors import BadInput, DeveloperError
+from loopwright.models.spelling import REQUIRED, Spelling
 from loopwright.schema import Frozen
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ _NEGATED = re.compile(r"(?<!\\)(?:\\\\)*\\[DW]")
 
 _NOTHING = "NoExtension"
 """How llguidance says that there is no next byte."""
-
-_SPELLING = frozenset([*range(0x20, 0x7F), 0x0A, *range(0x80, 0xC0), *range(0xC2, 0xF5)])
-"""The bytes of printable UTF-8. With a token for each, whatever was begun can be ended."""
 
 
 class Grammar(Frozen):
@@ -142,16 +140,23 @@ class Matcher:
         end_ids: the tokens that end the model's turn (`generation_config.eos_token_id`); None: the tokenizer's own.
 
     Raises:
-        BadInput: the tokenizer lacks an end token, or a byte without which an answer could get stuck.
+        BadInput: the tokenizer lacks an end token, a byte of ASCII, or what every answer needs.
         DeveloperError: the grammar is too large for llguidance.
     """
 
     def __init__(
         self, grammar: Grammar, tokenizer: "PreTrainedTokenizerFast", end_ids: Sequence[int] | None = None
     ) -> None:
-        self._words = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
-        self._matcher = LLMatcher(self._words, _compiled(grammar), log_level=0)
+        self._words, spelling = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
+        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling), log_level=0)
         self._grammar = grammar
+        if spelling is not None:
+            self._matcher.compute_bitmask()
+            if self._matcher.is_error():
+                raise BadInput(
+                    f"The tokenizer `{spelling.owner}` lacks bytes that every answer of {grammar.kind} "
+                    f"{grammar.text!r:.200} needs ({_cause(self._matcher)}). Use a model whose tokenizer has them."
+                )
         self._check()
 
     def allowed(self, n_logits: int | None = None) -> NDArray[np.bool_]:
@@ -310,12 +315,16 @@ def _cause(matcher: LLMatcher) -> str:
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
 
 
-def _compiled(grammar: Grammar) -> str:
+def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
+    """llguidance's form of `grammar`, without the characters that a tokenizer cannot spell."""
     if grammar.kind == "json":
-        return LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
+        schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
+        return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
     if grammar.kind == "lark":
         return LLMatcher.grammar_from_lark(grammar.text)
-    return LLMatcher.grammar_from_lark(f"start: /{regex_to_lark(grammar.text, _ASCII)}/")
+    text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
+    writable = f" & /{spelling.characters}*/" if spelling is not None else ""
+    return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")
 
 
 @lru_cache(maxsize=1)
@@ -325,8 +334,10 @@ def _byte_words() -> LLTokenizer:
 
 
 @lru_cache(maxsize=8)
-def _words(tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None) -> LLTokenizer:
-    """llguidance's form of a tokenizer, about a second's work for a large one."""
+def _words(
+    tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None
+) -> tuple[LLTokenizer, Spelling | None]:
+    """llguidance's form of a tokenizer, about a second's work for a large one, and what it can write if not all."""
     from llguidance.hf import from_tokenizer  # imports transformers
 
     own: Any = tokenizer.eos_token_id
@@ -338,9 +349,9 @@ def _words(tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None
     except ValueError as error:
         raise BadInput(f"llguidance cannot use the tokenizer `{tokenizer.name_or_path}`: {error}.") from error
     spelled = {piece[0] for i in range(words.vocab_size) if len(piece := words.decode_bytes([i])) == 1}
-    if missing := sorted(_SPELLING - spelled):
+    if missing := sorted(REQUIRED - spelled):
         raise BadInput(
             f"The tokenizer `{tokenizer.name_or_path}` has no token for the byte {bytes(missing[:1])!r} and "
             f"{len(missing) - 1} others, so an answer could get stuck under a grammar. Use a byte-level tokenizer."
         )
-    return words
+    return words, Spelling.of(tokenizer.name_or_path, spelled)

@@ -82,7 +82,7 @@ def _measure(url: str, sizes: list[int]) -> list[dict[str, Any]]:
     database = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
     figures = []
     with open_memory(url) as memory:
-        session_id = memory.sessions.create("carm", {}).id
+        session_id = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id
         rows = _rows(session_id)
         n_rows = 0
         for size in sizes:
@@ -168,7 +168,7 @@ def _reads(memory: Memory, session_id: str, size: int) -> dict[str, Callable[[],
 
 def _durable_writes(memory: Memory) -> Iterator[dict[str, Any]]:
     """Writes that are on the disk when they return."""
-    session_id = memory.sessions.create("carm", {}).id
+    session_id = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id
     payload = {"pose": [1.5, -20.0, 310.25], "reply": "x" * 500}
     act = Act(tool="move_c_arm", arguments={"left_mm": 1.0})
     steps = iter(range(1_000_000))

@@ -1,4 +1,4 @@
-"""Any transformers vision-language model as a LangChain chat model.
+"""Any transformers language model, vision-language or text-only, as a LangChain chat model.
 
 Messages in, one message out, whole or as it is drawn. Pictures come by reference through the session's `BlobReader`.
 The model's own chat template writes the prompt; control tokens in what people and tools wrote are encoded as plain
@@ -29,10 +29,10 @@ from loopwright.models.answers import AnswerFormat, ToolCallFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.grammar import Grammar, Matcher
-from loopwright.models.images import open_image
+from loopwright.models.images import image_refs, open_image
 from loopwright.models.local import tool_calls
 from loopwright.models.local.batch import Inputs, batches, collate
-from loopwright.models.local.conversation import turns
+from loopwright.models.local.conversation import Turn, turns, with_plain_text, without_system
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
 from loopwright.models.local.text import TextStream
 from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
@@ -114,7 +114,7 @@ class LocalChatModel(LoopwrightChatModel):
         found = np.empty((2, len(prompts), len(choices)))
         temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
         prepared = [self.prepare(prompt) for prompt in prompts]
-        tokenizer: Any = self.engine.processor.tokenizer
+        tokenizer = self.engine.tokenizer
         with _tokenizing:
             tokens = tokens_of(choices, tokenizer)
 
@@ -194,25 +194,46 @@ class LocalChatModel(LoopwrightChatModel):
             BadInput: a picture or message that cannot be shown, or turns in an order that the template refuses.
             IntegrityError: the reader does not hold a picture.
         """
-        processor = self.engine.processor
-        template = str(processor.chat_template)
-        knows_tools = tool_calls.knows_tools(template)
+        if not self.engine.takes_images:
+            self._refuse_images(messages)
+        knows_tools = tool_calls.knows_tools(str(self.engine.processor.chat_template))
         conversation = turns(messages, self._open, tools, template_knows_tools=knows_tools)
         try:
-            with _tokenizing:
-                encoded: Any = processor.apply_chat_template(
-                    conversation,
-                    tools=list(tools) if tools and knows_tools else None,
-                    add_generation_prompt=True,
-                    tokenize=True,
-                    return_dict=True,
-                    return_tensors="pt",
-                    sanitize_control_tokens=True,
-                )
+            return self._encode(conversation, list(tools) if tools and knows_tools else None)
         except (TemplateError, ValueError) as error:
             roles = ", ".join(turn["role"] for turn in conversation)
-            raise BadInput(f"The processor of `{self.card.base}` refuses the turns {roles}: {error}") from error
+            raise BadInput(f"The chat template of `{self.card.base}` refuses the turns {roles}: {error}") from error
+
+    def _encode(self, conversation: Sequence[Turn], tools: list[dict[str, Any]] | None) -> Inputs:
+        """Some templates, such as Gemma 2's, refuse a system turn: then its words begin the first user's."""
+        try:
+            return self._apply_template(conversation, tools)
+        except TemplateError:
+            if conversation[0]["role"] != "system":
+                raise
+            return self._apply_template(without_system(conversation), tools)
+
+    def _apply_template(self, conversation: Sequence[Turn], tools: list[dict[str, Any]] | None) -> Inputs:
+        processor: Any = self.engine.processor
+        with _tokenizing:
+            encoded = processor.apply_chat_template(
+                list(conversation) if self.engine.takes_images else with_plain_text(conversation),
+                tools=tools,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=True,
+            )
         return dict(encoded)
+
+    def _refuse_images(self, messages: Sequence[BaseMessage]) -> None:
+        for i, message in enumerate(messages):
+            if image_refs([message]):
+                raise BadInput(
+                    f"`messages[{i}]` ({message.type}) holds an image, but `{self.card.name}` takes text only: its "
+                    f"base is `{self.card.base}`. Take a card whose base takes images, such as `qwen25vl-7b`."
+                )
 
     def _open(self, ref: ImageRef) -> Image.Image:
         image = open_image(ref, self.images)
@@ -231,14 +252,12 @@ class LocalChatModel(LoopwrightChatModel):
 
     def _matcher(self, grammar: Grammar) -> Matcher:
         with _tokenizing:
-            return Matcher(grammar, self.engine.processor.tokenizer, sorted(self.engine.eos_token_ids))
+            return Matcher(grammar, self.engine.tokenizer, sorted(self.engine.eos_token_ids))
 
     def _decode(self, token_ids: list[int]) -> str:
         with _tokenizing:
             return str(
-                self.engine.processor.tokenizer.decode(
-                    token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
+                self.engine.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             )
 
 

@@ -1,8 +1,9 @@
 """Tool calls as text, in the Hermes format that Qwen's models are trained on.
 
 A call is `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, an answer `<tool_response>...</tool_response>`.
-Chat templates that know tools write all of this themselves; for the others the functions here do, with the list of
-tools in the system message. Gemma 3 and LLaVA have no format of their own and are given this one.
+Chat templates that know this format write all of it themselves; for the others the functions here do, with the list of
+tools in the system message. Gemma, LLaVA and SmolLM2 have no format of their own and are given this one, and so are
+models whose own is another, such as Llama 3.
 """
 
 import json
@@ -26,8 +27,8 @@ class Spoken(NamedTuple):
 
 
 def knows_tools(chat_template: str) -> bool:
-    """Whether a template writes tools and their calls by itself."""
-    return re.search(r"\btools\b", chat_template) is not None
+    """Whether a template writes tools and their calls by itself, in this format."""
+    return OPENING in chat_template and re.search(r"\btools\b", chat_template) is not None
 
 
 def instructions(tools: Sequence[dict[str, Any]]) -> str:

@@ -6,13 +6,15 @@
     |-- ToolError                   1   what a tool may tell a model
     |   |-- ToolRetry               1   the model may correct its call and try again
     |   `-- ToolRefused             1   the model only sees that code or a human said no
+    |       `-- ApprovalExpired     1   ... or said yes too long ago
     |-- DeveloperError              70  whoever wrote the tool, loop or model must fix it
     |-- MissingDependency           3   something has to be installed; the message says what
     |-- OperatorError               4   a person has to look at the machine or the data
     |   |-- MemoryUnavailable       4   database missing, locked, full, or not a database
     |   |-- MemoryVersionError      4   database older or newer than this code
     |   |-- IntegrityError          4   what was read back is not what was written
-    |   |-- SessionBusy             4   another live process runs this session
+    |   |-- Diverged                4   a node that was run again did something else than what is on record
+    |   |-- SessionBusy             4   another process runs this session, or took it over
     |   `-- UnsettledAct            4   a motion was sent and the world cannot say whether it happened
     `-- Halted                          an outcome, not a failure
         |-- Stopped                 5   a human said STOP
@@ -63,6 +65,10 @@ class ToolRefused(ToolError):
     """Code or a human refused the act; trying the same again is pointless."""
 
 
+class ApprovalExpired(ToolRefused):
+    """The act was approved too long ago to be sent; it has to be approved anew."""
+
+
 class DeveloperError(LoopwrightError):
     """A tool, loop or model is written or wired wrongly."""
 
@@ -93,8 +99,12 @@ class IntegrityError(OperatorError):
     """A hash of what was read back does not match what was written."""
 
 
+class Diverged(OperatorError):
+    """A node that was run again did something else than what is on record; nothing was sent."""
+
+
 class SessionBusy(OperatorError):
-    """Another live process holds the session."""
+    """Another process holds the session, or took it over: this one may not write or act for it."""
 
 
 class UnsettledAct(OperatorError):

@@ -43,6 +43,12 @@ class MemorySettings(_Section):
     busy_timeout_s: float = Field(default=10.0, gt=0, description="how long to wait for a locked SQLite file, s")
 
 
+class ApprovalSettings(_Section):
+    """Approvals of acts, by a human or a guard."""
+
+    expires_s: float = Field(default=600.0, gt=0, description="an act approved longer ago is asked for again, s")
+
+
 class LogSettings(_Section):
     """Console for people, JSON for machines."""
 
@@ -80,6 +86,7 @@ class Settings(BaseSettings):
         default_factory=lambda given: given["data_dir"] / "models", description="your own model cards"
     )
     memory: MemorySettings = MemorySettings()
+    approval: ApprovalSettings = ApprovalSettings()
     log: LogSettings = LogSettings()
     carm: CArmSettings = CArmSettings()
 

@@ -36,7 +36,7 @@ class Desk:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._session_id = memory.sessions.create("carm", {}).id
+        self._session_id = self._held()
 
     @property
     def events(self) -> list[Event]:
@@ -53,7 +53,11 @@ class Desk:
 
     def replaying(self, record: Iterable[Event]) -> Consult:
         """A door to nobody, in a replay of `record`."""
-        return _consult(ReplayJournal(self._memory, self._memory.sessions.create("carm", {}).id, record), None, 0, 0)
+        return _consult(ReplayJournal(self._memory, self._held(), record), None, 0, 0)
+
+    def _held(self) -> str:
+        """A new session, held until the memory is closed."""
+        return self._memory.sessions.acquire(self._memory.sessions.create("carm", {}).id).session_id
 
 
 def _consult(journal: Journal, model: BaseChatModel | None, step: int, visit: int) -> Consult:

@@ -6,9 +6,9 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from tests.models import tiny
 
-from loopwright.agents.carm_forms import CENTRED, NAVIGATION, Centred, Navigation
-from loopwright.agents.carm_places import NEAREST, PLACE, Place
-from loopwright.agents.prompts.carm import centred_messages, navigation_messages, nearest_messages, place_messages
+from loopwright.agents.carm.formats import CENTRED, NAVIGATION, Centred, Navigation
+from loopwright.agents.carm.places import NEAREST, PLACE, Place
+from loopwright.agents.carm.prompts import centred_messages, navigation_messages, nearest_messages, place_messages
 from loopwright.agents.role import SAID_SHARE, ask, choose
 from loopwright.errors import OperatorError, Stopped
 from loopwright.models.answers import TextFormat

@@ -92,7 +92,7 @@ class Rig:
         self.world: World = surgery(self.files[1]) if is_surgery else c_arm(self.files[1])
         self.memory = memory
         self.n_calls = 0
-        self.session_id = memory.sessions.create("carm", {}).id
+        self.session_id = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id
         for step in range(3):
             detail = {"why": "x" * 1000}
             memory.steps.record(self.session_id, 0, step, label="left", signature="a", detail=detail)

@@ -11,7 +11,9 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from tests.worlds import Room
 
+from loopwright.errors import SessionBusy
 from loopwright.schema import Act, World
 from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case
@@ -27,7 +29,7 @@ from loopwright.tools.surgery.world import SurgicalVideoWorld
 class Sample:
     """A world and what to try on it: `open(device)` opens the device kept under that path, new or used."""
 
-    open: Callable[[Path], World]
+    open: Callable[[Path | None], World]
     move: Act
     other_move: Act
     refused: Act
@@ -41,15 +43,15 @@ def _case() -> Case:
     return Case(name="cube", volume=Volume(hounsfield=hounsfield, affine_world=affine, name="cube"))
 
 
-def _carm(device: Path) -> World:
+def _carm(device: Path | None) -> World:
     return CArmWorld(_case(), device=device, settings=CArmSettings(image_size_px=32))
 
 
-def _surgery(device: Path) -> World:
+def _surgery(device: Path | None) -> World:
     return SurgicalVideoWorld("simulated:7", device=device, frame_px=32)
 
 
-def _recorded_surgery(device: Path) -> World:
+def _recorded_surgery(device: Path | None) -> World:
     clips = [
         Clip(video="VID01", index=i, action=action, start_s=5 * i, end_s=5 * i + 4, labelled_s=5)
         for i, action in enumerate(ACTIONS)
@@ -58,6 +60,12 @@ def _recorded_surgery(device: Path) -> World:
 
 
 WORLDS = {
+    "room": Sample(
+        open=lambda device: Room(device=device),
+        move=Act(tool="set_heater", arguments={"on": True}),
+        other_move=Act(tool="set_heater", arguments={"on": False}),
+        refused=Act(tool="set_heater", arguments={"on": "perhaps"}),
+    ),
     "carm": Sample(
         open=_carm,
         move=Act(tool="move_c_arm", arguments={"left_mm": 10.0}),
@@ -98,27 +106,27 @@ def test_it_is_a_gymnasium_environment_and_a_world(sample: Sample, device: Path)
 def test_the_same_key_twice_moves_once(sample: Sample, device: Path) -> None:
     world = sample.open(device)
     start = world.snapshot()
-    first = world.apply("k", sample.move)
+    first = world.apply("k", sample.move, 1)
     assert (first.key, first.status) == ("k", "done")
     moved = world.snapshot()
     assert moved != start
-    assert world.apply("k", sample.move) == first
-    assert world.apply("k", sample.other_move) == first, "a key names one act for ever"
+    assert world.apply("k", sample.move, 1) == first
+    assert world.apply("k", sample.other_move, 1) == first, "a key names one act for ever"
     assert world.snapshot() == moved
 
 
 def test_two_keys_are_two_moves(sample: Sample, device: Path) -> None:
     world = sample.open(device)
-    world.apply("a", sample.move)
+    world.apply("a", sample.move, 1)
     once = world.snapshot()
-    world.apply("b", sample.move)
+    world.apply("b", sample.move, 1)
     assert world.snapshot() != once
 
 
 def test_an_outcome_is_known_exactly_when_its_act_was_applied(sample: Sample, device: Path) -> None:
     world = sample.open(device)
     assert world.outcome_of("k") is None
-    outcome = world.apply("k", sample.move)
+    outcome = world.apply("k", sample.move, 1)
     assert world.outcome_of("k") == outcome
     assert world.outcome_of("K") is None
 
@@ -126,22 +134,22 @@ def test_an_outcome_is_known_exactly_when_its_act_was_applied(sample: Sample, de
 def test_a_refused_act_leaves_no_trace_but_its_record(sample: Sample, device: Path) -> None:
     world = sample.open(device)
     before = world.snapshot()
-    outcome = world.apply("k", sample.refused)
+    outcome = world.apply("k", sample.refused, 1)
     assert outcome.status == "refused"
     assert outcome.reason
     assert world.snapshot() == before
     assert world.outcome_of("k") == outcome
-    assert world.apply("k", sample.refused) == outcome
-    assert world.apply("next", sample.move).status == "done"
+    assert world.apply("k", sample.refused, 1) == outcome
+    assert world.apply("next", sample.move, 1).status == "done"
 
 
 def test_another_instance_on_the_same_device_sees_everything(sample: Sample, device: Path) -> None:
     world = sample.open(device)
-    outcome = world.apply("k", sample.move)
+    outcome = world.apply("k", sample.move, 1)
     other = sample.open(device)
     assert other.snapshot() == world.snapshot()
     assert other.outcome_of("k") == outcome
-    other.apply("j", sample.other_move)
+    other.apply("j", sample.other_move, 1)
     assert world.snapshot() == other.snapshot()
 
 
@@ -150,7 +158,7 @@ def test_another_process_on_the_same_device_sees_everything(
 ) -> None:
     """The child imports this very file, applies one act to the used device and is killed."""
     world = sample.open(device)
-    outcome = world.apply("k", sample.move)
+    outcome = world.apply("k", sample.move, 1)
     name = next(n for n, s in WORLDS.items() if s is sample)
     script = (
         "import importlib.util, json, os, signal, sys; from pathlib import Path;"
@@ -158,7 +166,7 @@ def test_another_process_on_the_same_device_sees_everything(
         "contract = sys.modules['contract'] = importlib.util.module_from_spec(spec);"
         "spec.loader.exec_module(contract);"
         "sample = contract.WORLDS[sys.argv[2]]; world = sample.open(Path(sys.argv[3]));"
-        "world.apply('j', sample.other_move);"
+        "world.apply('j', sample.other_move, 1);"
         "print(json.dumps([world.outcome_of('k').model_dump(), world.snapshot()]), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -177,15 +185,80 @@ def test_another_process_on_the_same_device_sees_everything(
 
 def test_a_snapshot_is_json_and_restoring_it_forgets_no_key(sample: Sample, device: Path) -> None:
     world = sample.open(device)
-    world.apply("a", sample.move)
+    world.apply("a", sample.move, 1)
     kept = json.loads(json.dumps(world.snapshot(), allow_nan=False))
     assert kept == world.snapshot()
-    outcome = world.apply("b", sample.move)
+    outcome = world.apply("b", sample.move, 1)
     moved = world.snapshot()
-    world.restore(kept)
+    assert world.restore(kept, "back", 1).status == "done"
     assert world.snapshot() == kept
     assert world.outcome_of("b") == outcome
-    assert world.apply("b", sample.move) == outcome
+    assert world.apply("b", sample.move, 1) == outcome
     assert world.snapshot() == kept
-    world.restore(moved)
+    world.restore(moved, "forth", 1)
     assert sample.open(device).snapshot() == moved
+
+
+def test_restoring_is_an_act_like_any_other(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    kept = world.snapshot()
+    world.apply("a", sample.move, 1)
+    outcome = world.restore(kept, "back", 1)
+    assert (outcome.key, outcome.status, world.last_key()) == ("back", "done", "back")
+    world.apply("b", sample.move, 1)
+    moved = world.snapshot()
+    assert world.restore(kept, "back", 1) == outcome == sample.open(device).outcome_of("back")
+    assert world.snapshot() == moved, "a key that was applied before restores nothing"
+    refused = world.restore({"no": "snapshot"}, "nowhere", 1)
+    assert refused.status == "refused" and refused.reason
+    assert world.snapshot() == moved
+
+
+def test_the_last_key_is_that_of_the_newest_act(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    assert world.last_key() is None
+    for key, act in (("b", sample.move), ("a", sample.other_move), ("b", sample.move), ("c", sample.refused)):
+        world.apply(key, act, 1)
+    assert world.last_key() == sample.open(device).last_key() == "c"
+
+
+def test_a_smaller_token_moves_nothing(sample: Sample, device: Path) -> None:
+    """An overtaken holder's, whether the newer one has already acted or has only said that it holds the device."""
+    old, new = sample.open(device), sample.open(device)
+    kept = old.snapshot()
+    old.apply("a", sample.move, 1)
+    new.hold(2)
+    before = new.snapshot()
+    late: tuple[Callable[[], object], ...] = (
+        lambda: old.apply("b", sample.move, 1),
+        lambda: old.apply("a", sample.move, 1),
+        lambda: old.restore(kept, "back", 1),
+        lambda: old.hold(1),
+    )
+    for call in late:
+        with pytest.raises(SessionBusy, match="token 2, this comes with token 1"):
+            call()
+    assert (new.snapshot(), new.last_key(), new.outcome_of("b")) == (before, "a", None)
+    new.apply("c", sample.move, 4)
+    with pytest.raises(SessionBusy, match="token 4, this comes with token 3"):
+        sample.open(device).apply("d", sample.move, 3)
+
+
+def test_a_held_device_is_no_training_environment(sample: Sample, device: Path) -> None:
+    world = sample.open(device)
+    assert isinstance(world, gym.Env)
+    world.reset(seed=1)
+    world.hold(1)
+    before = world.snapshot()
+    with pytest.raises(SessionBusy):
+        world.reset(seed=1)
+    assert world.snapshot() == before
+
+
+def test_a_world_without_a_file_lives_and_dies_with_its_process(sample: Sample) -> None:
+    world, other = sample.open(None), sample.open(None)
+    world.apply("a", sample.move, 1)
+    assert world.snapshot() != other.snapshot()
+    assert other.last_key() is None
+    with pytest.raises(SessionBusy):
+        world.apply("b", sample.move, 0)

@@ -1,6 +1,7 @@
 """A memory in either database, a session in it, and a way to it behind its back."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import create_engine
@@ -15,8 +16,27 @@ def memory(url: str) -> Iterator[Memory]:
 
 
 @pytest.fixture
-def session_id(memory: Memory) -> str:
+def unheld_id(memory: Memory) -> str:
+    """A session that no process holds."""
     return memory.sessions.create("carm", {"target": "T12"}).id
+
+
+@pytest.fixture
+def session_id(memory: Memory, unheld_id: str) -> Iterator[str]:
+    """A session that this process holds, as whoever writes for it must."""
+    with memory.sessions.acquire(unheld_id):
+        yield unheld_id
+
+
+@pytest.fixture
+def new_session(memory: Memory) -> Iterator[Callable[..., str]]:
+    """`new_session(loop="carm")`: makes a further session that this process holds; its id."""
+    with ExitStack() as held:
+
+        def make(loop: str = "carm") -> str:
+            return held.enter_context(memory.sessions.acquire(memory.sessions.create(loop, {}).id)).session_id
+
+        yield make
 
 
 @pytest.fixture

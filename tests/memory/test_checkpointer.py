@@ -1,31 +1,32 @@
-"""LangGraph's checkpointers in the memory: the official suite, a strict allow-list, and never an image."""
+"""LangGraph's checkpoints in the memory: the official suite, a strict allow-list, the lease, and never an image."""
 
 import asyncio
 import hashlib
 import operator
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import BASE_CAPABILITIES
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
 from pydantic import BaseModel
+from sqlalchemy import update
 
-from loopwright.errors import DeveloperError, IntegrityError, MemoryUnavailable
+from loopwright.errors import DeveloperError, IntegrityError, MemoryUnavailable, SessionBusy
 from loopwright.memory import Memory, open_memory
-from loopwright.memory.checkpointer import ALLOWED, StrictSerializer
+from loopwright.memory.checkpointer import ALLOWED, Checkpointer, StrictSerializer
+from loopwright.memory.tables import SessionTable
 from loopwright.schema import Act, ImageRef, Outcome, Verdict
 
 Execute = Callable[[str], list[tuple[Any, ...]]]
-CHECKPOINT_TABLES = {
-    "sqlite": ("checkpoints", "writes"),
-    "postgresql": ("checkpoints", "checkpoint_blobs", "checkpoint_writes"),
-}
 
 
 class Stranger(BaseModel):
@@ -34,10 +35,41 @@ class Stranger(BaseModel):
     command: str
 
 
+class AnyThread(Checkpointer):
+    """As the official suite wants a saver: it names the threads itself, and holds no lease of them."""
+
+    def __init__(self, memory: Memory, held: ExitStack) -> None:
+        super().__init__(memory._store)
+        self._memory, self._held = memory, held
+
+    def _hold(self, thread_id: str) -> None:
+        if thread_id in self._store.tokens:
+            return
+        made = self._memory.sessions.create("carm", {})
+        with self._store.write() as connection:
+            connection.execute(update(SessionTable).where(SessionTable.id == made.id).values(id=thread_id))
+        self._held.enter_context(self._memory.sessions.acquire(thread_id))
+
+    def put(self, config: RunnableConfig, *rest: Any) -> RunnableConfig:
+        self._hold(config["configurable"]["thread_id"])
+        return super().put(config, *rest)
+
+    def put_writes(self, config: RunnableConfig, *rest: Any) -> None:
+        self._hold(config["configurable"]["thread_id"])
+        super().put_writes(config, *rest)
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._hold(thread_id)
+        super().delete_thread(thread_id)
+
+
 def test_the_official_suite_passes(memory: Memory) -> None:
+    """Its calls are the async ones, which run the sync ones in threads."""
+
     @checkpointer_test(name=f"loopwright {memory.url}")
-    async def ours() -> AsyncGenerator[BaseCheckpointSaver[str], None]:
-        yield memory.checkpointer()
+    async def ours() -> AsyncGenerator[BaseCheckpointSaver[int], None]:
+        with ExitStack() as held:
+            yield AnyThread(memory, held)
 
     report = asyncio.run(validate(ours))
     failed = {name: r.failures for name, r in report.results.items() if r.passed is False}
@@ -75,7 +107,7 @@ def test_no_image_enters_a_checkpoint(memory: Memory, session_id: str, execute: 
     final = graph.invoke({"step": 0, "images": [], "verdict": None}, config)
     images = [memory.blobs.read(ref) for ref in final["images"]]
     assert [len(image) for image in images] == [200 * 1024] * 6
-    tables = CHECKPOINT_TABLES["sqlite" if memory.url.startswith("sqlite") else "postgresql"]
+    tables = ("checkpoints", "checkpoint_writes")
     cells = [value for table in tables for row in execute(f"SELECT * FROM {table}") for value in row]
     written = [value if isinstance(value, bytes) else str(value).encode() for value in cells]
     assert sum(map(len, written)) > 2 * 1024
@@ -116,13 +148,10 @@ def test_a_checkpoint_written_by_another_program_is_refused(memory: Memory, sess
     checkpointer = memory.checkpointer()
     config: Any = {"configurable": {"thread_id": session_id, "checkpoint_ns": ""}}
     checkpoint = empty_checkpoint()
-    checkpoint["channel_values"] = {"state": {"order": "x"}}
-    checkpoint["channel_versions"] = {"state": "1"}
-    saver = checkpointer._saver
-    strict, saver.serde = saver.serde, JsonPlusSerializer(allowed_msgpack_modules=True)
     checkpoint["channel_values"] = {"state": Stranger(command="rm")}
-    stored = saver.put(config, checkpoint, {"source": "loop", "step": 1, "parents": {}}, {"state": "1"})
-    saver.serde = strict
+    foreign = memory.checkpointer()
+    foreign.serde = JsonPlusSerializer(allowed_msgpack_modules=True)
+    stored = foreign.put(config, checkpoint, {"source": "loop", "step": 1, "parents": {}}, {"state": 1})
     with pytest.raises(IntegrityError, match="Stranger"):
         checkpointer.get_tuple(stored)
 
@@ -130,22 +159,109 @@ def test_a_checkpoint_written_by_another_program_is_refused(memory: Memory, sess
 def test_a_locked_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     with open_memory(f"sqlite:///{path}", busy_timeout_s=0.1) as memory:
-        checkpointer = memory.checkpointer()
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         with pytest.raises(MemoryUnavailable, match="locked"):
-            checkpointer.put(config, empty_checkpoint(), {"source": "input", "step": -1, "parents": {}}, {})
+            memory.checkpointer().put(config, empty_checkpoint(), {"source": "input", "step": -1, "parents": {}}, {})
         blocker.close()
 
 
 def test_pruning_forgets_the_checkpoints(memory: Memory, session_id: str) -> None:
     config: Any = {"configurable": {"thread_id": session_id}}
-    graph = _graph(memory, session_id, n_steps=2)
-    graph.invoke({"step": 0, "images": [], "verdict": None}, config)
     other = memory.sessions.create("carm", {}).id
     other_config: Any = {"configurable": {"thread_id": other}}
-    _graph(memory, other, n_steps=2).invoke({"step": 0, "images": [], "verdict": None}, other_config)
-    memory.retention.prune(session_id)
-    assert memory.checkpointer().get_tuple(config) is None
-    assert memory.checkpointer().get_tuple(other_config) is not None
+    _graph(memory, session_id, n_steps=2).invoke({"step": 0, "images": [], "verdict": None}, config)
+    with memory.sessions.acquire(other):
+        _graph(memory, other, n_steps=2).invoke({"step": 0, "images": [], "verdict": None}, other_config)
+    memory.retention.prune(other)
+    assert memory.checkpointer().get_tuple(other_config) is None
+    assert memory.checkpointer().get_tuple(config) is not None
+
+
+class Count(TypedDict):
+    n: Annotated[int, operator.add]
+    seen: Annotated[list[str], operator.add]
+
+
+def _parallel(memory: Memory) -> Any:
+    """One compiled graph: two branches at once, one of them a subgraph that asks, and then both once more."""
+
+    def ask(state: Count) -> dict[str, Any]:
+        return {"n": 1, "seen": [str(interrupt("how many?"))]}
+
+    inner = StateGraph(Count)
+    inner.add_node("before", lambda _: {"n": 1, "seen": ["before"]})
+    inner.add_node("ask", ask)
+    inner.add_edge(START, "before")
+    inner.add_edge("before", "ask")
+    outer = StateGraph(Count)
+    outer.add_node("inner", inner.compile())
+    outer.add_node("beside", lambda _: {"n": 10, "seen": ["beside"]})
+    outer.add_node("join", lambda _: {"n": 100, "seen": ["join"]})
+    outer.add_edge(START, "inner")
+    outer.add_edge(START, "beside")
+    outer.add_edge(["inner", "beside"], "join")
+    return outer.compile(checkpointer=memory.checkpointer())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_one_graph_runs_sessions_with_subgraphs_branches_and_interrupts(
+    memory: Memory, new_session: Callable[..., str], is_async: bool
+) -> None:
+    graph = _parallel(memory)
+
+    def run(given: Any, config: Any) -> Any:
+        return asyncio.run(graph.ainvoke(given, config)) if is_async else graph.invoke(given, config)
+
+    configs = [{"configurable": {"thread_id": new_session()}} for _ in range(2)]
+    for config in configs:
+        assert run({"n": 0, "seen": []}, config)["__interrupt__"][0].value == "how many?"
+    for config, answer in zip(configs, ("two", "three"), strict=True):
+        nested = graph.get_state(config, subgraphs=True).tasks
+        (inner,) = [task.state for task in nested if task.name == "inner"]
+        assert (inner.values["seen"], inner.next) == (["before"], ("ask",))
+        done = run(Command(resume=answer), config)
+        assert done["n"] == 112
+        assert sorted(done["seen"]) == sorted(["beside", "before", answer, "join"])
+
+
+def test_history_time_travel_and_deletion(memory: Memory, session_id: str) -> None:
+    graph = _parallel(memory)
+    config: Any = {"configurable": {"thread_id": session_id}}
+    graph.invoke({"n": 0, "seen": []}, config)
+    graph.invoke(Command(resume="two"), config)
+    history = list(graph.get_state_history(config))
+    assert history[0].values["n"] == 112
+    assert [h.config for h in graph.get_state_history(config, limit=2)] == [h.config for h in history[:2]]
+    assert [h.config for h in graph.get_state_history(config, filter={"step": 1})] == [
+        h.config for h in history if h.metadata["step"] == 1
+    ]
+    assert [h.config for h in graph.get_state_history(config, before=history[0].config)] == [
+        h.config for h in history[1:]
+    ]
+    before_join = next(h for h in history if h.next == ("join",))
+    changed = graph.update_state(before_join.config, {"n": 1000, "seen": ["changed"]}, as_node="beside")
+    assert graph.get_state(changed).values["n"] == 1012
+    memory.checkpointer().delete_thread(session_id)
+    assert list(graph.get_state_history(config)) == []
+
+
+def test_an_overtaken_run_leaves_no_late_checkpoint(url: str, memory: Memory, unheld_id: str, execute: Execute) -> None:
+    """It is suspended in a node; another process takes over and goes on. What wakes writes neither state nor task."""
+    config: Any = {"configurable": {"thread_id": unheld_id}}
+    lease = memory.sessions.acquire(unheld_id)
+
+    def sleep(state: Count) -> dict[str, Any]:
+        execute("DELETE FROM leases")  # as if it had slept for longer than a lease holds
+        with open_memory(url) as other, other.sessions.acquire(unheld_id):
+            other.checkpointer().delete_thread(unheld_id)
+        return {"n": 1, "seen": ["late"]}
+
+    builder = StateGraph(Count)
+    builder.add_node("sleep", sleep)
+    builder.add_edge(START, "sleep")
+    with pytest.raises(SessionBusy, match="held with token 2, this process comes with token 1"):
+        builder.compile(checkpointer=memory.checkpointer()).invoke({"n": 0, "seen": []}, config, durability="sync")
+    assert execute("SELECT count(*) FROM checkpoints") == execute("SELECT count(*) FROM checkpoint_writes") == [(0,)]
+    lease.release()

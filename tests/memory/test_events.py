@@ -33,8 +33,8 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-def test_corrections_are_found_in_all_sessions_of_a_loop(memory: Memory) -> None:
-    ids = [memory.sessions.create(loop, {}).id for loop in ("surgery", "surgery", "carm")]
+def test_corrections_are_found_in_all_sessions_of_a_loop(memory: Memory, new_session: Callable[..., str]) -> None:
+    ids = [new_session(loop) for loop in ("surgery", "surgery", "carm")]
     for i, session_id in enumerate(ids):
         memory.events.append(session_id, "heard", {}, branch=0, step=0)
         memory.events.append(session_id, "corrected", {"of": i}, branch=0, step=1)
@@ -61,13 +61,14 @@ def test_an_empty_log_is_whole(memory: Memory, session_id: str) -> None:
     assert memory.events.verify(session_id).ok
 
 
-def test_the_same_key_gives_the_recorded_event(memory: Memory, session_id: str) -> None:
+def test_the_same_key_gives_the_recorded_event(
+    memory: Memory, session_id: str, new_session: Callable[..., str]
+) -> None:
     first = memory.events.append(session_id, "seen", {"i": 1}, branch=0, step=1, key="node-1")
     again = memory.events.append(session_id, "seen", {"i": 2}, branch=0, step=1, key="node-1")
     assert again == first == memory.events.find(session_id, "node-1")
     assert memory.events.find(session_id, "node-2") is None
-    other = memory.sessions.create("carm", {}).id
-    assert memory.events.append(other, "seen", {}, branch=0, step=1, key="node-1").seq == 1
+    assert memory.events.append(new_session(), "seen", {}, branch=0, step=1, key="node-1").seq == 1
     assert len(memory.events.read(session_id)) == 1
 
 
@@ -190,14 +191,19 @@ def test_threads_append_one_chain(memory: Memory, session_id: str) -> None:
 
 
 WRITER = """
-import sys
+import sys, time
+from contextlib import suppress
+from loopwright.errors import SessionBusy
 from loopwright.memory import open_memory
 url, session_id, n, name = sys.argv[1:]
+i = 0
 with open_memory(url) as memory:
-    print("ready", flush=True)
-    for i in range(int(n)):
-        event = memory.events.append(session_id, "seen", {"by": name, "i": i}, branch=0, step=i, key=f"{name}-{i}")
-        print(event.seq, flush=True)
+    while i < int(n):
+        with suppress(SessionBusy), memory.sessions.acquire(session_id):
+            for i in range(i, min(i + 5, int(n))):
+                memory.events.append(session_id, "seen", {"by": name, "i": i}, branch=0, step=i, key=f"{name}-{i}")
+            i += 1
+        time.sleep(0.01)
 """
 
 
@@ -206,14 +212,14 @@ def _writer(url: str, session_id: str, n: int, name: str) -> subprocess.Popen[st
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_two_processes_append_one_chain(url: str, memory: Memory, session_id: str) -> None:
-    writers = [_writer(url, session_id, 25, name) for name in "ab"]
+def test_two_processes_that_hold_a_session_in_turns_append_one_chain(url: str, memory: Memory, unheld_id: str) -> None:
+    writers = [_writer(url, unheld_id, 25, name) for name in "ab"]
     for writer in writers:
         writer.communicate(timeout=60)
         assert writer.returncode == 0
-    events = memory.events.read(session_id)
+    events = memory.events.read(unheld_id)
     assert len(events) == 50
-    assert memory.events.verify(session_id).ok
+    assert memory.events.verify(unheld_id).ok
     for name in "ab":
         assert [e.payload["i"] for e in events if e.payload["by"] == name] == list(range(25))
 
@@ -224,7 +230,7 @@ from loopwright.memory import open_memory
 url, session_id = sys.argv[1:]
 for _ in sys.stdin:
     if os.fork() == 0:
-        with open_memory(url) as memory:
+        with open_memory(url) as memory, memory.sessions.acquire(session_id):
             print("process", os.getpid(), flush=True)
             while True:
                 seq = memory.events.append(session_id, "seen", {}, branch=0, step=0).seq
@@ -234,9 +240,9 @@ for _ in sys.stdin:
 """
 
 
-def test_a_killed_writer_loses_nothing_that_it_reported(url: str, memory: Memory, session_id: str) -> None:
+def test_a_killed_writer_loses_nothing_that_it_reported(url: str, memory: Memory, unheld_id: str) -> None:
     """Ten times SIGKILL in the middle of appending: the chain is whole, and holds every event that was acknowledged."""
-    command = [sys.executable, "-c", KILLED_WRITERS, url, session_id]
+    command = [sys.executable, "-c", KILLED_WRITERS, url, unheld_id]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as writers:
         assert writers.stdin is not None and writers.stdout is not None
         for attempt in range(10):
@@ -246,11 +252,11 @@ def test_a_killed_writer_loses_nothing_that_it_reported(url: str, memory: Memory
             time.sleep(0.002 * attempt)
             os.kill(pid, signal.SIGKILL)
             reported += [int(line) for line in iter(writers.stdout.readline, "dead\n")]
-            verification = memory.events.verify(session_id)
+            verification = memory.events.verify(unheld_id)
             assert verification.ok, verification.reason
             assert reported[-1] <= verification.n <= reported[-1] + 1
         writers.stdin.close()
-    with open_memory(url) as reopened:
-        n = reopened.events.verify(session_id).n
-        assert reopened.events.append(session_id, "seen", {}, branch=0, step=0).seq == n + 1
-        assert reopened.events.verify(session_id).ok
+    with open_memory(url) as reopened, reopened.sessions.acquire(unheld_id):
+        n = reopened.events.verify(unheld_id).n
+        assert reopened.events.append(unheld_id, "seen", {}, branch=0, step=0).seq == n + 1
+        assert reopened.events.verify(unheld_id).ok

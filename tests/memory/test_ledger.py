@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, event
 
-from loopwright.errors import BadInput, DeveloperError, IntegrityError, Stopped, UnknownName
+from loopwright.errors import ApprovalExpired, BadInput, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory import LedgerEntry, Memory, open_memory
 from loopwright.schema import Act, Outcome
 
@@ -37,8 +37,10 @@ def test_an_act_goes_from_intent_to_outcome(memory: Memory, session_id: str) -> 
 
 def test_every_step_may_be_repeated_by_a_node_that_runs_again(memory: Memory, session_id: str) -> None:
     assert memory.ledger.intend(session_id, "k", ACT, step=1) == memory.ledger.intend(session_id, "k", ACT, step=1)
-    first = memory.ledger.authorise("k", ACT.sha256, "human")
-    assert memory.ledger.authorise("k", ACT.sha256, "guard") == first
+    first = memory.ledger.authorise("k", ACT.sha256, "guard")
+    again = memory.ledger.authorise("k", ACT.sha256, "human")
+    assert first.approved_at is not None and again.approved_at is not None
+    assert (again.status, again.approved_by, again.approved_at > first.approved_at) == ("authorised", "human", True)
     assert memory.ledger.settle("k", DONE) == memory.ledger.settle("k", DONE)
     assert memory.ledger.intend(session_id, "k", ACT, step=1).outcome == DONE
 
@@ -55,7 +57,9 @@ def test_a_refused_act_stays_refused(memory: Memory, session_id: str) -> None:
         memory.ledger.settle("k", DONE)
 
 
-def test_only_the_intended_command_can_be_approved(memory: Memory, session_id: str) -> None:
+def test_only_the_intended_command_can_be_approved(
+    memory: Memory, session_id: str, new_session: Callable[..., str]
+) -> None:
     memory.ledger.intend(session_id, "k", ACT, step=1)
     other = Act(tool="move_c_arm", arguments={"left_mm": 21.0})
     with pytest.raises(IntegrityError, match="the approval is for"):
@@ -63,7 +67,7 @@ def test_only_the_intended_command_can_be_approved(memory: Memory, session_id: s
     with pytest.raises(IntegrityError, match="belongs to"):
         memory.ledger.intend(session_id, "k", other, step=1)
     with pytest.raises(IntegrityError, match="belongs to"):
-        memory.ledger.intend(memory.sessions.create("carm", {}).id, "k", ACT, step=1)
+        memory.ledger.intend(new_session(), "k", ACT, step=1)
     with pytest.raises(UnknownName, match="Unknown approver 'model'"):
         memory.ledger.authorise("k", ACT.sha256, "model")  # type: ignore[arg-type]  # what a wrong caller does
     entry = memory.ledger.get("k")
@@ -84,6 +88,20 @@ def test_what_was_not_authorised_cannot_be_settled(memory: Memory, session_id: s
         memory.ledger.refuse("k", "late")
     with pytest.raises(DeveloperError, match="'settled'"):
         memory.ledger.authorise("k", ACT.sha256, "guard")
+
+
+def test_an_approval_expires(memory: Memory, session_id: str) -> None:
+    memory.ledger.intend(session_id, "k", ACT, step=1)
+    old = datetime.now(UTC) - timedelta(minutes=11)
+    with pytest.raises(ApprovalExpired, match=r"`k` was approved 66\d s ago; an approval holds for 600 s"):
+        memory.ledger.authorise("k", ACT.sha256, "human", approved_at=old)
+    fresh = datetime.now(UTC) - timedelta(minutes=9)
+    entry = memory.ledger.authorise("k", ACT.sha256, "human", approved_at=fresh)
+    assert (entry.status, entry.approved_at) == ("authorised", fresh)
+    assert entry.authorised_at is not None and entry.authorised_at > fresh
+    assert memory.ledger.token_to_send(entry) == entry.token == 1
+    with pytest.raises(ApprovalExpired):
+        memory.ledger.token_to_send(entry.model_copy(update={"approved_at": old}))
 
 
 def test_unknown_keys_are_named(memory: Memory, session_id: str) -> None:
@@ -158,10 +176,12 @@ def _held_before_commit(memory: Memory) -> Iterator[tuple[threading.Event, threa
         event.remove(memory._store.engine, "commit", hold)
 
 
-def test_racing_threads_never_authorise_after_a_delivered_stop(url: str, memory: Memory) -> None:
+def test_racing_threads_never_authorise_after_a_delivered_stop(
+    url: str, memory: Memory, new_session: Callable[..., str]
+) -> None:
     with open_memory(url) as other, ThreadPoolExecutor(3) as pool:
         for attempt in range(8):
-            session_id = memory.sessions.create("carm", {}).id
+            session_id = new_session()
             keys = [f"{session_id}-{i}" for i in range(4)]
             for key in keys:
                 memory.ledger.intend(session_id, key, ACT, step=1)

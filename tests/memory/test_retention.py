@@ -20,8 +20,8 @@ def _put(memory: Memory, session_id: str, data: bytes) -> ImageRef:
     return memory.blobs.put(data, session_id=session_id, media_type="image/png", width_px=16, height_px=9)
 
 
-def test_the_same_bytes_are_stored_once(memory: Memory, session_id: str) -> None:
-    other = memory.sessions.create("carm", {}).id
+def test_the_same_bytes_are_stored_once(memory: Memory, session_id: str, new_session: Callable[..., str]) -> None:
+    other = new_session()
     data = b"\x00\xffpixels" * 100
     refs = {
         _put(memory, session_id, data).sha256,
@@ -58,20 +58,22 @@ def test_changed_and_missing_bytes_are_found_on_read(memory: Memory, session_id:
         memory.blobs.read(ref)
 
 
-def test_a_session_is_pruned_whole_and_shared_blobs_stay(memory: Memory, session_id: str, execute: Execute) -> None:
-    fork = memory.sessions.create("carm", {}, parent=session_id).id
-    shared, mine = _put(memory, session_id, b"shared"), _put(memory, session_id, b"mine")
-    _put(memory, fork, b"shared")
+def test_a_session_is_pruned_whole_and_shared_blobs_stay(memory: Memory, unheld_id: str, execute: Execute) -> None:
+    session_id, fork = unheld_id, memory.sessions.create("carm", {}, parent=unheld_id).id
     for session in (session_id, fork):
-        memory.events.append(session, "seen", {"a": 1}, branch=0, step=1)
-        memory.steps.record(session, 0, 1, label="left", signature="s", detail={})
-        memory.inbox.put(session, "STOP", is_stop=True)
-        memory.ledger.intend(session, f"{session}-1", Act(tool="move"), step=1)
+        with memory.sessions.acquire(session):
+            shared = _put(memory, session, b"shared")
+            memory.events.append(session, "seen", {"a": 1}, branch=0, step=1)
+            memory.steps.record(session, 0, 1, label="left", signature="s", detail={})
+            memory.inbox.put(session, "STOP", is_stop=True)
+            memory.ledger.intend(session, f"{session}-1", Act(tool="move"), step=1)
+    with memory.sessions.acquire(session_id):
+        mine = _put(memory, session_id, b"mine")
     removed = memory.retention.prune(session_id)
     assert (removed.n_events, removed.n_blobs, removed.blob_bytes) == (1, 2, len(b"shared") + len(b"mine"))
     with pytest.raises(UnknownName):
         memory.sessions.get(session_id)
-    for table in ("events", "steps", "messages", "acts", "blob_refs", "leases"):
+    for table in ("events", "steps", "messages", "acts", "blob_refs", "leases", "checkpoints", "checkpoint_writes"):
         assert execute(f"SELECT count(*) FROM {table} WHERE session_id = '{session_id}'") == [(0,)], table
     assert memory.blobs.read(shared) == b"shared"
     with pytest.raises(IntegrityError):
@@ -82,19 +84,21 @@ def test_a_session_is_pruned_whole_and_shared_blobs_stay(memory: Memory, session
     assert memory.retention.size().n_blobs == 0
 
 
-def test_a_prune_does_not_open_the_log_of_others(memory: Memory, session_id: str, execute: Execute) -> None:
-    other = memory.sessions.create("carm", {}).id
-    memory.events.append(other, "seen", {}, branch=0, step=0)
-    memory.retention.prune(session_id)
+def test_a_prune_does_not_open_the_log_of_others(
+    memory: Memory, new_session: Callable[..., str], execute: Execute
+) -> None:
+    memory.events.append(new_session(), "seen", {}, branch=0, step=0)
+    memory.retention.prune(memory.sessions.create("carm", {}).id)
     with pytest.raises(Exception, match="append-only"):
         execute("DELETE FROM events")
 
 
-def test_vacuum_gives_space_back(memory: Memory, session_id: str) -> None:
-    for i in range(40):
-        _put(memory, session_id, hashlib.shake_256(bytes([i])).digest(50_000))
+def test_vacuum_gives_space_back(memory: Memory, unheld_id: str) -> None:
+    with memory.sessions.acquire(unheld_id):
+        for i in range(40):
+            _put(memory, unheld_id, hashlib.shake_256(bytes([i])).digest(50_000))
     before = memory.retention.size().total_bytes
-    memory.retention.prune(session_id)
+    memory.retention.prune(unheld_id)
     memory.retention.vacuum()
     after = memory.retention.size().total_bytes
     assert before - after > 1_500_000
@@ -114,10 +118,10 @@ def test_blobs_survive_prunes_that_race_with_puts(memory: Memory) -> None:
 
     def come_and_go(_i: int) -> None:
         session_id = memory.sessions.create("carm", {}).id
-        assert memory.blobs.read(_put(memory, session_id, b"shared")) == b"shared"
+        with memory.sessions.acquire(session_id):
+            assert memory.blobs.read(_put(memory, session_id, b"shared")) == b"shared"
         memory.retention.prune(session_id)
 
-    memory.checkpointer()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(come_and_go, range(16)))
     assert memory.retention.size().n_blobs == 0

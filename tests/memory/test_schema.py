@@ -102,7 +102,8 @@ def _with_next_revision(folder: Path, more: str = "") -> Path:
 def test_an_older_database_is_upgraded_with_all_it_holds(url: str, tmp_path: Path) -> None:
     with open_memory(url) as memory:
         session_id = memory.sessions.create("carm", {}).id
-        memory.events.append(session_id, "seen", {}, branch=0, step=0)
+        with memory.sessions.acquire(session_id):
+            memory.events.append(session_id, "seen", {}, branch=0, step=0)
         migrate(memory._store, _with_next_revision(tmp_path / "newer"))
         with memory._store.engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT title FROM sessions").scalar() == "untitled"
@@ -140,13 +141,12 @@ def test_another_programs_file_is_left_alone(url: str, execute: Execute) -> None
 
 OPENERS = """
 import os, sys
-import loopwright.memory.checkpointer
 from loopwright.memory import open_memory
 children = []
 for _ in range(3):
     children.append(os.fork())
     if children[-1] == 0:
-        open_memory(sys.argv[1]).checkpointer()
+        open_memory(sys.argv[1])
         os._exit(0)
 sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 """

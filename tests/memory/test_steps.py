@@ -58,9 +58,11 @@ def test_the_oldest_runs_are_counted_where_there_are_too_many(memory: Memory, se
     n=st.integers(0, 5),
     max_runs=st.integers(0, 4),
 )
-def test_history_is_the_line_that_led_here(memory: Memory, moves: list[str | int], n: int, max_runs: int) -> None:
+def test_history_is_the_line_that_led_here(
+    memory: Memory, new_session: Callable[..., str], moves: list[str | int], n: int, max_runs: int
+) -> None:
     """Letters record a round, numbers rewind to that step: the line is then a list cut off and written on."""
-    session_id = memory.sessions.create("carm", {}).id
+    session_id = new_session()
     line: list[tuple[int, int, str]] = []
     branch = 0
     for move in moves:
@@ -91,9 +93,10 @@ def test_a_node_that_runs_again_replaces_its_round(memory: Memory, session_id: s
     assert [s.label for s in memory.steps.near_history(session_id, 5).steps] == ["c"]
 
 
-def test_similar_situations_newest_first_across_sessions_of_a_loop(memory: Memory, session_id: str) -> None:
-    other = memory.sessions.create("carm", {}).id
-    surgery = memory.sessions.create("surgery", {}).id
+def test_similar_situations_newest_first_across_sessions_of_a_loop(
+    memory: Memory, session_id: str, new_session: Callable[..., str]
+) -> None:
+    other, surgery = new_session(), new_session("surgery")
     for step in (1, 2, 3):
         _record(memory, session_id, 0, step, "a", signature="rib|left")
         _record(memory, other, 0, step, "a", signature="rib|left" if step == 2 else "rib|right")

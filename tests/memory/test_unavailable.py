@@ -49,6 +49,7 @@ def test_a_file_that_another_program_holds(tmp_path: Path) -> None:
     path = tmp_path / "memory.sqlite"
     with open_memory(f"sqlite:///{path}", busy_timeout_s=0.1) as memory:
         session_id = memory.sessions.create("carm", {}).id
+        memory.sessions.acquire(session_id)
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         with pytest.raises(MemoryUnavailable, match=r"locked\. Another program holds it: .*busy_timeout_s"):
@@ -72,7 +73,7 @@ FILL = """
 import hashlib, resource, sys
 from loopwright.errors import MemoryUnavailable
 from loopwright.memory import open_memory
-with open_memory(sys.argv[1]) as memory:
+with open_memory(sys.argv[1]) as memory, memory.sessions.acquire(sys.argv[2]):
     limit = 1_000_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     n = 0
@@ -101,7 +102,8 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
         verification = memory.events.verify(session_id)
         assert verification.ok and verification.n == int(n)
         assert all(memory.blobs.read(ref) for ref in memory.blobs.of(session_id))
-        assert memory.events.append(session_id, "seen", {}, branch=0, step=0).seq == int(n) + 1
+        with memory.sessions.acquire(session_id):
+            assert memory.events.append(session_id, "seen", {}, branch=0, step=0).seq == int(n) + 1
 
 
 def test_a_server_that_is_not_there_and_a_password_that_is_not_shown() -> None:

@@ -15,7 +15,7 @@ from tests.models.chat_server import MODEL, ChatServer, Turn
 from loopwright.models.answers import JsonFormat, TextFormat, ToolCall, ToolCallFormat
 from loopwright.models.cards import ModelCard
 from loopwright.models.scripted import ScriptedChatModel
-from loopwright.models.served import ServedChatModel
+from loopwright.models.served.chat import ServedChatModel
 from loopwright.schema import Frozen
 from loopwright.tools.contract import ToolContext, tool
 from loopwright.tools.registry import find_tool

@@ -1,4 +1,4 @@
-"""Formats: read to the letter or repaired, never guessed; what is no such answer is named and shown."""
+"""Formats: read exactly or repaired, never guessed; what is no such answer is named and shown."""
 
 import re
 from typing import Any

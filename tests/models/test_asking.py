@@ -30,7 +30,7 @@ from loopwright.models.asking import ask
 from loopwright.models.cards import ModelCard
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.scripted import ScriptedChatModel
-from loopwright.models.served import ServedChatModel
+from loopwright.models.served.chat import ServedChatModel
 from loopwright.schema import CancelToken
 
 

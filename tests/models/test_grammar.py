@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, ConfigDict, Field, RootModel, confloat, conint, conlist, conset, constr, create_model
-from tests.models.tiny import QWEN_SPECIALS, tokenizer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tests.models.tiny import QWEN_SPECIALS, byte_fallback_tokenizer, tokenizer
+from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput, DeveloperError
@@ -32,17 +32,8 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 
 def byte_fallback() -> PreTrainedTokenizerFast:
-    """As Llama's and Gemma's: pieces with a mark for the space, and a token for each byte."""
-    pieces = ["<pad>", "</s>", "<turn>", *(f"<0x{i:02X}>" for i in range(256))]
-    pieces += ["▁", *map(chr, range(0x21, 0x7F)), "▁a", "ab", '{"', '":', "é"]
-    vocabulary = {piece: i for i, piece in enumerate(pieces)}
-    merges = [("▁", "a"), ("a", "b"), ("{", '"'), ('"', ":")]
-    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True, fuse_unk=True))
-    bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>")
-    fast.add_special_tokens({"additional_special_tokens": ["<turn>"]})
-    return fast
+    """As Llama 2's."""
+    return byte_fallback_tokenizer(("<pad>", "</s>", "<turn>"), "first", pad_token="<pad>", eos_token="</s>")
 
 
 TOKENIZERS = {"byte-level": byte_level(), "byte fallback": byte_fallback()}

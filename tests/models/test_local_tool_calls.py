@@ -54,6 +54,13 @@ def test_the_tools_are_listed() -> None:
     assert '"name": "move"' in instructions([tool]).split("<tools>")[1].split("</tools>")[0]
 
 
-@pytest.mark.parametrize(("template", "knows"), [("{% if tools %}x{% endif %}", True), ("{{ tooltips }}", False)])
+@pytest.mark.parametrize(
+    ("template", "knows"),
+    [
+        ("{% if tools %}<tool_call>{% endif %}", True),
+        ("{{ tooltips }}<tool_call>", False),
+        ("{% if tools %}[TOOL_CALLS]{% endif %}", False),
+    ],
+)
 def test_templates_that_know_tools_are_told_apart(template: str, knows: bool) -> None:
     assert knows_tools(template) is knows

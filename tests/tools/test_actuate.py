@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopwright.errors import IntegrityError, Paused, Stopped, UnsettledAct
-from loopwright.memory import Memory, open_memory
-from loopwright.schema import Act, CancelToken, Outcome, World
+from loopwright.errors import ApprovalExpired, IntegrityError, Paused, SessionBusy, Stopped, UnsettledAct
+from loopwright.memory import LedgerEntry, Memory, open_memory
+from loopwright.schema import Act, CancelToken, Outcome, World, restoring
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Pose
@@ -40,8 +41,9 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 @pytest.fixture
-def session_id(memory: Memory) -> str:
-    return memory.sessions.create("carm", {}).id
+def session_id(memory: Memory) -> Iterator[str]:
+    with memory.sessions.acquire(memory.sessions.create("carm", {}).id) as lease:
+        yield lease.session_id
 
 
 class Wrapped:
@@ -98,7 +100,7 @@ class TestOnce:
         with pytest.raises(IntegrityError):
             actuator(world, memory, session_id).act("k", UP, step=1, by="guard")
         other = memory.sessions.create("carm", {}).id
-        with pytest.raises(IntegrityError):
+        with memory.sessions.acquire(other), pytest.raises(IntegrityError):
             actuator(world, memory, other).act("k", LEFT, step=1, by="guard")
         assert world.pose == MOVED
 
@@ -135,27 +137,156 @@ class TestResume:
         self, world: CArmWorld, memory: Memory, crashes: list[tuple[str, str]]
     ) -> None:
         session_id = memory.sessions.create("carm", {}).id
-        world.restore({"pose": START.model_dump(), "exposed": None})
+        world.restore({"pose": START.model_dump(), "exposed": None}, f"{session_id}/0", 1)
         key = f"{session_id}/1"
-        for seam in crashes:
-            crash_at(seam, world, memory, session_id, key)
-        outcome = actuator(world, memory, session_id).act(key, LEFT, step=1, by="guard")
+        with memory.sessions.acquire(session_id):
+            for seam in crashes:
+                crash_at(seam, world, memory, session_id, key)
+            outcome = actuator(world, memory, session_id).act(key, LEFT, step=1, by="guard")
         assert world.pose == MOVED
         assert outcome.status == "done"
         entry = memory.ledger.get(key)
         assert entry is not None
         assert (entry.status, entry.outcome, world.outcome_of(key)) == ("settled", outcome, outcome)
 
-    def test_settle_all_sends_nothing(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+    def test_settling_sends_nothing(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
         crash_at(("before", "settle"), world, memory, session_id, key="sent")
         crash_at(("after", "authorise"), world, memory, session_id, key="unsent")
-        assert [o.key for o in actuator(world, memory, session_id).settle_all()] == ["sent"]
+        assert [o.key for o in actuator(world, memory, session_id).settle()] == ["sent"]
         assert world.pose == MOVED
         assert [entry.key for entry in memory.ledger.unsettled(session_id)] == ["unsent"]
-        assert actuator(world, memory, session_id).settle_all(stopped=True) == []
+        assert actuator(world, memory, session_id).settle(refuse="STOP") == []
         unsent = memory.ledger.get("unsent")
         assert unsent is not None
         assert (unsent.status, unsent.reason) == ("refused", "STOP")
+
+
+class TestTakeover:
+    """Another process held the session, was suspended, and wakes after this one took over."""
+
+    @pytest.fixture
+    def session_id(self, memory: Memory) -> str:
+        return memory.sessions.create("carm", {}).id
+
+    def test_what_it_authorised_and_did_not_send_never_happens(
+        self, world: CArmWorld, memory: Memory, session_id: str
+    ) -> None:
+        """Suspended between the authorisation and the device; meanwhile the act is refused, and stays so."""
+        resumed: list[Outcome] = []
+
+        def sleep(key: str, act: Act, token: int) -> Outcome:
+            with open_memory(memory.url) as other:
+                with other._store.write() as connection:
+                    connection.exec_driver_sql("DELETE FROM leases")
+                with other.sessions.acquire(session_id) as lease:
+                    assert (token, lease.token) == (1, 2)
+                    resumed.extend(actuator(world, other, session_id).take_over(lease.token, refuse="taken over"))
+            return world.apply(key, act, token)
+
+        with memory.sessions.acquire(session_id):
+            with pytest.raises(SessionBusy, match="token 2, this comes with token 1"):
+                actuator(Wrapped(world, apply=sleep), memory, session_id).act("k", LEFT, step=1, by="human")
+            assert (world.pose, resumed, world.last_key()) == (START, [], None)
+            entry = memory.ledger.get("k")
+            assert entry is not None
+            assert (entry.status, entry.reason) == ("refused", "taken over")
+
+    def test_what_it_sent_is_found_and_not_sent_again(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+        with memory.sessions.acquire(session_id):
+            crash_at(("before", "settle"), world, memory, session_id)
+            crash_at(("after", "intend"), world, memory, session_id, key="unsent")
+        with memory.sessions.acquire(session_id) as lease:
+            taking_over = actuator(world, memory, session_id)
+            assert [outcome.key for outcome in taking_over.take_over(lease.token)] == ["k"]
+            assert [entry.key for entry in memory.ledger.unsettled(session_id)] == ["unsent"]
+            assert taking_over.act("k", LEFT, step=1, by="guard").status == "done"
+            assert world.pose == MOVED
+            entry = memory.ledger.get("k")
+            assert entry is not None and entry.token == 1, "under which it was sent"
+
+    def test_a_device_in_newer_hands_is_not_taken_over(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+        world.hold(7)
+        with memory.sessions.acquire(session_id) as lease:
+            with pytest.raises(SessionBusy, match="token 7, this comes with token 1"):
+                actuator(world, memory, session_id).take_over(lease.token)
+            with pytest.raises(SessionBusy):
+                actuator(world, memory, session_id).act("k", LEFT, step=1, by="guard")
+        assert world.pose == START
+
+
+class TestRestore:
+    def test_it_is_on_record_and_happens_once(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+        moving, start = actuator(world, memory, session_id), world.snapshot()
+        moving.act("k", LEFT, step=1, by="guard")
+        outcome = moving.restore("back", start, step=1, by="human")
+        assert (outcome.status, world.pose, world.last_key()) == ("done", START, "back")
+        entry = memory.ledger.get("back")
+        assert entry is not None
+        assert (entry.status, entry.act, entry.approved_by) == ("settled", restoring(start), "human")
+        moving.act("again", LEFT, step=2, by="guard")
+        assert moving.restore("back", start, step=1, by="human") == outcome
+        assert world.pose == MOVED
+
+    def test_killed_on_the_way_it_is_settled_by_asking_the_world(
+        self, world: CArmWorld, memory: Memory, session_id: str
+    ) -> None:
+        moving, start = actuator(world, memory, session_id), world.snapshot()
+        moving.act("k", LEFT, step=1, by="guard")
+        dying = actuator(world, memory, session_id, breaking(memory.ledger, "before", "settle"))
+        with pytest.raises(Crash):
+            dying.restore("back", start, step=1, by="human")
+        assert [outcome.key for outcome in moving.settle()] == ["back"]
+        assert world.pose == START
+
+    def test_a_stop_keeps_it_back(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
+        moving, start = actuator(world, memory, session_id), world.snapshot()
+        moving.act("k", LEFT, step=1, by="guard")
+        memory.inbox.put(session_id, "STOP", is_stop=True)
+        with pytest.raises(Stopped):
+            moving.restore("back", start, step=1, by="human")
+        assert world.pose == MOVED
+
+
+class TestRefusal:
+    def test_what_a_guard_refuses_is_in_the_ledger_and_stays_refused(
+        self, world: CArmWorld, memory: Memory, session_id: str
+    ) -> None:
+        moving = actuator(world, memory, session_id)
+        outcome = moving.refuse("k", LEFT, step=4, reason="step: too far")
+        assert outcome == Outcome(key="k", status="refused", reason="step: too far")
+        entry = memory.ledger.get("k")
+        assert entry is not None
+        assert (entry.status, entry.reason, entry.step, entry.act) == ("refused", "step: too far", 4, LEFT)
+        assert moving.refuse("k", LEFT, step=4, reason="again") == outcome
+        assert moving.act("k", LEFT, step=4, by="human") == outcome
+        assert world.last_key() is None
+
+
+class TestExpiry:
+    def test_an_act_approved_long_ago_is_not_sent_until_it_is_approved_again(
+        self, world: CArmWorld, memory: Memory, session_id: str
+    ) -> None:
+        moving, now = actuator(world, memory, session_id), datetime.now(UTC)
+        with pytest.raises(ApprovalExpired):
+            moving.act("k", LEFT, step=1, by="human", approved_at=now - timedelta(minutes=11))
+        assert world.pose == START
+        assert moving.act("k", LEFT, step=1, by="human", approved_at=now).status == "done"
+
+    def test_a_process_that_sleeps_before_it_sends_does_not_send(
+        self, world: CArmWorld, memory: Memory, session_id: str
+    ) -> None:
+        """Nobody took over, so its token is the newest; but what was approved is long ago when it wakes."""
+
+        def authorise_and_sleep(key: str, *args: Any, **kwargs: Any) -> LedgerEntry:
+            entry = memory.ledger.authorise(key, *args, **kwargs)
+            assert entry.approved_at is not None
+            return entry.model_copy(update={"approved_at": entry.approved_at - timedelta(minutes=11)})
+
+        sleeping = Wrapped(memory.ledger, authorise=authorise_and_sleep)
+        with pytest.raises(ApprovalExpired):
+            actuator(world, memory, session_id, sleeping).act("k", LEFT, step=1, by="human")
+        assert world.last_key() is None
+        assert actuator(world, memory, session_id).act("k", LEFT, step=1, by="human").status == "done"
 
 
 class TestStop:
@@ -190,10 +321,10 @@ class TestStop:
     ) -> None:
         cancel = CancelToken()
 
-        def stop_then_apply(key: str, act: Act) -> Outcome:
+        def stop_then_apply(key: str, act: Act, token: int) -> Outcome:
             memory.inbox.put(session_id, "STOP", is_stop=True)
             cancel.stop()
-            return world.apply(key, act)
+            return world.apply(key, act, token)
 
         moving = actuator(Wrapped(world, apply=stop_then_apply), memory, session_id, cancel=cancel)
         assert moving.act("k", LEFT, step=1, by="guard").status == "done"
@@ -227,9 +358,9 @@ class TestTimeout:
     ) -> None:
         gate = threading.Event()
 
-        def apply_late(key: str, act: Act) -> Outcome:
+        def apply_late(key: str, act: Act, token: int) -> Outcome:
             gate.wait(30)
-            return world.apply(key, act)
+            return world.apply(key, act, token)
 
         slow = actuator(Wrapped(world, apply=apply_late), memory, session_id)
         with pytest.raises(UnsettledAct, match="sent and the world gave no answer"):
@@ -240,8 +371,8 @@ class TestTimeout:
         assert world.pose == MOVED
 
     def test_a_lost_answer_is_fetched_from_the_world(self, world: CArmWorld, memory: Memory, session_id: str) -> None:
-        def apply_and_hang(key: str, act: Act) -> Outcome:
-            outcome = world.apply(key, act)
+        def apply_and_hang(key: str, act: Act, token: int) -> Outcome:
+            outcome = world.apply(key, act, token)
             threading.Event().wait(2)
             return outcome
 

@@ -61,7 +61,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 @pytest.fixture
 def context(world: CArmWorld, memory: Memory) -> ToolContext:
-    session_id, cancel = memory.sessions.create("carm", {}).id, CancelToken()
+    session_id, cancel = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id, CancelToken()
     return ToolContext(
         session_id=session_id,
         step=1,
@@ -235,7 +235,7 @@ class TestRunning:
         @tool(effect="write", timeout_s=1)
         def sneak(args: Side, context: ToolContext) -> Place:
             """Sneak past the ledger."""
-            context.world.apply("sneak", Act(tool="move_c_arm", arguments=args.model_dump()))
+            context.world.apply("sneak", Act(tool="move_c_arm", arguments=args.model_dump()), 1)
             return Place(x_mm=0)
 
         before = context.world.snapshot()
@@ -296,10 +296,16 @@ class TestActuating:
         assert [entry.approved_by for entry in memory.ledger.of(context.session_id)] == ["human"]
 
     @pytest.mark.parametrize("by", ["guard", "human"])
-    def test_what_the_guard_rejects_is_not_even_intended(self, context: ToolContext, memory: Memory, by: str) -> None:
-        reply = slide.call({"left_mm": 66}, without(context, by=by))
-        assert (reply.status, reply.for_model) == ("refused", "Refused: 66 mm is a trap. (rule `sixes`)")
-        assert memory.ledger.of(context.session_id) == []
+    def test_what_the_guard_rejects_is_on_record_and_another_act_may_follow(
+        self, context: ToolContext, memory: Memory, by: str
+    ) -> None:
+        for _ in range(2):
+            reply = slide.call({"left_mm": 66}, without(context, by=by))
+            assert (reply.status, reply.for_model) == ("refused", "Refused: 66 mm is a trap. (rule `sixes`)")
+        assert slide.call({"left_mm": 20}, without(context, by=by)).status == "ok"
+        refused, done = memory.ledger.of(context.session_id)
+        assert (refused.status, refused.reason) == ("refused", "66 mm is a trap. (rule `sixes`)")
+        assert (refused.act.arguments, done.status) == ({"left_mm": 66}, "settled")
 
     def test_what_the_device_refuses_reaches_the_model(self, context: ToolContext) -> None:
         slide.run({"left_mm": 100}, context)

@@ -1,16 +1,13 @@
 """The C-arm world: a simulated C-arm over a CT, `loopwright/CArm-v0`.
 
-Its pose, exposure count and applied keys live in a device file (`loopwright.tools.device`), so killing a session
-does not reset the device. Two acts change it: `move_c_arm` and `take_exposure`. Like a device, and unlike the guard
-that stands before it, it refuses only what it cannot or must not do: it knows no goal, no track and no human.
+Its pose and exposure count live on a simulated device (`loopwright.tools.simulated`). Two acts change it:
+`move_c_arm` and `take_exposure`. Like a device, and unlike the guard that stands before it, it refuses only what it
+cannot or must not do: it knows no goal, no track and no human.
 """
 
-import tempfile
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import gymnasium as gym
 import numpy as np
@@ -18,22 +15,25 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from loopwright.errors import BadInput
-from loopwright.schema import Act, Outcome, Verdict
+from loopwright.errors import BadInput, ToolRefused, UnknownName
+from loopwright.schema import Act, Verdict
 from loopwright.settings import CArmSettings, settings
-from loopwright.tools.carm.case import Case, open_case
+from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics, Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion, MotionLimits
 from loopwright.tools.carm.landmarks import Array, canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
-from loopwright.tools.device import Change, DeviceFile, State
+from loopwright.tools.carm.sources import open_case
+from loopwright.tools.device import State
+from loopwright.tools.simulated import SimulatedWorld
 
 Observation = dict[str, Any]
 ENV_ID = "loopwright/CArm-v0"
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
+_EXPOSE = Act(tool="take_exposure")
 
 
-class CArmWorld(gym.Env[Observation, Array]):
+class CArmWorld(SimulatedWorld[Observation, Array]):
     """A C-arm over one case.
 
     Observation: `image` uint8 (N, N), `pose` float64 (5,) = x, y, z mm in `_world`, alpha, beta degrees, and
@@ -61,7 +61,7 @@ class CArmWorld(gym.Env[Observation, Array]):
 
         Args:
             case: the patient, or what `open_case` opens.
-            device: the device's file; an existing one keeps its state. None makes one that `close` removes.
+            device: the device's file; an existing one keeps its state. None: it lives in this process.
             start: where a new device stands; None is the volume's centre at mid-coronal depth.
             target: landmark that reward and termination are about; None gives neither.
             settings: optics, envelope and limits; None is the process's settings.
@@ -79,13 +79,8 @@ class CArmWorld(gym.Env[Observation, Array]):
         self.target = self._known(target)
         self.render_mode = render_mode
         self._own_renderer = renderer
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        if device is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="loopwright-carm-")
-            device = Path(self._scratch.name) / "device.sqlite"
-        self.device = device
-        initial = _state(self._allowed(start or self._centre()), exposures=0, exposed=None)
-        self._device = DeviceFile(device, initial)
+        self._start = self._allowed(start or self._centre())
+        super().__init__(device=device)
         self._last_image: tuple[Pose, NDArray[np.uint8]] | None = None
         self._define_spaces()
 
@@ -94,12 +89,12 @@ class CArmWorld(gym.Env[Observation, Array]):
     @property
     def pose(self) -> Pose:
         """Where the C-arm stands now."""
-        return _pose(self._device.state())
+        return _pose(self.state)
 
     @property
     def exposures(self) -> int:
         """Taken since the device was made or reset. Nothing brings radiation back, `restore` included."""
-        return int(self._device.state()["exposures"])
+        return int(self.state["exposures"])
 
     def image(self) -> NDArray[np.uint8]:
         """Last image hold: the picture at the last exposure's pose, (N, N) uint8. No radiation.
@@ -108,52 +103,46 @@ class CArmWorld(gym.Env[Observation, Array]):
             BadInput: no exposure was taken yet.
             MissingDependency: the renderer is not there.
         """
-        exposed = self._device.state()["exposed"]
-        if exposed is None:
-            raise BadInput("There is no image: no exposure was taken yet. Send `take_exposure` first.")
-        pose = Pose.model_validate(exposed)
-        if self._last_image is None or self._last_image[0] != pose:
-            self._last_image = pose, to_uint8(self.renderer.render(pose, self.settings.image_size_px))
-        return self._last_image[1].copy()
+        return self._image(self.state)
 
     @cached_property
     def renderer(self) -> Renderer:
         """What draws the pictures, made when first asked for."""
         return self._own_renderer or make_renderer(self.settings.renderer, self.case.volume, self.optics)
 
-    # The world contract
+    # The world
 
-    def apply(self, key: str, act: Act) -> Outcome:
-        """Do `move_c_arm` (the five numbers of `Motion`) or `take_exposure` at most once. See `World.apply`."""
-        changes: dict[str, Callable[[State, Act], tuple[State, Verdict]]] = {
-            "move_c_arm": self._move,
-            "take_exposure": self._expose,
-        }
+    def initial(self) -> State:
+        """At the start pose, with no exposure taken."""
+        return _state(self._start, exposures=0, exposed=None)
 
-        def change(state: State) -> Change:
-            if act.tool not in changes:
-                known = ", ".join(changes)
-                refusal = Verdict(ok=False, rule="act", reason=f"Unknown act `{act.tool}`. Known: {known}.")
-                return _refused(state, key, refusal)
-            after, verdict = changes[act.tool](state, act)
-            if not verdict.ok:
-                return _refused(state, key, verdict)
-            result = {"pose": after["pose"], "exposures": after["exposures"]}
-            return Change(after, Outcome(key=key, status="done", result=result))
+    def act(self, state: State, act: Act) -> tuple[State, dict[str, Any]]:
+        """Do `move_c_arm` (the five numbers of `Motion`) or `take_exposure`."""
+        match act.tool:
+            case "move_c_arm":
+                motion, pose = Motion.model_validate(act.arguments), _pose(state)
+                _refuse(self.limits.check_step(motion, pose))
+                after = {**state, "pose": motion.applied_to(pose).model_dump()}
+            case "take_exposure":
+                if act.arguments:
+                    raise ToolRefused("arguments: `take_exposure` takes no arguments.")
+                _refuse(self.limits.check_exposure(state["exposures"]))
+                after = {**state, "exposures": state["exposures"] + 1, "exposed": state["pose"]}
+            case _:
+                raise UnknownName("act", act.tool, ["move_c_arm", "take_exposure"])
+        return after, {"pose": after["pose"], "exposures": after["exposures"]}
 
-        return self._device.apply(key, act, change)
+    def observe(self, state: State) -> Observation:
+        """See the class."""
+        pose = np.array([state["pose"][name] for name in Pose.model_fields], dtype=np.float64)
+        return {"image": self._image(state), "pose": pose, "exposures": np.int64(state["exposures"])}
 
-    def outcome_of(self, key: str) -> Outcome | None:
-        """The outcome of `key`, None where it was never applied."""
-        return self._device.outcome_of(key)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Pose and last image hold, as JSON. The exposure count is no part of it: it cannot go back."""
-        state = self._device.state()
+    def snapshot_of(self, state: State) -> State:
+        """Pose and last image hold. The exposure count is no part of it: it cannot go back."""
         return {"pose": state["pose"], "exposed": state["exposed"]}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Stand at `snapshot` again. Exposures stay counted, applied keys stay applied.
+    def restored(self, state: State, snapshot: State) -> State:
+        """At `snapshot` again; exposures stay counted.
 
         Raises:
             BadInput: it is no snapshot of a C-arm, or its pose lies outside the envelope.
@@ -163,8 +152,7 @@ class CArmWorld(gym.Env[Observation, Array]):
             held = None if exposed is None else Pose.model_validate(exposed)
         except (KeyError, TypeError, ValidationError) as error:
             raise BadInput(f"`snapshot` {snapshot!r} is not what `CArmWorld.snapshot` returns: {error}.") from error
-        self._allowed(pose)
-        self._device.update(lambda state: _state(pose, exposures=state["exposures"], exposed=held))
+        return _state(self._allowed(pose), exposures=state["exposures"], exposed=held)
 
     # gymnasium
 
@@ -179,37 +167,31 @@ class CArmWorld(gym.Env[Observation, Array]):
         Raises:
             BadInput: the start lies outside the envelope, or a landmark is not in the case.
         """
-        super().reset(seed=seed)
+        gym.Env.reset(self, seed=seed)
         options = options or {}
         start, target = options.get("start"), options.get("target", self.target)
         self.target = self._known(target)
         if isinstance(start, str):
             start = self.pose_over(start)
         pose = self._allowed(start or self._random_start())
-        self._device.update(lambda _: _state(pose, exposures=0, exposed=None))
-        self._step_act(Act(tool="take_exposure"))
-        return self._observation(), self._info()
+        self.begin(_state(pose, exposures=0, exposed=None))
+        self.perform(_EXPOSE)
+        return self.observe(self.state), self._info()
 
     def step(self, action: Array) -> tuple[Observation, float, bool, bool, State]:
         """Move the view by `action` and take an exposure. See the class."""
         before = self.distance_mm()
-        moved = self._step_act(Act(tool="move_c_arm", arguments=_arguments(action)))
-        outcome = self._step_act(Act(tool="take_exposure")) if moved.status == "done" else moved
+        outcome = self.perform(Act(tool="move_c_arm", arguments=_arguments(action)), _EXPOSE)
         after = self.distance_mm()
         reward = 0.0 if before is None or after is None else before - after
         reached = after is not None and after <= self.settings.success_radius_mm
         spent = self.exposures >= self.limits.max_exposures
         info = self._info() if outcome.status == "done" else {**self._info(), "refused": outcome.reason}
-        return self._observation(), reward, reached, spent, info
+        return self.observe(self.state), reward, reached, spent, info
 
     def render(self) -> NDArray[np.uint8] | None:
         """The last image as (N, N, 3), where `render_mode` is "rgb_array"."""
         return np.repeat(self.image()[..., None], 3, axis=2) if self.render_mode == "rgb_array" else None
-
-    def close(self) -> None:
-        """Remove the device file where the world made one for itself."""
-        if self._scratch is not None:
-            self._scratch.cleanup()
 
     # Where things are
 
@@ -242,30 +224,13 @@ class CArmWorld(gym.Env[Observation, Array]):
         )
         self.action_space = spaces.Box(-reach, reach, dtype=np.float64)
 
-    def _move(self, state: State, act: Act) -> tuple[State, Verdict]:
-        try:
-            motion = Motion.model_validate(act.arguments)
-        except ValidationError as error:
-            wrong = "; ".join(f"`{'.'.join(map(str, e['loc']))}` {e['msg']}" for e in error.errors())
-            return state, Verdict(ok=False, rule="arguments", reason=f"{wrong}.")
-        pose = _pose(state)
-        verdict = self.limits.check_step(motion, pose)
-        after = {**state, "pose": motion.applied_to(pose).model_dump()} if verdict.ok else state
-        return after, verdict
-
-    def _expose(self, state: State, act: Act) -> tuple[State, Verdict]:
-        if act.arguments:
-            return state, Verdict(ok=False, rule="arguments", reason="`take_exposure` takes no arguments.")
-        after = {**state, "exposures": state["exposures"] + 1, "exposed": state["pose"]}
-        return after, self.limits.check_exposure(state["exposures"])
-
-    def _step_act(self, act: Act) -> Outcome:
-        return self.apply(f"step-{uuid4().hex}", act)
-
-    def _observation(self) -> Observation:
-        state = self._device.state()
-        pose = np.array([state["pose"][name] for name in Pose.model_fields], dtype=np.float64)
-        return {"image": self.image(), "pose": pose, "exposures": np.int64(state["exposures"])}
+    def _image(self, state: State) -> NDArray[np.uint8]:
+        if state["exposed"] is None:
+            raise BadInput("There is no image: no exposure was taken yet. Send `take_exposure` first.")
+        pose = Pose.model_validate(state["exposed"])
+        if self._last_image is None or self._last_image[0] != pose:
+            self._last_image = pose, to_uint8(self.renderer.render(pose, self.settings.image_size_px))
+        return self._last_image[1].copy()
 
     def _info(self) -> dict[str, Any]:
         return {"target": self.target, "distance_mm": self.distance_mm()}
@@ -334,8 +299,9 @@ def _pose(state: State) -> Pose:
     return Pose.model_validate(state["pose"])
 
 
-def _refused(state: State, key: str, verdict: Verdict) -> Change:
-    return Change(state, Outcome(key=key, status="refused", reason=f"{verdict.rule}: {verdict.reason}"))
+def _refuse(verdict: Verdict) -> None:
+    if not verdict.ok:
+        raise ToolRefused(f"{verdict.rule}: {verdict.reason}")
 
 
 gym.register(id=ENV_ID, entry_point=f"{__name__}:CArmWorld")

@@ -1,4 +1,4 @@
-"""Sessions, events, blobs, inbox, ledger and steps."""
+"""Sessions, events, blobs, inbox, ledger, steps and checkpoints."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -47,6 +47,7 @@ def upgrade() -> None:
     _blobs()
     _inbox_and_ledger()
     _steps()
+    _checkpoints()
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for trigger in SQLITE_TRIGGERS if is_sqlite else POSTGRES_TRIGGERS:
         op.execute(trigger)
@@ -64,6 +65,7 @@ def _sessions() -> None:
         sa.Column("updated_at", UTC, nullable=False),
         sa.Column("n_events", sa.Integer(), nullable=False),
         sa.Column("head_hash", sa.Text(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("is_pruning", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
             "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
@@ -75,7 +77,7 @@ def _sessions() -> None:
     op.create_table(
         "leases",
         sa.Column("session_id", sa.Text(), nullable=False),
-        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("pid_started_at", UTC, nullable=False),
@@ -160,6 +162,8 @@ def _inbox_and_ledger() -> None:
         sa.Column("command_sha256", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.Column("approved_at", UTC, nullable=True),
+        sa.Column("token", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("intended_at", UTC, nullable=False),
@@ -167,7 +171,11 @@ def _inbox_and_ledger() -> None:
         sa.Column("closed_at", UTC, nullable=True),
         sa.CheckConstraint("(status = 'settled') = (outcome IS NOT NULL)", name="ck_acts_settled_has_outcome"),
         sa.CheckConstraint("status IN ('intended', 'authorised', 'settled', 'refused')", name="ck_acts_status"),
-        sa.CheckConstraint("status IN ('intended', 'refused') OR approved_by IS NOT NULL", name="ck_acts_approved"),
+        sa.CheckConstraint(
+            "status IN ('intended', 'refused') "
+            "OR approved_by IS NOT NULL AND approved_at IS NOT NULL AND token IS NOT NULL",
+            name="ck_acts_approved",
+        ),
         sa.ForeignKeyConstraint(["session_id"], ["sessions.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key", name="uq_acts_key"),
@@ -207,3 +215,32 @@ def _steps() -> None:
     )
     op.create_index("ix_steps_loop_signature", "steps", ["loop", "signature", "id"])
     op.create_index("ix_steps_session_id", "steps", ["session_id", "id"])
+
+
+def _checkpoints() -> None:
+    op.create_table(
+        "checkpoints",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
+        sa.Column("checkpoint_id", sa.Text(), nullable=False),
+        sa.Column("parent_checkpoint_id", sa.Text(), nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("checkpoint", sa.LargeBinary(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"]),
+        sa.PrimaryKeyConstraint("session_id", "checkpoint_ns", "checkpoint_id"),
+    )
+    op.create_table(
+        "checkpoint_writes",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
+        sa.Column("checkpoint_id", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("idx", sa.Integer(), nullable=False),
+        sa.Column("task_path", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"]),
+        sa.PrimaryKeyConstraint("session_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx"),
+    )

@@ -21,6 +21,11 @@ class Act(Frozen):
         return sha256_of(self.model_dump(mode="json"))
 
 
+def restoring(snapshot: dict[str, Any]) -> Act:
+    """The act of putting a world back to `snapshot`: what the ledger and the device record of `World.restore`."""
+    return Act(tool="restore", arguments={"snapshot": snapshot})
+
+
 class Outcome(Frozen):
     """What a world did about the act with idempotency key `key`."""
 

@@ -7,13 +7,18 @@ from loopwright.schema.acts import Act, Outcome
 
 @runtime_checkable
 class World(Protocol):
-    """A `gymnasium.Env` that also applies acts by idempotency key.
+    """A `gymnasium.Env` that also applies acts by idempotency key, for one holder at a time.
 
-    A simulated device keeps its state and its applied keys outside the session's process, so that killing a session
-    does not reset the device.
+    A device keeps its state, its applied keys and its fencing token outside the session's process, so that killing a
+    session does not reset it. `token` is the holder's (`Lease.token`); it only grows. A device that has seen a greater
+    one refuses: `SessionBusy` is raised and nothing moves. `loopwright.tools.simulated.SimulatedWorld` is a base class.
     """
 
-    def apply(self, key: str, act: Act) -> Outcome:
+    def hold(self, token: int) -> None:
+        """Refuse smaller tokens from now on, and remember that. Raises `SessionBusy` where a greater one was seen."""
+        ...
+
+    def apply(self, key: str, act: Act, token: int) -> Outcome:
         """Do `act` at most once. A key that was applied before returns its recorded outcome and moves nothing."""
         ...
 
@@ -21,10 +26,14 @@ class World(Protocol):
         """The outcome of `key`, or None where the world has never applied it."""
         ...
 
+    def last_key(self) -> str | None:
+        """The key that was applied last, or None where none was."""
+        ...
+
     def snapshot(self) -> dict[str, Any]:
         """The world's state as JSON."""
         ...
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Put a simulated world back to `snapshot`. Applied keys stay applied."""
+    def restore(self, snapshot: dict[str, Any], key: str, token: int) -> Outcome:
+        """Put the world back to `snapshot`: an act like any other, done at most once. Applied keys stay applied."""
         ...
