@@ -13,10 +13,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from loopwright.agents.journal import Journal, Moment, Payload
-from loopwright.agents.role import ask, choose, read
+from loopwright.agents.role import ask, choose
 from loopwright.errors import DeveloperError
+from loopwright.models.answers import AnswerFormat, read
 from loopwright.models.cards import ModelCard
-from loopwright.models.forms import Form
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Consult:
         self._journal, self._at, self._visit = journal, at, visit
         self._advisor, self._cancel = advisor, cancel
 
-    def reply(self, role: str, messages: Sequence[BaseMessage], form: Form[T], *, name: str = "") -> T:
+    def reply(self, role: str, messages: Sequence[BaseMessage], form: AnswerFormat[T], *, name: str = "") -> T:
         """The model's answer in `role`, as a value of `form`. `name` tells apart the questions of one visit.
 
         Raises:
@@ -60,7 +60,7 @@ class Consult:
         """
         return self.replies(role, {name: messages}, form)[name]
 
-    def replies(self, role: str, prompts: Mapping[str, Sequence[BaseMessage]], form: Form[T]) -> dict[str, T]:
+    def replies(self, role: str, prompts: Mapping[str, Sequence[BaseMessage]], form: AnswerFormat[T]) -> dict[str, T]:
         """Answers to several questions, by their names; they are asked at the same time. Raises as `reply`."""
         coming: dict[str, Future[Payload]] = {}
         with ThreadPoolExecutor(max_workers=len(prompts), thread_name_prefix="loopwright-consult") as threads:
@@ -75,20 +75,27 @@ class Consult:
                 return coming[name].result()
 
             said = {name: self._record(role, name, partial(answer, name)) for name in prompts}
-        return {name: read(p["reply"], form, p["attempts"]).value for name, p in said.items()}
+        return {name: read(p["reply"], form).value for name, p in said.items()}
 
     def scores(
-        self, role: str, messages: Sequence[BaseMessage], choices: Sequence[str], form: Form[str], *, name: str = ""
+        self,
+        role: str,
+        messages: Sequence[BaseMessage],
+        choices: Sequence[str],
+        form: AnswerFormat[str],
+        *,
+        name: str = "",
     ) -> dict[str, float]:
         """How probable each of `choices` is, by the model. Raises as `reply`."""
 
         def answer() -> Payload:
             found = choose(self._who.model, messages, choices, form, cancel=self._cancel)
             likeliest = max(choices, key=found.probabilities.__getitem__)
-            said = found.reply or read(form.render(likeliest), form, 1)
-            return self._told(role, messages, said.text, said.is_strict, said.attempts) | {
-                "probabilities": found.probabilities
-            }
+            said = found.reply
+            text, is_exact, attempts = (
+                (said.text, said.is_exact, said.attempts) if said else (form.render(likeliest), True, 1)
+            )
+            return self._told(role, messages, text, is_exact, attempts) | {"probabilities": found.probabilities}
 
         probabilities: dict[str, float] = self._record(role, name, answer)["probabilities"]
         return probabilities
@@ -102,9 +109,9 @@ class Consult:
         """What something else than the model says of this moment, recorded as an event `kind`."""
         return self._journal.outside(self._at, kind, produce)
 
-    def _ask(self, model: BaseChatModel, role: str, messages: Sequence[BaseMessage], form: Form[Any]) -> Payload:
-        reply = ask(model, messages, form, cancel=self._cancel)
-        return self._told(role, messages, reply.text, reply.is_strict, reply.attempts)
+    def _ask(self, model: BaseChatModel, role: str, prompt: Sequence[BaseMessage], form: AnswerFormat[Any]) -> Payload:
+        reply = ask(model, prompt, form, cancel=self._cancel)
+        return self._told(role, prompt, reply.text, reply.is_exact, reply.attempts)
 
     def _told(self, role: str, messages: Sequence[BaseMessage], text: str, is_strict: bool, attempts: int) -> Payload:
         prompt = [{"role": message.type, "content": message.content} for message in messages]

@@ -16,12 +16,12 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, StateSnapshot
 from pydantic import BaseModel
 
+from loopwright.agents.feedback import is_stop
 from loopwright.agents.journal import Journal, Moment, RecordEnded
 from loopwright.errors import BadInput, Halted, LoopwrightError, Stopped
 from loopwright.memory import Lease, Memory
 from loopwright.schema import CancelToken, Event, Stop, World
 from loopwright.tools.actuate import STOP, Actuator
-from loopwright.tools.feedback import is_stop
 
 STOP_POLL_S = 0.1
 """How often a running session looks for STOP (rule 5)."""

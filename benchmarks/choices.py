@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from loopwright.agents.carm_forms import NAVIGATION
+from loopwright.agents.carm.formats import NAVIGATION
 from loopwright.models.grammar import Matcher
 from loopwright.models.local.processor import load_processor
 from loopwright.models.scoring import score_choices

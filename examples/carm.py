@@ -6,7 +6,7 @@ python examples/carm.py
 import tempfile
 from pathlib import Path
 
-from loopwright.graphs.carm_run import CArmRun, opened_case
+from loopwright.graphs.carm.run import CArmRun, opened_case
 from loopwright.graphs.sessions import replay_session, report_session, start_session
 from loopwright.memory import open_memory
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm

@@ -6,9 +6,9 @@ python examples/surgery.py
 import tempfile
 from pathlib import Path
 
-from loopwright.agents.surgery_feedback import Correction
+from loopwright.agents.surgery.feedback import Correction
 from loopwright.graphs.sessions import replay_session, report_session, start_session
-from loopwright.graphs.surgery_run import SurgeryRun
+from loopwright.graphs.surgery.run import SurgeryRun
 from loopwright.memory import open_memory
 
 

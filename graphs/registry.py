@@ -1,6 +1,9 @@
-"""The loops that exist: one line each, imported when asked for."""
+"""The loops that exist: one name each, imported when asked for.
 
-from collections.abc import Mapping
+The loop called NAME is `LOOP` of the package `loopwright.graphs.NAME`. By the same name the other parts find what it
+brings: its commands (`loopwright.cli.NAME`), what its world teaches (`loopwright.finetune.data.NAME.base_tasks`).
+"""
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,11 +12,10 @@ from loopwright.errors import UnknownName
 if TYPE_CHECKING:
     from loopwright.graphs.state import Loop
 
-LOOPS: Mapping[str, str] = {
-    "carm": "loopwright.graphs.carm_run",
-    "surgery": "loopwright.graphs.surgery_run",
-}
-"""Loop name to the module whose `LOOP` it is."""
+LOOPS: tuple[str, ...] = (
+    "carm",
+    "surgery",
+)
 
 
 def get_loop(name: str) -> "Loop":
@@ -24,5 +26,5 @@ def get_loop(name: str) -> "Loop":
     """
     if name not in LOOPS:
         raise UnknownName("loop", name, LOOPS)
-    loop: Loop = import_module(LOOPS[name]).LOOP
+    loop: Loop = import_module(f"loopwright.graphs.{name}").LOOP
     return loop

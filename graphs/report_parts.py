@@ -1,17 +1,17 @@
-"""Parts of a report that the loops share: what happened in a round, line by line, and each picture once."""
+"""Parts of a report that the loops share: what happened in a step, line by line, and each picture once."""
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from loopwright.agents.hearing import Heard, Question
-from loopwright.agents.thoughts import counted, thought
+from loopwright.agents.replies import reply_flaws, reply_text
 from loopwright.errors import IntegrityError
 from loopwright.schema import Event, ImageRef
 
 
 class Line(NamedTuple):
-    """One thing that happened in a round. `tone` is a class of the page: '', 'ok', 'bad', 'warn' or 'human'."""
+    """One thing that happened in a step. `tone` is a class of the page: '', 'ok', 'bad', 'warn' or 'human'."""
 
     label: str
     text: str
@@ -41,16 +41,16 @@ def _shared_words(heard: Heard, understood: Callable[[Mapping[str, Any]], str]) 
         case "note":
             return "a note, kept on record"
         case "unclear":
-            return "not understood, so it was asked back"
+            return "not understood, so a clarification was asked for"
         case _:
             return understood(words)
 
 
-def thought_line(consulted: Mapping[str, Any]) -> Line:
+def reply_line(consulted: Mapping[str, Any]) -> Line:
     """What a model answered, and whether it came as it should."""
-    flaws, adapter = counted(consulted), f", {consulted['adapter']}" if consulted["adapter"] else ""
+    flaws, adapter = reply_flaws(consulted), f", {consulted['adapter']}" if consulted["adapter"] else ""
     who = f"{consulted['role'].capitalize()} ({consulted['model']}{adapter})"
-    return Line("Thought", f"{who}: “{thought(consulted)}”", flaws, "warn" if flaws else "")
+    return Line("Replied", f"{who}: “{reply_text(consulted)}”", flaws, "warn" if flaws else "")
 
 
 def process_line(event: Event) -> Line:

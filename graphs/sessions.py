@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from loopwright.agents.export import image_refs
 from loopwright.agents.journal import Journal, ReplayJournal
 from loopwright.agents.replay import first_difference, run_again
-from loopwright.agents.report import write_report
 from loopwright.agents.session import Session
+from loopwright.agents.sessions.export import image_refs
 from loopwright.graphs.registry import get_loop
+from loopwright.graphs.report import write_report
 from loopwright.graphs.state import Opening, RunConfig
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import CancelToken, ImageRef

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from loopwright.agents.journal import Journal, Moment
-from loopwright.agents.report import Section
 from loopwright.agents.session import Runtime
+from loopwright.graphs.report import Section
 from loopwright.memory import Memory
 from loopwright.schema import CancelToken, Event, ImageRef
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from loopwright.errors import SessionBusy, UnknownName
+from loopwright.errors import BadInput, SessionBusy, UnknownName
 from loopwright.memory.lease import Lease, is_alive, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable, SessionTable
-from loopwright.memory.values import plain_json
+from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
@@ -30,16 +30,21 @@ class Sessions:
         self._store = store
         self._leases: dict[str, Lease] = {}
 
-    def create(self, loop: str, config: dict[str, Any], *, parent: str | None = None) -> SessionRow:
+    def create(
+        self, loop: str, config: dict[str, Any], *, parent: str | None = None, session_id: str | None = None
+    ) -> SessionRow:
         """A new session of `loop`, status `created`; `parent` is the session that it is forked from.
 
+        Its id is a new one, or `session_id`, as a LangGraph server names its threads.
+
         Raises:
+            BadInput: `session_id` is empty, longer than 200 characters, or taken.
             DeveloperError: `config` is not JSON.
             UnknownName: there is no session `parent`.
         """
         now = datetime.now(UTC)
         session = SessionRow(
-            id=f"{loop}-{token_hex(6)}",
+            id=session_id or f"{loop}-{token_hex(6)}",
             loop=loop,
             config=plain_json(f"The configuration of a `{loop}` session", config),
             parent=parent,
@@ -49,11 +54,19 @@ class Sessions:
             n_events=0,
             head_hash=GENESIS,
         )
+        check_text("session_id", session.id, max_length=200)
         with self._store.write() as connection:
+            if _exists(connection, session.id):
+                raise BadInput(f"There is a session {session.id!r} already. Resume it, or choose another id.")
             if parent is not None:
                 lock_session(connection, parent)
             connection.execute(insert(SessionTable).values(**session.model_dump(), token=0, is_pruning=False))
         return session
+
+    def exists(self, session_id: str) -> bool:
+        """Whether there is a session of this id."""
+        with self._store.read() as connection:
+            return _exists(connection, session_id)
 
     def get(self, session_id: str) -> SessionRow:
         """The session, or `UnknownName` with near ids."""
@@ -114,6 +127,10 @@ class Sessions:
         """Let go of every session that this memory holds."""
         for lease in self._leases.values():
             lease.release()
+
+
+def _exists(connection: Connection, session_id: str) -> bool:
+    return connection.scalars(select(SessionTable.id).where(SessionTable.id == session_id)).one_or_none() is not None
 
 
 class Locked(NamedTuple):

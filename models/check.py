@@ -55,7 +55,7 @@ def _steps(card: ModelCard) -> list[Step]:
 
 
 def _endpoint(card: ModelCard) -> str:
-    from loopwright.models.endpoint import Endpoint
+    from loopwright.models.served.endpoint import Endpoint
 
     known = Endpoint(card).model_ids()
     if card.base not in known:

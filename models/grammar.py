@@ -1,4 +1,4 @@
-"""Bounded grammars: what a model may say, made of a pydantic model or a pattern, and enforced token by token.
+"""Bounded grammars: what a model may say, made of a pydantic model, a pattern or tools, and enforced token by token.
 
 Every grammar knows its longest answer, so that a token budget can cover it; a schema without one is refused when the
 grammar is made. llguidance does the matching. Knows tokenizers, and neither models nor messages.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from loopwright.errors import BadInput, DeveloperError
+from loopwright.models.spelling import REQUIRED, Spelling
 from loopwright.schema import Frozen
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _UTF8_BYTES = 4
 _JSON: "JsonCompileOptions" = {"whitespace_flexible": False, "coerce_one_of": True, "json_allowed_escapes": 'nrbtf\\"'}
 """No white space to pad an answer with; the branches of a union may overlap; no `\\u....`, which takes six bytes."""
 
+_FREE_NUMBER = 999_999
+"""Largest size of a tool's number that states no limit."""
+
 _ANY_WIDTH = 2**31
 """From here on, `re` means that a pattern has no longest match."""
 
@@ -42,15 +46,12 @@ _NEGATED = re.compile(r"(?<!\\)(?:\\\\)*\\[DW]")
 _NOTHING = "NoExtension"
 """How llguidance says that there is no next byte."""
 
-_SPELLING = frozenset([*range(0x20, 0x7F), 0x0A, *range(0x80, 0xC0), *range(0xC2, 0xF5)])
-"""The bytes of printable UTF-8. With a token for each, whatever was begun can be ended."""
-
 
 class Grammar(Frozen):
-    """A set of texts that has a longest one. Make it with `json_grammar` or `regex_grammar`, which check that."""
+    """A set of texts that has a longest one. Make it with one of the functions below, which check that."""
 
-    kind: Literal["json", "regex"]
-    text: str = Field(description="the JSON schema, or the regular expression that has to match the whole answer")
+    kind: Literal["json", "regex", "lark"]
+    text: str = Field(description="the JSON schema, the regular expression or the Lark rules of the whole answer")
     longest_bytes: int = Field(ge=0, description="no answer is longer, in UTF-8")
 
     @property
@@ -62,6 +63,7 @@ class Grammar(Frozen):
         return self.longest_bytes + 1
 
 
+@lru_cache(maxsize=64)
 def json_grammar(model: type[BaseModel]) -> Grammar:
     """The JSON objects without white space that `model`'s JSON schema describes, with fields in their order.
 
@@ -78,6 +80,7 @@ def json_grammar(model: type[BaseModel]) -> Grammar:
     return _satisfiable(grammar, model.__name__)
 
 
+@lru_cache(maxsize=64)
 def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
     """The texts that `pattern` matches as a whole: Python's syntax, without look-around and back-references.
 
@@ -100,6 +103,34 @@ def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
     return grammar.model_copy(update={"longest_bytes": width}) if _is_ascii(pattern) else grammar
 
 
+@lru_cache(maxsize=64)
+def tool_call_grammar(functions: tuple[str, ...], opening: str, closing: str) -> Grammar:
+    """One call of one of several functions, `{"name":...,"arguments":{...}}` without white space, between two marks.
+
+    A number without limits or decimals of its own has six digits at most and three decimals.
+
+    Args:
+        functions: JSON of each one's `name` and `parameters`, a JSON schema without references.
+        opening: what precedes the call.
+        closing: what follows it.
+
+    Raises:
+        DeveloperError: as `json_grammar`.
+    """
+    calls, longest = [], 0
+    for function in map(json.loads, functions):
+        members = {"name": {"const": function["name"]}, "arguments": _with_limits(function["parameters"])}
+        calls.append({"type": "object", "properties": members, "required": ["name", "arguments"]})
+        longest = max(longest, _longest(calls[-1], function["name"], {}))
+    schema = json.dumps({"x-guidance": _JSON, "anyOf": calls}, ensure_ascii=False)
+    grammar = Grammar(
+        kind="lark",
+        text=f"start: {json.dumps(opening)} call {json.dumps(closing)}\ncall: %json {schema}",
+        longest_bytes=len(opening.encode()) + longest + len(closing.encode()),
+    )
+    return _satisfiable(grammar, "tools")
+
+
 class Matcher:
     """One answer as it grows under `grammar`: which tokens may come next, until the answer is complete.
 
@@ -109,16 +140,23 @@ class Matcher:
         end_ids: the tokens that end the model's turn (`generation_config.eos_token_id`); None: the tokenizer's own.
 
     Raises:
-        BadInput: the tokenizer lacks an end token, or a byte without which an answer could get stuck.
+        BadInput: the tokenizer lacks an end token, a byte of ASCII, or what every answer needs.
         DeveloperError: the grammar is too large for llguidance.
     """
 
     def __init__(
         self, grammar: Grammar, tokenizer: "PreTrainedTokenizerFast", end_ids: Sequence[int] | None = None
     ) -> None:
-        self._words = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
-        self._matcher = LLMatcher(self._words, _compiled(grammar), log_level=0)
+        self._words, spelling = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
+        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling), log_level=0)
         self._grammar = grammar
+        if spelling is not None:
+            self._matcher.compute_bitmask()
+            if self._matcher.is_error():
+                raise BadInput(
+                    f"The tokenizer `{spelling.owner}` lacks bytes that every answer of {grammar.kind} "
+                    f"{grammar.text!r:.200} needs ({_cause(self._matcher)}). Use a model whose tokenizer has them."
+                )
         self._check()
 
     def allowed(self, n_logits: int | None = None) -> NDArray[np.bool_]:
@@ -230,6 +268,21 @@ def _longest_array(node: dict[str, Any], path: str, of: Callable[[dict[str, Any]
     return 2 + sum(first) + rest + max(0, len(first) + n_rest - 1)
 
 
+def _with_limits(node: Any) -> Any:
+    """A schema in which every number has limits and, if it is no integer, decimals."""
+    if isinstance(node, list):
+        return [_with_limits(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    limited = {key: _with_limits(each) for key, each in node.items()}
+    if node.get("type") in ("integer", "number"):
+        lowest = {} if "exclusiveMinimum" in node else {"minimum": -_FREE_NUMBER}
+        highest = {} if "exclusiveMaximum" in node else {"maximum": _FREE_NUMBER}
+        decimals = {"multipleOf": 0.001} if node["type"] == "number" else {}
+        return lowest | highest | decimals | limited
+    return limited
+
+
 def _bytes(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -262,10 +315,18 @@ def _cause(matcher: LLMatcher) -> str:
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
 
 
-def _compiled(grammar: Grammar) -> str:
+def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
+    """llguidance's form of `grammar`, without the characters that a tokenizer cannot spell."""
     if grammar.kind == "json":
-        return LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
-    return LLMatcher.grammar_from_lark(f"start: /{regex_to_lark(grammar.text, _ASCII)}/")
+        schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
+        return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
+    if grammar.kind == "lark":  # `tool_call_grammar` alone makes these
+        rules, schema = grammar.text.split("%json ", 1)
+        restricted = schema if spelling is None else spelling.restrict(schema)
+        return LLMatcher.grammar_from_lark(f"{rules}%json {restricted}")
+    text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
+    writable = f" & /{spelling.characters}*/" if spelling is not None else ""
+    return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")
 
 
 @lru_cache(maxsize=1)
@@ -275,8 +336,10 @@ def _byte_words() -> LLTokenizer:
 
 
 @lru_cache(maxsize=8)
-def _words(tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None) -> LLTokenizer:
-    """llguidance's form of a tokenizer, about a second's work for a large one."""
+def _words(
+    tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None
+) -> tuple[LLTokenizer, Spelling | None]:
+    """llguidance's form of a tokenizer, about a second's work for a large one, and what it can write if not all."""
     from llguidance.hf import from_tokenizer  # imports transformers
 
     own: Any = tokenizer.eos_token_id
@@ -288,9 +351,9 @@ def _words(tokenizer: "PreTrainedTokenizerFast", end_ids: tuple[int, ...] | None
     except ValueError as error:
         raise BadInput(f"llguidance cannot use the tokenizer `{tokenizer.name_or_path}`: {error}.") from error
     spelled = {piece[0] for i in range(words.vocab_size) if len(piece := words.decode_bytes([i])) == 1}
-    if missing := sorted(_SPELLING - spelled):
+    if missing := sorted(REQUIRED - spelled):
         raise BadInput(
             f"The tokenizer `{tokenizer.name_or_path}` has no token for the byte {bytes(missing[:1])!r} and "
             f"{len(missing) - 1} others, so an answer could get stuck under a grammar. Use a byte-level tokenizer."
         )
-    return words
+    return words, Spelling.of(tokenizer.name_or_path, spelled)

@@ -23,7 +23,7 @@ def open_model(card: ModelCard, *, images: BlobReader | None = None) -> "BaseCha
 
         return LocalChatModel(card=card, engine=load_engine(card), decoding=card.decoding, images=images)
     if card.kind == "served":
-        from loopwright.models.served import ServedChatModel
+        from loopwright.models.served.chat import ServedChatModel
 
         return ServedChatModel(card=card, images=images)
     from loopwright.models.scripted import ScriptedChatModel

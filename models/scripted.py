@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
@@ -19,16 +19,16 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, PrivateAttr
+from pydantic import PrivateAttr
 
 from loopwright.errors import DeveloperError
-from loopwright.models.structured import structured
+from loopwright.models.asking import LoopwrightChatModel
 from loopwright.schema import CancelToken
 
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
-class ScriptedChatModel(BaseChatModel):
+class ScriptedChatModel(LoopwrightChatModel):
     """Gives its replies in order, streamed word by word. An exception in the script is raised in its turn.
 
     As a context manager it checks on leaving that the whole script was used, as `finish` does. `cancel` is a keyword of
@@ -80,12 +80,6 @@ class ScriptedChatModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """The same script; a reply that calls a tool is written as an `AIMessage` with `tool_calls`."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
-
-    def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Replies as instances of `schema`. One that does not fit is an error at once: a script is not asked again."""
-        return structured(self.bind(**kwargs), schema, retries=0, in_words=False, include_raw=include_raw)
 
     def _generate(
         self,

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 
 from loopwright.agents.session import Session
-from loopwright.graphs.carm_run import CArmRun
-from loopwright.models.localisation import Localisation
+from loopwright.graphs.carm.run import CArmRun
+from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.landmarks import LANDMARKS

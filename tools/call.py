@@ -13,16 +13,15 @@ Knows no tool and no world.
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
-from contextvars import copy_context
+from concurrent.futures import wait
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from loopwright.errors import BadInput, Paused, Stopped, ToolError, ToolRefused, ToolRetry
+from loopwright.models.background import on_daemon_thread
 from loopwright.schema import CancelToken, Frozen
 
 T = TypeVar("T")
@@ -84,15 +83,7 @@ def within(timeout_s: float, halt: CancelToken, work: Callable[[CancelToken], T]
     comes instead. Work that does not look at its token is left behind on its (daemon) thread: Python cannot end it.
     """
     token = CancelToken()
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work(token))
-        except BaseException as error:  # carried to the caller's thread, whatever it is
-            done.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    done = on_daemon_thread(lambda: work(token))
     deadline = time.monotonic() + timeout_s
     while not wait([done], timeout=max(0.0, min(POLL_S, deadline - time.monotonic()))).done:
         _pass_on(halt, token)

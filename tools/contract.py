@@ -9,9 +9,9 @@
 
 `read` leaves the world and the memory as they are, `write` changes the memory only, `actuate` changes the world. No
 tool is handed a world that it can change: an `actuate` tool is a generator that *yields the act* and is sent back the
-outcome, and what lies between is the ledger's (rule 3):
+outcome, and what lies between is the ledger's (rule 3). What it yields depends on its arguments alone:
 
-    @tool(effect="actuate", timeout_s=30)
+    @tool(effect="actuate", timeout_s=30, consent="guard")
     def push(args: Push, context: ToolContext) -> Acting[Pushed]:
         '''Push the block.'''
         outcome = yield Act(tool="push", arguments=args.model_dump())
@@ -41,20 +41,25 @@ from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeIs
 
 from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
-from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
-from loopwright.tools.actuate import Actuator
+from loopwright.schema import Act, CancelToken, ImageRef, Outcome, World
 from loopwright.tools.call import ToolReply, answer, bad_arguments, within
 from loopwright.tools.json_schema import bounded_schema
+from loopwright.tools.pictures import keep_picture
 
 if TYPE_CHECKING:
+    import numpy as np
     from langchain_core.tools import StructuredTool
+    from numpy.typing import NDArray
 
     from loopwright.memory import Memory
-    from loopwright.memory.rows import Approver
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
 Effect = Literal["read", "write", "actuate"]
+Consent = Literal["always", "guard"]
+"""Under `approval="human"`, whether a human has to agree to each act, or the guard's word will do (harmless acts)."""
+Send = Callable[[Act, float], Outcome]
+"""Sends an act, within so many seconds; see `ToolContext.send`."""
 Acting: TypeAlias = Generator[Act, Outcome, Out]
 """What an `actuate` function returns: it yields one act, is sent its outcome, and returns the output."""
 
@@ -64,10 +69,12 @@ WORLD_CHANGERS = frozenset({"apply", "restore", "hold", "reset", "step", "begin"
 class ReadOnly:
     """A world to look at: everything but what would change it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World | None) -> None:
         self._world = world
 
     def __getattr__(self, name: str) -> Any:
+        if self._world is None:
+            raise DeveloperError(f"A tool reads `{name}` of its world, and the loop has none. Give the loop a `world`.")
         if name in WORLD_CHANGERS or name == "unwrapped":
             raise DeveloperError(
                 f"A tool called `{name}` on its world. Tools do not change a world: give the tool `effect='actuate'` "
@@ -80,32 +87,37 @@ class ReadOnly:
 class ToolContext:
     """What a tool is handed. (branch, step) names the moment; `call_id` tells two calls of one moment apart.
 
-    `actuator`, `guard` and `by` are for `actuate` tools: who sends, what code says of the act, who approved it. Where
-    `by` is "guard" there must be one, for the ledger names it.
+    `send` is for `actuate` tools: a door to the world that has judged, approved and written down what goes through it.
     """
 
     session_id: str
     step: int
-    world: World
+    world: World | None
     memory: "Memory | None" = None
     cancel: CancelToken = field(default_factory=CancelToken)
     branch: int = 0
     call_id: str = ""
-    actuator: Actuator | None = None
-    guard: Callable[[Act], Verdict] | None = None
-    by: "Approver" = "guard"
+    send: Send | None = None
 
     def key(self, tool: str) -> str:
         """Idempotency key of a call: the same when a node is re-run, another after a rewind."""
         return "/".join(filter(None, (self.session_id, str(self.branch), str(self.step), tool, self.call_id)))
 
+    def keep(self, image: "NDArray[np.uint8]") -> ImageRef:
+        """Keep a picture, (H, W) or (H, W, 3) uint8, in the memory; outputs carry the reference (rule 1)."""
+        if self.memory is None:
+            raise DeveloperError("A tool keeps a picture; give the `ToolContext` a `memory=open_memory(url)`.")
+        return keep_picture(self.memory, self.session_id, image)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[In, Out]):
-    """A tool as defined by `@tool`. `timeout_s` bounds one call, in seconds."""
+    """A tool as defined by `@tool`. `timeout_s` bounds one call, in seconds; `words` says a call in words."""
 
     name: str
     effect: Effect
+    consent: Consent
+    words: Callable[[In], str] | None
     timeout_s: float
     description: str
     input_model: type[In]
@@ -120,7 +132,7 @@ class Tool(Generic[In, Out]):
             ToolRefused: the guard or the world said no.
             ToolError: the world failed, or a `write` tool took longer than `timeout_s`.
             UnsettledAct: an `actuate` tool took longer than `timeout_s`, and the world does not know what became of it.
-            DeveloperError: an `actuate` tool without an actuator (or guard), or a function that breaks the contract.
+            DeveloperError: an `actuate` tool without a way to `send`, or a function that breaks the contract.
         """
         args = self._validated(arguments)
         if self.effect == "actuate":
@@ -143,6 +155,14 @@ class Tool(Generic[In, Out]):
             return self._proposed(acting)
         finally:
             acting.close()
+
+    def in_words(self, arguments: In | Mapping[str, Any]) -> str:
+        """A call for a human to read: "move the view 20 mm cranial"."""
+        args = self._validated(arguments)
+        if self.words is not None:
+            return self.words(args)
+        given = ", ".join(f"{name}={value!r}" for name, value in args.model_dump(mode="json").items())
+        return f"call {self.name}({given})"
 
     def as_langchain(self, context: ToolContext) -> "StructuredTool":
         """A LangChain tool bound to `context`. Its messages are `ToolReply.for_model`, its artifact is the output."""
@@ -217,19 +237,13 @@ class Tool(Generic[In, Out]):
             raise DeveloperError(f"`{self.name}` has effect 'actuate' but yielded no `Act`.") from None
 
     def _actuate(self, args: In, context: ToolContext) -> Out:
-        if context.actuator is None:
+        if context.send is None:
             raise DeveloperError(
-                f"`{self.name}` changes the world and runs only through the ledger. Give the `ToolContext` an "
-                "`actuator=Actuator(world, memory.ledger, session_id, cancel)`."
+                f"`{self.name}` changes the world and runs only through the ledger. Call it in a session (`ctx.act`), "
+                "or give the `ToolContext` a `send` that goes through an `Actuator`."
             )
         acting = self._acting(args, context)
-        act = self._proposed(acting)
-        key = context.key(self.name)
-        refusal = self._guarded(act, context)
-        if refusal:  # under a key of its own: another act may follow in the same call
-            context.actuator.refuse(f"{key}/refused/{act.sha256[:12]}", act, step=context.step, reason=refusal)
-            raise ToolRefused(refusal)
-        outcome = context.actuator.act(key, act, step=context.step, by=context.by, timeout_s=self.timeout_s)
+        outcome = context.send(self._proposed(acting), self.timeout_s)
         if outcome.status == "refused":
             raise ToolRefused(outcome.reason)
         if outcome.status == "failed":
@@ -240,19 +254,10 @@ class Tool(Generic[In, Out]):
             return self._output(finished.value)
         raise DeveloperError(f"`{self.name}` yielded a second act; a call is one act, with one key and one approval.")
 
-    def _guarded(self, act: Act, context: ToolContext) -> str:
-        """Why the guard refuses `act`; empty where it does not."""
-        if context.guard is None:
-            if context.by == "guard":
-                raise DeveloperError(f"`{self.name}` is to be approved by a guard; give the `ToolContext` a `guard`.")
-            return ""
-        verdict = context.guard(act)
-        return "" if verdict.ok else f"{verdict.reason} (rule `{verdict.rule}`)"
-
 
 def _for_function(context: ToolContext, cancel: CancelToken) -> ToolContext:
     """What the function itself is handed: nothing that could change the world."""
-    return replace(context, world=cast(World, ReadOnly(context.world)), cancel=cancel, actuator=None)
+    return replace(context, world=cast(World, ReadOnly(context.world)), cancel=cancel, send=None)
 
 
 @overload
@@ -261,9 +266,15 @@ def tool(
 ) -> Callable[[Callable[[In, ToolContext], Out]], Tool[In, Out]]: ...
 @overload
 def tool(
-    *, effect: Literal["actuate"], timeout_s: float
+    *,
+    effect: Literal["actuate"],
+    timeout_s: float,
+    consent: Consent = "always",
+    words: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[[In, ToolContext], Acting[Out]]], Tool[In, Out]]: ...
-def tool(*, effect: Effect, timeout_s: float) -> Callable[[Callable[[In, ToolContext], Any]], Tool[In, Any]]:
+def tool(
+    *, effect: Effect, timeout_s: float, consent: Consent = "always", words: Callable[[Any], str] | None = None
+) -> Callable[[Callable[[In, ToolContext], Any]], Tool[In, Any]]:
     """Make a function a tool, named as it is and described by the first paragraph of its docstring.
 
     Raises:
@@ -283,6 +294,8 @@ def tool(*, effect: Effect, timeout_s: float) -> Callable[[Callable[[In, ToolCon
         return Tool(
             name=name,
             effect=effect,
+            consent=consent,
+            words=words,
             timeout_s=timeout_s,
             description=description,
             input_model=input_model,

@@ -2,23 +2,44 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, OperatorError
 
 PARAMETERS = "parameters.json"
 
 
+def partial_path(path: Path) -> Path:
+    """A hidden name beside `path`, to be written first and then renamed."""
+    return path.with_name(f".{path.name}.{token_hex(4)}.partial")
+
+
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` by way of a hidden file beside it: readers see what was there, or all of `data`."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write `data` to `path` so that a reader, or a kill, sees either the old file or the new one."""
+    partial = partial_path(path)
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk cannot do into `OperatorError`, naming `path` and the repair."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(
+            f"`{path}` cannot be written: {error}. Free space or name another place, then try again."
+        ) from error
 
 
 def keep_parameters(folder: Path, parameters: Mapping[str, Any]) -> None:

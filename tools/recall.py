@@ -11,7 +11,7 @@ from loopwright.tools.contract import ToolContext, tool
 if TYPE_CHECKING:
     from loopwright.memory import Memory, StepRow
 
-MAX_ROUNDS = 20
+MAX_STEPS = 20
 MAX_RUNS = 64
 MAX_LABEL = 80
 MAX_DETAIL = 600
@@ -20,13 +20,13 @@ MAX_DETAIL = 600
 class History(Frozen):
     """What `recall_history` is asked."""
 
-    n: int = Field(ge=1, le=MAX_ROUNDS, description="number of the latest rounds to recall in detail")
+    n: int = Field(ge=1, le=MAX_STEPS, description="number of the latest steps to recall in detail")
 
 
 class Similar(Frozen):
     """What `recall_similar` is asked."""
 
-    n: int = Field(ge=1, le=MAX_ROUNDS, description="number of rounds to recall, the newest first")
+    n: int = Field(ge=1, le=MAX_STEPS, description="number of steps to recall, the newest first")
 
 
 class NoteText(Frozen):
@@ -35,37 +35,37 @@ class NoteText(Frozen):
     text: str = Field(min_length=1, max_length=1000, description="what to keep on record")
 
 
-class Round(Frozen):
-    """One round of perceiving and acting."""
+class PastStep(Frozen):
+    """One step of perceiving and acting."""
 
     session_id: str = Field(max_length=64)
     branch: int = Field(description="number of rewinds before it")
-    step: int = Field(description="index of the round")
+    step: int = Field(description="index of the step")
     label: str = Field(max_length=MAX_LABEL, description="what was done")
     detail: str = Field(max_length=MAX_DETAIL, description="JSON, cut where it is long")
 
 
 class Run(Frozen):
-    """Rounds in a row in which the same was done."""
+    """Steps in a row in which the same was done."""
 
     label: str = Field(max_length=MAX_LABEL, description="what was done")
-    first_step: int = Field(description="index of the first round")
-    last_step: int = Field(description="index of the last round")
-    n: int = Field(description="number of rounds")
+    first_step: int = Field(description="index of the first step")
+    last_step: int = Field(description="index of the last step")
+    n: int = Field(description="number of steps")
 
 
 class Recalled(Frozen):
     """A session's past, oldest first."""
 
-    rounds: tuple[Round, ...] = Field(max_length=MAX_ROUNDS)
+    steps: tuple[PastStep, ...] = Field(max_length=MAX_STEPS)
     earlier: tuple[Run, ...] = Field(max_length=MAX_RUNS)
-    n_omitted: int = Field(description="number of still earlier rounds that are in neither")
+    n_omitted: int = Field(description="number of still earlier steps that are in neither")
 
 
 class Precedents(Frozen):
-    """Past rounds that were like the present one, newest first."""
+    """Past steps that were like the present one, newest first."""
 
-    rounds: tuple[Round, ...] = Field(max_length=MAX_ROUNDS)
+    steps: tuple[PastStep, ...] = Field(max_length=MAX_STEPS)
 
 
 class Noted(Frozen):
@@ -76,10 +76,10 @@ class Noted(Frozen):
 
 @tool(effect="read", timeout_s=10)
 def recall_history(args: History, context: ToolContext) -> Recalled:
-    """Recall what was done in this session: the latest rounds in detail, all earlier ones as runs of labels."""
+    """Recall what was done in this session: the latest steps in detail, all earlier ones as runs of labels."""
     past = _memory(context).steps.near_history(context.session_id, args.n, max_runs=MAX_RUNS)
     return Recalled(
-        rounds=tuple(_round(row) for row in past.steps),
+        steps=tuple(_round(row) for row in past.steps),
         earlier=tuple(
             Run(label=_cut(r.label, MAX_LABEL), first_step=r.first_step, last_step=r.last_step, n=r.n)
             for r in past.earlier
@@ -90,13 +90,13 @@ def recall_history(args: History, context: ToolContext) -> Recalled:
 
 @tool(effect="read", timeout_s=10)
 def recall_similar(args: Similar, context: ToolContext) -> Precedents:
-    """Recall what was done, in any session of this loop, in situations like that of this session's latest round."""
+    """Recall what was done, in any session of this loop, in situations like that of this session's latest step."""
     steps = _memory(context).steps
     latest = steps.near_history(context.session_id, 1).steps
     if not latest:
-        return Precedents(rounds=())
+        return Precedents(steps=())
     alike = steps.similar(latest[0].loop, latest[0].signature, args.n + 1)
-    return Precedents(rounds=tuple(_round(row) for row in alike if row != latest[0])[: args.n])
+    return Precedents(steps=tuple(_round(row) for row in alike if row != latest[0])[: args.n])
 
 
 @tool(effect="write", timeout_s=10)
@@ -115,8 +115,8 @@ def _memory(context: ToolContext) -> "Memory":
     return context.memory
 
 
-def _round(row: "StepRow") -> Round:
-    return Round(
+def _round(row: "StepRow") -> PastStep:
+    return PastStep(
         session_id=row.session_id,
         branch=row.branch,
         step=row.step,

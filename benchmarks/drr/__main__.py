@@ -28,7 +28,8 @@ from loopwright.settings import settings
 from loopwright.tools.carm.chest import load_chest
 from loopwright.tools.carm.geometry import Optics, Pose, source_world, view_axes
 from loopwright.tools.carm.render import attenuation_per_mm
-from loopwright.tools.carm.volume import Volume, load_volume
+from loopwright.tools.carm.volume import Volume
+from loopwright.tools.carm.volume_files import load_volume
 
 OPTICS = Optics()
 ANGLES_DEG = ((0, 0), (30, 0), (90, 0), (0, 25), (45, 20))

@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from loopwright.finetune.base.config import ModelConfig
-from loopwright.finetune.base.corpus import Turn
 from loopwright.finetune.base.tokenizer import PAD, token_id
+from loopwright.finetune.data.corpus import Turn
 
 IGNORED = -100
 

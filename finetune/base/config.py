@@ -5,8 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from loopwright.finetune.base.worlds import Worlds
-from loopwright.finetune.carm_network.config import OptimiserConfig
-from loopwright.finetune.runs import RunSettings
+from loopwright.finetune.runs.schedule import OptimiserConfig
+from loopwright.finetune.runs.settings import RunSettings
 from loopwright.schema import Frozen
 
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from loopwright.finetune.base.batch import ask
-from loopwright.finetune.base.corpus import Corpus, Prior, Probe
-from loopwright.finetune.evaluate.rows import Row, averaged
+from loopwright.finetune.data.corpus import Corpus, Prior, Probe
+from loopwright.finetune.measure.rows import Row, averaged
 
 
 class Scores(NamedTuple):
-    """One value a probe, (n,): whether the reply is the answer to the letter, the F1 of its words, and how far off
+    """One value a probe, (n,): whether the reply is the answer exactly, the F1 of its words, and how far off
     the stated quantity is (NaN where none was asked for, infinite where none was given)."""
 
     exact: np.ndarray

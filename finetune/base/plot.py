@@ -28,7 +28,7 @@ def plot(metrics: Path, picture: Path) -> None:
 
 
 def _kind(key: str, world: str) -> str:
-    """What is asked: "nearest" of "carm/nearest/exact", "all" of "carm/exact"."""
+    """What is asked: "where" of "world/where/exact", "all" of "world/exact"."""
     return key.removeprefix(f"{world}/").removesuffix("exact").removesuffix("/") or "all"
 
 

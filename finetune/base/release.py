@@ -14,11 +14,12 @@ import yaml
 
 from loopwright.errors import BadInput
 from loopwright.finetune.base.config import BaseConfig
-from loopwright.finetune.base.corpus import Corpus, Prior
 from loopwright.finetune.base.evaluate import rows
 from loopwright.finetune.base.train import MODEL
-from loopwright.finetune.evaluate.rows import Row
-from loopwright.finetune.runs import CONFIG
+from loopwright.finetune.base.worlds import open_worlds
+from loopwright.finetune.data.corpus import Corpus, Prior
+from loopwright.finetune.measure.rows import Row
+from loopwright.finetune.runs.settings import CONFIG
 from loopwright.models.local.loading import Base, load_base
 from loopwright.settings import settings
 from loopwright.tools.files import write_whole
@@ -32,7 +33,7 @@ def release(
     run_dir: Path,
     folder: Path,
     command: str,
-    progress: Progress = lambda _: None,
+    on_progress: Progress = lambda _: None,
     *,
     probes_per_kind: int = 200,
     cache_dir: Path | None = None,
@@ -43,7 +44,7 @@ def release(
         run_dir: of a finished training run.
         folder: the model folder to write: new, empty, or an earlier release, which is replaced.
         command: what made the run, for the card.
-        progress: told a line now and then.
+        on_progress: called with a line now and then.
         probes_per_kind: test questions of each kind.
         cache_dir: of rendered views; by default the user's cache.
 
@@ -61,10 +62,10 @@ def release(
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(run_dir / MODEL, partial)
     base = load_base(str(partial), folder=partial, dtype="float32")
-    corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
+    corpora = open_worlds(config.worlds, cache_dir or settings().cache_dir, on_progress)
     found: list[Row] = []
     for world, corpus in corpora.items():
-        progress(f"measuring on the test cases of `{world}`")
+        on_progress(f"measuring on the test cases of `{world}`")
         probes = corpus.probes(probes_per_kind, test=True)
         prior = Prior(corpus, PRIOR_LESSONS, config.seed)
         found += rows(base.model, base.processor, world, corpus, probes, prior)

@@ -23,14 +23,14 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from loopwright.errors import BadInput, DeveloperError, MissingDependency
 from loopwright.finetune.base.batch import encode, encode_texts, repetition
 from loopwright.finetune.base.config import BaseConfig
-from loopwright.finetune.base.corpus import Corpus, Lesson, Turn, sample_turns, stack
 from loopwright.finetune.base.evaluate import answer, figures, score
 from loopwright.finetune.base.loss import Losses, Pictures, digit_weights, losses
 from loopwright.finetune.base.model import ReadingHeads, make_model, make_processor
 from loopwright.finetune.base.plot import plot
 from loopwright.finetune.base.tokenizer import train_tokenizer
-from loopwright.finetune.carm_network.config import OptimiserConfig
-from loopwright.finetune.carm_network.train import one_cycle
+from loopwright.finetune.base.worlds import open_worlds
+from loopwright.finetune.data.corpus import Corpus, Lesson, Turn, sample_turns, stack
+from loopwright.finetune.runs.schedule import OptimiserConfig, one_cycle
 from loopwright.schema import Frozen
 from loopwright.settings import settings
 
@@ -74,14 +74,14 @@ class Moment(NamedTuple):
 
 
 def train(
-    config: BaseConfig, out_dir: Path, progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+    config: BaseConfig, out_dir: Path, on_progress: Progress = lambda _: None, *, cache_dir: Path | None = None
 ) -> TrainResult:
     """Train in `out_dir`, going on where an earlier run of the same config stopped.
 
     Args:
         config: everything that the run depends on.
         out_dir: the run folder, made if need be.
-        progress: told a line now and then.
+        on_progress: called with a line now and then.
         cache_dir: where rendered views are kept; by default the user's cache.
 
     Raises:
@@ -94,17 +94,17 @@ def train(
     config.claim(out_dir)
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpora = config.worlds.open(cache_dir or settings().cache_dir, progress)
-    return _Run(config, out_dir, corpora, device, progress).to_end()
+    corpora = open_worlds(config.worlds, cache_dir or settings().cache_dir, on_progress)
+    return _Run(config, out_dir, corpora, device, on_progress).to_end()
 
 
 class _Run:
     """The state of one training run: model, heads, optimiser and step."""
 
     def __init__(
-        self, config: BaseConfig, out_dir: Path, corpora: dict[str, Corpus], device: torch.device, progress: Progress
+        self, config: BaseConfig, out_dir: Path, corpora: dict[str, Corpus], device: torch.device, on_progress: Progress
     ) -> None:
-        self.config, self.out_dir, self.corpora, self.progress = config, out_dir, corpora, progress
+        self.config, self.out_dir, self.corpora, self.on_progress = config, out_dir, corpora, on_progress
         self.pictures = [(world, index) for world, corpus in corpora.items() for index in range(len(corpus))]
         largest = max(stage.batch for stage in config.stages)
         if len(self.pictures) < largest:
@@ -135,7 +135,7 @@ class _Run:
             loss = self._train_on(picks)
             self.step += 1
             if self.step % TELL_EVERY == 0 or self.step == self.config.steps:
-                self._tell(loss, (time.monotonic() - began) / (self.step - first))
+                self._report(loss, (time.monotonic() - began) / (self.step - first))
             talks = self.step > self.config.look.steps
             if (talks and self.step % self.config.validate_every == 0) or self.step == self.config.steps:
                 self._validate()
@@ -225,12 +225,12 @@ class _Run:
             spots[world] = torch.stack([lessons[k].spots for k in own]).to(device)
         return Pictures(images.to(device), rows, targets, spots)
 
-    def _tell(self, loss: Losses, seconds_per_step: float) -> None:
+    def _report(self, loss: Losses, seconds_per_step: float) -> None:
         parts = {name: part.item() for name, part in loss._asdict().items()}
         self._record({"step": self.step, **parts})
         left_min = (self.config.steps - self.step) * seconds_per_step / 60
         said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
-        self.progress(f"step {self.step} of {self.config.steps}: {said}; {left_min:.0f} min left")
+        self.on_progress(f"step {self.step} of {self.config.steps}: {said}; {left_min:.0f} min left")
 
     def _validate(self) -> None:
         self.validation = {}
@@ -240,7 +240,7 @@ class _Run:
             self.validation |= {f"{world}/{name}": value for name, value in found.items()}
         self._record({"step": self.step, **self.validation})
         plot(self.out_dir / METRICS, self.out_dir / "loss.png")
-        self.progress(f"step {self.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in self.validation.items()))
+        self.on_progress(f"step {self.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in self.validation.items()))
 
     def _record(self, record: dict[str, float]) -> None:
         with (self.out_dir / METRICS).open("a", encoding="utf-8") as file:
@@ -268,7 +268,7 @@ class _Run:
         lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.is_file() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
         metrics.write_text("".join(kept), encoding="utf-8")
-        self.progress(f"resumed at step {self.step} of {self.config.steps}")
+        self.on_progress(f"resumed at step {self.step} of {self.config.steps}")
 
     def _save_model(self, folder: Path) -> None:
         rounded = copy.deepcopy(self.model).bfloat16()

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput, OperatorError, UnknownName
-from loopwright.finetune.evaluate.preservation import CHANGE
-from loopwright.finetune.evaluate.rows import Row, averaged
+from loopwright.finetune.measure.rows import CHANGE, Row, averaged
 from loopwright.models.local.chat import LocalChatModel
 
 WHAT = "language"
@@ -23,7 +22,11 @@ BATCH = 8
 
 
 def evaluate_language(
-    local: LocalChatModel, adapter: Path, tasks: Sequence[str], limit: int, tell: Callable[[str], None] = lambda _: None
+    local: LocalChatModel,
+    adapter: Path,
+    tasks: Sequence[str],
+    limit: int,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """For each score of each task: the base, the same with its adapter, and the change question by question.
 
@@ -32,7 +35,7 @@ def evaluate_language(
         adapter: folder of its LoRA weights.
         tasks: names of lm-evaluation-harness, or YAML files of that format.
         limit: most questions of a task.
-        tell: told a line before each run.
+        on_progress: called with a line before each run.
 
     Raises:
         UnknownName: a task that the harness does not have.
@@ -47,7 +50,7 @@ def evaluate_language(
             raise UnknownName("lm-eval task", task, manager.all_tasks)
     measured = []
     for name, folder in (("vlm-base", None), ("vlm-sft", adapter)):
-        tell(f"lm-eval: {', '.join(tasks)} by {name}")
+        on_progress(f"lm-eval: {', '.join(tasks)} by {name}")
         measured.append(_measured(local, folder, tasks, limit, manager))
     before, after = measured
     return [

@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from loopwright.errors import BadInput
-from loopwright.finetune.carm_network.config import AugmentConfig
-from loopwright.finetune.runs import RunSettings
+from loopwright.finetune.runs.augmentation import AugmentConfig
+from loopwright.finetune.runs.settings import RunSettings
 from loopwright.schema import Frozen
 
 

@@ -23,7 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from loopwright.errors import MissingDependency, OperatorError
-from loopwright.finetune.chat_data.cases import cases_of
+from loopwright.finetune.data.cases import cases_of
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows, varied_by
 from loopwright.finetune.sft.emphasis import emphasis
@@ -63,13 +63,13 @@ class SftResult(Frozen):
     peak_gpu_gib: float | None
 
 
-def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) -> SftResult:
+def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None) -> SftResult:
     """Train in `out_dir`, going on where an earlier run of the same config stopped.
 
     Args:
         config: everything that the run depends on.
         out_dir: the run folder, made if need be.
-        progress: told a line now and then.
+        on_progress: called with a line now and then.
 
     Raises:
         BadInput: data, base or run folder are missing, wrong, or another run's.
@@ -85,6 +85,8 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     if begun:
         config.refuse_other(out_dir)
     base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
+    if not base.takes_images:
+        rows, validation = rows.text_only(), validation and validation.text_only()
     identity = identify(config.model)
     start = start_of(config, identity)
     cases = _cases(config)
@@ -100,7 +102,7 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     if begun:
         refuse_other_inputs(out_dir, record)
     claim(out_dir, config, record)
-    watch = _Watch(config, record, progress)
+    watch = _Watch(config, record, on_progress)
     if checkpoint and (ended := _ended(checkpoint)):
         return watch.result_of(ended, checkpoint, out_dir)
     trainer = build_trainer(config, base, rows, validation, out_dir)
@@ -109,7 +111,7 @@ def train(config: Config, out_dir: Path, progress: Progress = lambda _: None) ->
     trainer.add_callback(watch)
     trainer.add_callback(_tensorboard(out_dir, checkpoint))
     if checkpoint:
-        progress(f"resumed from {checkpoint.name}")
+        on_progress(f"resumed from {checkpoint.name}")
     with out_of_memory("Training", "Lower `batch` and raise `accumulate`, or set `gradient_checkpointing: true`."):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_state()
@@ -135,9 +137,8 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
         peft_config=lora_config(config.lora, base.model),
     )
     if config.emphasis:
-        tokenizer: Any = getattr(base.processor, "tokenizer", base.processor)
         model = cast(PeftModel, trainer.model)
-        model.register_forward_hook(emphasis(config.emphasis, tokenizer), with_kwargs=True)
+        model.register_forward_hook(emphasis(config.emphasis, base.tokenizer), with_kwargs=True)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     # Qwen2.5-VL and Gemma 3 deny that their loss takes a token count. TRL computes the loss itself; were it not told
     # the count, an accumulated step would average over batches instead of over answer tokens.
@@ -211,14 +212,14 @@ class _Trainer(SFTTrainer):
         """Write nothing."""
 
     def _send_telemetry(self) -> None:
-        """Tell nobody: TRL would report each run to the hub."""
+        """Progress nobody: TRL would report each run to the hub."""
 
 
 class _Watch(TrainerCallback):
     """Tells progress, stops a run that has gone wrong, and writes the record beside every checkpoint."""
 
-    def __init__(self, config: Config, run: RunRecord, progress: Progress) -> None:
-        self.config, self.run, self.progress = config, run, progress
+    def __init__(self, config: Config, run: RunRecord, on_progress: Progress) -> None:
+        self.config, self.run, self.on_progress = config, run, on_progress
         self.begun_at = time.perf_counter()
         self.first_step = 0
 
@@ -239,7 +240,7 @@ class _Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Tell the losses; refuse to go on from one that is no number."""
+        """Progress the losses; refuse to go on from one that is no number."""
         told = {key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss", "learning_rate")}
         if any(not math.isfinite(value) for value in told.values()):
             raise OperatorError(
@@ -248,7 +249,7 @@ class _Watch(TrainerCallback):
             )
         if told:
             figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
-            self.progress(f"step {state.global_step} of {state.max_steps}: {figures}")
+            self.on_progress(f"step {state.global_step} of {state.max_steps}: {figures}")
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A checkpoint was written whole."""

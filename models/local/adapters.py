@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.loading import check_weights
-from loopwright.models.making import MAKING
 
 
 class Adapters:
@@ -42,7 +42,7 @@ class Adapters:
         self._loaded += 1
         name = f"adapter_{self._loaded}"  # never used again: a folder may be trained, unloaded and loaded anew
         try:
-            with MAKING:
+            with MODEL_LOAD_LOCK:
                 self._add(folder, name)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             self._remove(name)

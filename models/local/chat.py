@@ -1,4 +1,4 @@
-"""Any transformers vision-language model as a LangChain chat model.
+"""Any transformers language model, vision-language or text-only, as a LangChain chat model.
 
 Messages in, one message out, whole or as it is drawn. Pictures come by reference through the session's `BlobReader`.
 The model's own chat template writes the prompt; control tokens in what people and tools wrote are encoded as plain
@@ -9,37 +9,34 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from jinja2 import TemplateError
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+from pydantic import ConfigDict, Field, SkipValidation, ValidationError
 from transformers import PreTrainedModel
 
-from loopwright.errors import BadInput, DeveloperError, OperatorError, UnknownName
+from loopwright.errors import BadInput, UnknownName
+from loopwright.models.answers import AnswerFormat, ToolCallFormat
+from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.grammar import Grammar, Matcher, json_grammar
-from loopwright.models.images import open_image
+from loopwright.models.grammar import Grammar, Matcher
+from loopwright.models.images import image_refs, open_image
 from loopwright.models.local import tool_calls
 from loopwright.models.local.batch import Inputs, batches, collate
-from loopwright.models.local.conversation import turns
+from loopwright.models.local.conversation import Turn, turns, with_plain_text, without_system
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
 from loopwright.models.local.text import TextStream
 from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
 from loopwright.schema import BlobReader, CancelToken, ImageRef
-
-if TYPE_CHECKING:
-    from loopwright.models.forms import Form
-
-T = TypeVar("T")
 
 _OPTIONS = ("cancel", "grammar", "tools", *Decoding.model_fields)
 
@@ -50,7 +47,7 @@ _tokenizing = threading.Lock()
 """A fast tokenizer panics when one thread changes how it splits while another uses it."""
 
 
-class LocalChatModel(BaseChatModel):
+class LocalChatModel(LoopwrightChatModel):
     """A local model in one role.
 
     `invoke` and `stream` take, beside LangChain's own arguments: `cancel` (a `CancelToken`; the call raises its
@@ -79,43 +76,14 @@ class LocalChatModel(BaseChatModel):
             self.engine.load_adapter(self.card.adapters[role])
         return self.model_copy(update={"adapter": role})
 
-    def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Replies that are instances of the pydantic model `schema`, drawn under its grammar.
-
-        With `include_raw` a reply is `{"raw": message, "parsed": instance or None, "parsing_error": error or None}`.
+    def options_for(self, answer: AnswerFormat[Any]) -> dict[str, Any]:
+        """Every answer is drawn under its grammar.
 
         Raises:
-            DeveloperError: `schema` is no pydantic model class, or one without a longest answer.
-            OperatorError: from a call, when a validator refuses what the grammar cannot know.
+            DeveloperError: the format has no longest answer.
         """
-        if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-            raise DeveloperError(f"`schema` is {schema!r}; expected a pydantic model class.")
-        drawn = self.bind(grammar=json_grammar(schema), **kwargs)
-
-        def parsed(message: AIMessage) -> BaseModel:
-            try:
-                return schema.model_validate_json(message.text)
-            except ValidationError as error:
-                raise OperatorError(
-                    f"The reply {message.text!r:.200} keeps to the grammar of `{schema.__name__}`, and its validators "
-                    f"refuse it: {error}. Express what they ask for in the schema."
-                ) from error
-
-        return drawn | RunnableLambda(_with_raw(parsed) if include_raw else parsed)
-
-    def with_form(self, form: "Form[T]") -> Runnable[LanguageModelInput, T]:
-        """Replies that are values of a text form, drawn under its grammar.
-
-        Raises:
-            DeveloperError: the form's pattern is none that can be drawn under.
-        """
-
-        def parsed(message: AIMessage) -> T:
-            return form.parse(message.text)
-
-        return self.bind(grammar=form.grammar()) | RunnableLambda(parsed)
+        tools = {"tools": answer.schemas} if isinstance(answer, ToolCallFormat) else {}
+        return {"grammar": answer.grammar(), **tools}
 
     def bind_tools(
         self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
@@ -146,7 +114,7 @@ class LocalChatModel(BaseChatModel):
         found = np.empty((2, len(prompts), len(choices)))
         temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
         prepared = [self.prepare(prompt) for prompt in prompts]
-        tokenizer: Any = self.engine.processor.tokenizer
+        tokenizer = self.engine.tokenizer
         with _tokenizing:
             tokens = tokens_of(choices, tokenizer)
 
@@ -226,25 +194,46 @@ class LocalChatModel(BaseChatModel):
             BadInput: a picture or message that cannot be shown, or turns in an order that the template refuses.
             IntegrityError: the reader does not hold a picture.
         """
-        processor = self.engine.processor
-        template = str(processor.chat_template)
-        knows_tools = tool_calls.knows_tools(template)
+        if not self.engine.takes_images:
+            self._refuse_images(messages)
+        knows_tools = tool_calls.knows_tools(str(self.engine.processor.chat_template))
         conversation = turns(messages, self._open, tools, template_knows_tools=knows_tools)
         try:
-            with _tokenizing:
-                encoded: Any = processor.apply_chat_template(
-                    conversation,
-                    tools=list(tools) if tools and knows_tools else None,
-                    add_generation_prompt=True,
-                    tokenize=True,
-                    return_dict=True,
-                    return_tensors="pt",
-                    sanitize_control_tokens=True,
-                )
+            return self._encode(conversation, list(tools) if tools and knows_tools else None)
         except (TemplateError, ValueError) as error:
             roles = ", ".join(turn["role"] for turn in conversation)
-            raise BadInput(f"The processor of `{self.card.base}` refuses the turns {roles}: {error}") from error
+            raise BadInput(f"The chat template of `{self.card.base}` refuses the turns {roles}: {error}") from error
+
+    def _encode(self, conversation: Sequence[Turn], tools: list[dict[str, Any]] | None) -> Inputs:
+        """Some templates, such as Gemma 2's, refuse a system turn: then its words begin the first user's."""
+        try:
+            return self._apply_template(conversation, tools)
+        except TemplateError:
+            if conversation[0]["role"] != "system":
+                raise
+            return self._apply_template(without_system(conversation), tools)
+
+    def _apply_template(self, conversation: Sequence[Turn], tools: list[dict[str, Any]] | None) -> Inputs:
+        processor: Any = self.engine.processor
+        with _tokenizing:
+            encoded = processor.apply_chat_template(
+                list(conversation) if self.engine.takes_images else with_plain_text(conversation),
+                tools=tools,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=True,
+            )
         return dict(encoded)
+
+    def _refuse_images(self, messages: Sequence[BaseMessage]) -> None:
+        for i, message in enumerate(messages):
+            if image_refs([message]):
+                raise BadInput(
+                    f"`messages[{i}]` ({message.type}) holds an image, but `{self.card.name}` takes text only: its "
+                    f"base is `{self.card.base}`. Take a card whose base takes images, such as `qwen25vl-7b`."
+                )
 
     def _open(self, ref: ImageRef) -> Image.Image:
         image = open_image(ref, self.images)
@@ -263,14 +252,12 @@ class LocalChatModel(BaseChatModel):
 
     def _matcher(self, grammar: Grammar) -> Matcher:
         with _tokenizing:
-            return Matcher(grammar, self.engine.processor.tokenizer, sorted(self.engine.eos_token_ids))
+            return Matcher(grammar, self.engine.tokenizer, sorted(self.engine.eos_token_ids))
 
     def _decode(self, token_ids: list[int]) -> str:
         with _tokenizing:
             return str(
-                self.engine.processor.tokenizer.decode(
-                    token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
+                self.engine.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             )
 
 
@@ -321,15 +308,3 @@ class _Reply:
                 "batch_size": done.batch_size,
             },
         )
-
-
-def _with_raw(parse: Callable[[AIMessage], BaseModel]) -> Callable[[AIMessage], dict[str, Any]]:
-    """`parse` with its message beside the result, and its error in place of being raised."""
-
-    def kept(message: AIMessage) -> dict[str, Any]:
-        try:
-            return {"raw": message, "parsed": parse(message), "parsing_error": None}
-        except OperatorError as error:
-            return {"raw": message, "parsed": None, "parsing_error": error}
-
-    return kept

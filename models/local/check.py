@@ -7,19 +7,20 @@ and shapes have to fit. Of the base's weights only the headers are read.
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from peft import PeftConfig, PeftModel, PeftType
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
-from loopwright.models.local.loading import check_weights
-from loopwright.models.local.processor import load_processor
-from loopwright.models.making import MAKING
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
+from loopwright.models.local.loading import auto_model, check_weights, load_config
+from loopwright.models.local.processor import load_processor, takes_images
 
 
 class LocalCheck:
@@ -39,9 +40,10 @@ class LocalCheck:
         return str(self._folder)
 
     def architecture(self) -> str:
-        """Which model it is, and how large. Raises `BadInput` where it is no vision-language model."""
+        """Which model it is, how large, and what it takes. Raises `BadInput` where it is no language model."""
         n_parameters = sum(parameter.numel() for parameter in self._built().parameters())
-        return f"{self._config.model_type}, {n_parameters / 1e6:.3g} million parameters"
+        takes = "text and images" if takes_images(self._config) else "text only"
+        return f"{self._config.model_type}, {n_parameters / 1e6:.3g} million parameters, takes {takes}"
 
     def weights(self) -> str:
         """Which files hold the weights. Raises `BadInput` where a shard is missing or torn."""
@@ -57,15 +59,11 @@ class LocalCheck:
         return f"{n_tensors} tensors, {sum(file.stat().st_size for file in files) / 1e6:.3g} MB in {len(files)} files"
 
     def processor(self) -> str:
-        """Which processor it is. Raises `BadInput` where it cannot be loaded or has no chat template."""
+        """Which processor or tokenizer it is. Raises `BadInput` where it cannot be loaded or has no chat template."""
         try:
             processor = load_processor(str(self._folder), self._config)
         except (OSError, ValueError) as error:
             raise BadInput(f"The processor of `{self._card.base}` cannot be loaded: {_first_line(error)}") from error
-        if not processor.chat_template:
-            raise BadInput(
-                f"The processor of `{self._card.base}` has no chat template. Take a model that was tuned to chat."
-            )
         return type(processor).__name__
 
     def adapter(self, role: str) -> str:
@@ -74,7 +72,7 @@ class LocalCheck:
         check_weights(folder, f"Adapter `{folder}`", config_name="adapter_config.json")
         try:
             config = PeftConfig.from_pretrained(str(folder))
-            with MAKING:
+            with MODEL_LOAD_LOCK:
                 wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
                 loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
@@ -105,18 +103,18 @@ class LocalCheck:
     @cached_property
     def _config(self) -> PreTrainedConfig:
         try:
-            config: PreTrainedConfig = AutoConfig.from_pretrained(str(self._folder), local_files_only=True)
+            return load_config(self._folder)
         except (OSError, ValueError) as error:
             raise BadInput(f"The configuration of `{self._card.base}` cannot be read: {_first_line(error)}") from error
-        return config
 
     def _built(self) -> PreTrainedModel:
         """The base without weights."""
         try:
-            with MAKING, torch.device("meta"):
-                built: PreTrainedModel = AutoModelForImageTextToText.from_config(self._config)
+            with MODEL_LOAD_LOCK, torch.device("meta"):
+                make: Any = auto_model(self._config)
+                built: PreTrainedModel = make.from_config(self._config, trust_remote_code=False)
         except ValueError as error:
-            raise BadInput(f"`base` = {self._card.base!r} is no vision-language model: {_first_line(error)}") from error
+            raise BadInput(f"`base` = {self._card.base!r} is no language model: {_first_line(error)}") from error
         return built
 
     def _misfit(self, folder: Path, why: str) -> BadInput:

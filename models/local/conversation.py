@@ -32,6 +32,19 @@ def turns(
     return written
 
 
+def without_system(conversation: Sequence[Turn]) -> list[Turn]:
+    """The same with what the system turn says at the beginning of the user's first, for templates that refuse it."""
+    system, *others = conversation
+    if not others or others[0]["role"] != "user":
+        return [system | {"role": "user"}, *others]
+    return [others[0] | {"content": [*system["content"], _text("\n\n"), *others[0]["content"]]}, *others[1:]]
+
+
+def with_plain_text(conversation: Sequence[Turn]) -> list[Turn]:
+    """The same with each content as one string, which is what templates of text-only models take."""
+    return [turn | {"content": "".join(part["text"] for part in turn["content"])} for turn in conversation]
+
+
 def _turn(message: BaseMessage, open_image: Callable[[ImageRef], Image.Image], *, as_text: bool) -> Turn:
     parts = _parts(message, open_image)
     match message:

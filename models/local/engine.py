@@ -19,16 +19,16 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, ProcessorMixin, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 
 from loopwright.errors import BadInput
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.grammar import Matcher
+from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.models.local.sampling import Finish, Row, RowSampler, RowsFinished
-from loopwright.models.making import MAKING
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
@@ -138,10 +138,12 @@ class Engine:
     """
 
     def __init__(self, base: Base, *, max_batch: int = 16, window_s: float = 0.002, expected_s: float = 0.25) -> None:
-        self.processor: ProcessorMixin = base.processor
+        self.processor = base.processor
+        self.tokenizer = base.tokenizer
+        self.takes_images = base.takes_images
         self.eos_token_ids = base.eos_token_ids
         self._model = base.model
-        self._pad_token_id = int(base.processor.tokenizer.pad_token_id)
+        self._pad_token_id = self.tokenizer.pad_token_id
         self._adapters = Adapters(base.model)
         self._max_batch, self._window_s, self._expected_s = max_batch, window_s, expected_s
         self._n_expected = 0
@@ -302,7 +304,7 @@ def load_engine(card: ModelCard) -> Engine:
     """
     folder = card.base_folder
     key = (folder.resolve() if folder else card.base, card.device, card.dtype, card.quantisation)
-    with MAKING:
+    with MODEL_LOAD_LOCK:
         engine = _engines.get(key)
         if engine is None:
             base = load_base(

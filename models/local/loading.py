@@ -12,18 +12,20 @@ from typing import Any, Literal, NamedTuple
 import torch
 from safetensors import SafetensorError
 from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     ProcessorMixin,
 )
 
 from loopwright.errors import BadInput, MissingDependency, OperatorError
-from loopwright.models.local.processor import load_processor
+from loopwright.models.local.processor import load_processor, takes_images, tokenizer_of
 from loopwright.models.vector_math import settle_kernels
 
 settle_kernels()
@@ -32,11 +34,21 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 class Base(NamedTuple):
-    """A model that is ready to run, its processor, and the tokens that end a reply."""
+    """A model that is ready to run, its processor (a text-only model's tokenizer), and the tokens that end a reply."""
 
     model: PreTrainedModel
-    processor: ProcessorMixin
+    processor: ProcessorMixin | PreTrainedTokenizerFast
     eos_token_ids: frozenset[int]
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The processor's, or the processor itself. Has a padding token."""
+        return tokenizer_of(self.processor)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether messages may hold images."""
+        return takes_images(self.model.config)
 
 
 def load_base(
@@ -47,12 +59,12 @@ def load_base(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     quantisation: Literal["nf4"] | None = None,
 ) -> Base:
-    """The image-text-to-text model `base`: a hub id that is in the hub's cache, or what lies in `folder`.
+    """The language model `base`, vision-language or text-only: a hub id in the hub's cache, or what lies in `folder`.
 
     Nothing is downloaded. `auto` takes CUDA with bfloat16 where there is a GPU, else the CPU with float32.
 
     Raises:
-        BadInput: a missing folder, missing, pickled or torn weights, or no vision-language model.
+        BadInput: a missing folder, missing, pickled or torn weights, or no model that can chat.
         MissingDependency: CUDA or bitsandbytes is asked for and not there, or a hub id is not in the cache.
         OperatorError: not enough memory.
     """
@@ -62,14 +74,13 @@ def load_base(
     precision = _dtype(dtype, at)
     source = base if folder is None else str(folder)
     with _explained(base, folder), out_of_memory(f"Loading `{base}`", "Free some, or set `quantisation: nf4`."):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(source, local_files_only=True)
-        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            raise ValueError(f"transformers has no image-text-to-text model of the type {config.model_type!r}")
+        config = load_config(source)
         processor = load_processor(source, config)
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = auto_model(config).from_pretrained(
             source,
             config=config,
             local_files_only=True,
+            trust_remote_code=False,
             dtype=precision,
             device_map={"": at},
             use_safetensors=True,
@@ -84,10 +95,38 @@ def load_base(
             "They belong to another configuration, or the download is incomplete: fetch them again."
         )
     model.eval().requires_grad_(False)
-    eos = _eos_token_ids(model, processor)
+    tokenizer = tokenizer_of(processor)
+    eos = _eos_token_ids(model, tokenizer)
+    if not eos:
+        raise BadInput(f"Nothing ends a reply of `{base}`: set `eos_token` in its tokenizer's configuration.")
+    if tokenizer.pad_token is None:  # Llama's have none, and what pads is masked
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(min(eos))
     # the folder's own sampling defaults, a repetition penalty for one, would change what a card's decoding says
-    model.generation_config = GenerationConfig(pad_token_id=processor.tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id)
     return Base(model, processor, eos)
+
+
+def load_config(source: str | Path) -> PreTrainedConfig:
+    """The configuration at `source`, a folder or a cached hub id.
+
+    Raises:
+        OSError, ValueError: it is missing or malformed, or of a model that only code beside it could make.
+    """
+    config: PreTrainedConfig = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    return config
+
+
+def auto_model(config: PreTrainedConfig) -> type[AutoModelForImageTextToText] | type[AutoModelForCausalLM]:
+    """The auto class for `config`: of vision-language models where the architecture is one, else of causal ones.
+
+    Raises:
+        ValueError: it is no language model.
+    """
+    if takes_images(config):
+        return AutoModelForImageTextToText
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    raise ValueError(f"transformers has no causal or image-text-to-text model of the type {config.model_type!r}")
 
 
 def check_weights(folder: Path, what: str, *, config_name: str) -> None:
@@ -150,10 +189,11 @@ def _quantisation(kind: Literal["nf4"] | None, compute: torch.dtype) -> BitsAndB
     )
 
 
-def _eos_token_ids(model: PreTrainedModel, processor: ProcessorMixin) -> frozenset[int]:
+def _eos_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     told = model.generation_config.eos_token_id if model.generation_config is not None else None
     several = told if isinstance(told, list) else [told]
-    return frozenset(int(i) for i in (*several, processor.tokenizer.eos_token_id) if i is not None)
+    own: Any = tokenizer.eos_token_id
+    return frozenset(int(i) for i in (*several, own) if i is not None)
 
 
 @contextmanager
@@ -171,7 +211,7 @@ def _explained(base: str, folder: Path | None) -> Iterator[None]:
             ) from error
         raise BadInput(f"`base` = {base!r} is incomplete: {_first_line(error)}") from error
     except ValueError as error:
-        raise BadInput(f"`base` = {base!r} is no vision-language model that can run: {_first_line(error)}") from error
+        raise BadInput(f"`base` = {base!r} is no language model that can run: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,14 +1,26 @@
-"""Processors of Qwen's vision-language models for images alone, so that they work without torchvision.
+"""What turns a conversation into a model's inputs: a processor where the model takes images, else a tokenizer.
 
-The stock ones also build a video processor, which imports torchvision. Ours differ from them in nothing else, and the
-folders that they save name the stock class: other software reads them as it reads Qwen's own. Load a processor with
-`load_processor`; `AutoProcessor` would take the stock class for these folders.
+The stock processors of Qwen's vision-language models also build a video processor, which imports torchvision. Ours are
+for images alone, differ from them in nothing else, and the folders that they save name the stock class: other software
+reads them as it reads Qwen's own. Load with `load_processor`; `AutoProcessor` would take the stock class.
 """
 
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin, Qwen2_5_VLProcessor, Qwen3VLProcessor
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    ProcessorMixin,
+    Qwen2_5_VLProcessor,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
+)
+
+from loopwright.errors import BadInput
 
 
 class _ImageOnly(ProcessorMixin):
@@ -26,6 +38,10 @@ class _ImageOnly(ProcessorMixin):
         return {**super().to_dict(), "processor_class": type(self).__mro__[2].__name__}
 
 
+class ImageOnlyQwen2VLProcessor(_ImageOnly, Qwen2VLProcessor):
+    """`Qwen2VLProcessor` without videos."""
+
+
 class ImageOnlyQwen25VLProcessor(_ImageOnly, Qwen2_5_VLProcessor):
     """`Qwen2_5_VLProcessor` without videos: chat text and images to `input_ids`, `pixel_values`, `image_grid_thw`."""
 
@@ -35,18 +51,39 @@ class ImageOnlyQwen3VLProcessor(_ImageOnly, Qwen3VLProcessor):
 
 
 _IMAGE_ONLY: dict[str, type[ProcessorMixin]] = {
+    "qwen2_vl": ImageOnlyQwen2VLProcessor,
     "qwen2_5_vl": ImageOnlyQwen25VLProcessor,
     "qwen3_vl": ImageOnlyQwen3VLProcessor,
 }
 """By the model type of a configuration."""
 
 
-def load_processor(base: str | Path, config: PreTrainedConfig) -> ProcessorMixin:
-    """The processor saved at `base` (folder or cached hub id) for the model that `config` describes.
+def takes_images(config: PreTrainedConfig) -> bool:
+    """Whether a model of this architecture takes images beside text."""
+    return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def load_processor(base: str | Path, config: PreTrainedConfig) -> ProcessorMixin | PreTrainedTokenizerFast:
+    """What is saved at `base` (folder or cached hub id) for the model that `config` describes.
 
     Raises:
+        BadInput: it has no chat template.
         OSError, ValueError: a file is missing or malformed.
     """
-    known = _IMAGE_ONLY.get(config.model_type, AutoProcessor)
-    processor: ProcessorMixin = known.from_pretrained(base, local_files_only=True)
+    kind: Any = _IMAGE_ONLY.get(config.model_type, AutoProcessor) if takes_images(config) else AutoTokenizer
+    processor: ProcessorMixin | PreTrainedTokenizerFast = kind.from_pretrained(
+        base, local_files_only=True, trust_remote_code=False
+    )
+    if not processor.chat_template:
+        raise BadInput(
+            f"`{base}` has no chat template, so it was not trained to chat, and a template that it does not know would "
+            "spoil its answers. Take the model's instruct version, or put a `chat_template.jinja` beside its weights."
+        )
     return processor
+
+
+def tokenizer_of(processor: ProcessorMixin | PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The tokenizer of a processor; a tokenizer is its own."""
+    part: Any = processor
+    tokenizer: PreTrainedTokenizerFast = getattr(part, "tokenizer", part)
+    return tokenizer

@@ -1,20 +1,22 @@
 """Tool calls as text, in the Hermes format that Qwen's models are trained on.
 
 A call is `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, an answer `<tool_response>...</tool_response>`.
-Chat templates that know tools write all of this themselves; for the others the functions here do, with the list of
-tools in the system message. Gemma 3 and LLaVA have no format of their own and are given this one.
+Chat templates that know this format write all of it themselves; for the others the functions here do, with the list of
+tools in the system message. Gemma, LLaVA and SmolLM2 have no format of their own and are given this one, and so are
+models whose own is another, such as Llama 3.
 """
 
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import ToolCall, ToolCallChunk
 from langchain_core.messages.tool import tool_call_chunk
 
-OPENING = "<tool_call>"
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+OPENING, CLOSING = "<tool_call>", "</tool_call>"
+_JSON = json.JSONDecoder()
+_SPACE = re.compile(r"\s*")
 
 
 class Spoken(NamedTuple):
@@ -25,8 +27,8 @@ class Spoken(NamedTuple):
 
 
 def knows_tools(chat_template: str) -> bool:
-    """Whether a template writes tools and their calls by itself."""
-    return re.search(r"\btools\b", chat_template) is not None
+    """Whether a template writes tools and their calls by itself, in this format."""
+    return OPENING in chat_template and re.search(r"\btools\b", chat_template) is not None
 
 
 def instructions(tools: Sequence[dict[str, Any]]) -> str:
@@ -42,7 +44,7 @@ def instructions(tools: Sequence[dict[str, Any]]) -> str:
 def call_text(call: ToolCall) -> str:
     """One call as the model would have written it."""
     body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
-    return f"<tool_call>\n{body}\n</tool_call>"
+    return f"{OPENING}\n{body}\n{CLOSING}"
 
 
 def response_text(text: str) -> str:
@@ -52,11 +54,35 @@ def response_text(text: str) -> str:
 
 def parse(reply: str, turn: int) -> Spoken:
     """Take `reply` apart. `turn` counts the messages before it: ids are unique in a conversation, and repeatable."""
-    calls = []
-    for index, found in enumerate(_CALL.finditer(reply)):
-        name, arguments = _name_and_arguments(found[1])
+    said: list[str] = []
+    calls: list[ToolCallChunk] = []
+    at = 0
+    while (opening := reply.find(OPENING, at)) >= 0:
+        said.append(reply[at:opening])
+        body, at = _body(reply, _skip_space(reply, opening + len(OPENING)))
+        name, arguments = _name_and_arguments(body)
+        index = len(calls)
         calls.append(tool_call_chunk(name=name, args=arguments, id=f"call_{turn}_{index}", index=index))
-    return Spoken(_CALL.sub("", reply).rstrip() if calls else reply, calls)
+    return Spoken("".join([*said, reply[at:]]).rstrip() if calls else reply, calls)
+
+
+def _body(reply: str, begin: int) -> tuple[str, int]:
+    """What is called from `begin` on, and where the call ends. A closing mark inside its strings does not end it."""
+    try:
+        end = _JSON.raw_decode(reply, begin)[1]
+    except (ValueError, RecursionError):
+        end = begin
+    closing = _skip_space(reply, end)
+    if end == begin or not reply.startswith(CLOSING, closing):
+        closing = reply.find(CLOSING, begin)
+        if closing < 0:
+            return reply[begin:].rstrip(), len(reply)
+        end = closing
+    return reply[begin:end].rstrip(), closing + len(CLOSING)
+
+
+def _skip_space(text: str, begin: int) -> int:
+    return cast(re.Match[str], _SPACE.match(text, begin)).end()
 
 
 def _name_and_arguments(body: str) -> tuple[str | None, str]:
@@ -66,7 +92,7 @@ def _name_and_arguments(body: str) -> tuple[str | None, str]:
     """
     try:
         call = json.loads(body)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None, json.dumps(body)
     match call:
         case {"name": str(name), "arguments": dict(arguments)}:

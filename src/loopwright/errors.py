@@ -13,6 +13,7 @@
     |   |-- MemoryUnavailable       4   database missing, locked, full, or not a database
     |   |-- MemoryVersionError      4   database older or newer than this code
     |   |-- IntegrityError          4   what was read back is not what was written
+    |   |-- Diverged                4   a node that was run again did something else than what is on record
     |   |-- SessionBusy             4   another process runs this session, or took it over
     |   `-- UnsettledAct            4   a motion was sent and the world cannot say whether it happened
     `-- Halted                          an outcome, not a failure
@@ -96,6 +97,10 @@ class MemoryVersionError(OperatorError):
 
 class IntegrityError(OperatorError):
     """A hash of what was read back does not match what was written."""
+
+
+class Diverged(OperatorError):
+    """A node that was run again did something else than what is on record; nothing was sent."""
 
 
 class SessionBusy(OperatorError):

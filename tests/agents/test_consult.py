@@ -5,10 +5,10 @@ import threading
 import pytest
 from tests.agents.desk import Answering, Desk
 
-from loopwright.agents.carm_places import NEAREST, PLACE, Place
+from loopwright.agents.carm.places import NEAREST, PLACE, Place
+from loopwright.agents.carm.prompts import nearest_messages, place_messages
 from loopwright.agents.journal import RecordEnded
-from loopwright.agents.prompts.carm import nearest_messages, place_messages
-from loopwright.agents.thoughts import counted, thought
+from loopwright.agents.replies import reply_flaws, reply_text
 from loopwright.errors import DeveloperError, OperatorError
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS
@@ -30,7 +30,7 @@ def test_an_event_says_who_was_asked_what_and_how_it_went(desk: Desk) -> None:
     }  # fmt: skip
     assert [turn["role"] for turn in prompt] == ["system", "human"]
     assert prompt[1]["content"][0]["file_id"] == IMAGE.sha256
-    assert (thought(event.payload), counted(event.payload)) == ("Up 40 mm", "repaired, after 2 attempts")
+    assert (reply_text(event.payload), reply_flaws(event.payload)) == ("Up 40 mm", "repaired, after 2 attempts")
 
 
 def test_what_is_on_record_is_not_asked_for_again(desk: Desk) -> None:

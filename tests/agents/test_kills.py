@@ -10,7 +10,7 @@ import pytest
 from tests.agents.lives import live
 from tests.scenario import Patient, payloads
 
-from loopwright.graphs.carm_run import CArmRun
+from loopwright.graphs.carm.run import CArmRun
 from loopwright.graphs.sessions import replay_session, resume_session, start_session
 from loopwright.memory import Memory, open_memory
 from loopwright.tools.carm.geometry import Pose
@@ -59,7 +59,7 @@ def test_fifty_random_kills_lose_nothing_and_double_nothing(
 ) -> None:
     url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
     server: Any = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.agents.lives", "loopwright.graphs.carm_run"])
+    server.set_forkserver_preload(["tests.agents.lives", "loopwright.graphs.carm.run"])
     rng = random.Random(20261121)
 
     def begin(session_id: str) -> Any:

@@ -6,13 +6,13 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from tests.models import tiny
 
-from loopwright.agents.carm_forms import CENTRED, NAVIGATION, Centred, Navigation
-from loopwright.agents.carm_places import NEAREST, PLACE, Place
-from loopwright.agents.prompts.carm import centred_messages, navigation_messages, nearest_messages, place_messages
+from loopwright.agents.carm.formats import CENTRED, NAVIGATION, Centred, Navigation
+from loopwright.agents.carm.places import NEAREST, PLACE, Place
+from loopwright.agents.carm.prompts import centred_messages, navigation_messages, nearest_messages, place_messages
 from loopwright.agents.role import SAID_SHARE, ask, choose
 from loopwright.errors import OperatorError, Stopped
+from loopwright.models.answers import TextFormat
 from loopwright.models.cards import ModelCard
-from loopwright.models.forms import Form
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.scripted import ScriptedChatModel
 from loopwright.schema import CancelToken
@@ -38,16 +38,16 @@ def local() -> LocalChatModel:
     ids=lambda given: getattr(given, "name", ""),
 )
 def test_a_local_model_keeps_to_the_letter_whatever_its_weights(
-    form: Form[Any], messages: list[BaseMessage], kind: type
+    form: TextFormat[Any], messages: list[BaseMessage], kind: type
 ) -> None:
     reply = ask(local(), messages, form)
     assert isinstance(reply.value, kind) and form.parse(reply.text) == reply.value
-    assert (reply.is_strict, reply.attempts) == (True, 1)
+    assert (reply.is_exact, reply.attempts) == (True, 1)
 
 
 def test_a_strict_answer_is_counted_as_one() -> None:
     with ScriptedChatModel(replies=("left 35 mm",)) as model:
-        assert ask(model, PLACE_ASKED, PLACE) == (Place(35, 0), "left 35 mm", True, 1)
+        assert ask(model, PLACE_ASKED, PLACE)[:4] == (Place(35, 0), "left 35 mm", True, 1)
         assert model.prompts == [PLACE_ASKED]
 
 
@@ -56,12 +56,12 @@ def test_a_fenced_answer_is_repaired_and_says_so() -> None:
     with ScriptedChatModel(replies=(fenced,)) as model:
         reply = ask(model, navigation_messages(IMAGE, "T12"), NAVIGATION)
     assert reply.value == NAVIGATION.parse(NAVIGATION.example)
-    assert (reply.text, reply.is_strict, reply.attempts) == (fenced, False, 1)
+    assert (reply.text, reply.is_exact, reply.attempts) == (fenced, False, 1)
 
 
 def test_nonsense_is_sent_back_with_what_was_wrong() -> None:
     with ScriptedChatModel(replies=("Over there.", "Far away.", "up 40 mm")) as model:
-        assert ask(model, PLACE_ASKED, PLACE) == (Place(0, -40), "up 40 mm", True, 3)
+        assert ask(model, PLACE_ASKED, PLACE)[:4] == (Place(0, -40), "up 40 mm", True, 3)
         _, second, third = model.prompts
     assert third[:-2] == second and second[:-2] == PLACE_ASKED
     said, complaint = second[-2:]
@@ -102,6 +102,6 @@ def test_a_local_model_scores_what_it_may_say() -> None:
 def test_a_model_that_cannot_score_is_taken_at_its_word() -> None:
     with ScriptedChatModel(replies=("It is T12, I think", "t12.")) as model:
         found = choose(model, nearest_messages(IMAGE), LANDMARKS, NEAREST)
-    assert found.reply is not None and (found.reply.is_strict, found.reply.attempts) == (False, 2)
+    assert found.reply is not None and (found.reply.is_exact, found.reply.attempts) == (False, 2)
     assert found.probabilities["T12"] == SAID_SHARE > 0.5
     assert sum(found.probabilities.values()) == pytest.approx(1)

@@ -158,7 +158,7 @@ def test_a_base_that_is_not_there(loopwright: Cli, card: WriteCard, base: str, s
     assert list(found) == ["base"] and said in found["base"][1]
 
 
-def test_what_is_no_vision_language_model_is_told(loopwright: Cli, card: WriteCard, models: Path) -> None:
-    (models / "base" / "config.json").write_text('{"model_type": "llama"}')
+def test_what_is_no_language_model_is_told(loopwright: Cli, card: WriteCard, models: Path) -> None:
+    (models / "base" / "config.json").write_text('{"model_type": "vit"}')
     found = check(loopwright, card, models / "base")
-    assert not found["architecture"][0] and "no vision-language model" in found["architecture"][1]
+    assert not found["architecture"][0] and "no language model" in found["architecture"][1]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.finetune.carm_network.config import DataConfig, OptimiserConfig, TrainConfig
-from loopwright.finetune.carm_network.data import cache_folder, ensure_views, seeds_of
-from loopwright.models.carm_network import NetworkConfig
+from loopwright.finetune.data.carm.rendered import DataConfig, cache_folder, ensure_views, seeds_of
+from loopwright.finetune.networks.carm.config import TrainConfig
+from loopwright.finetune.runs.schedule import OptimiserConfig
+from loopwright.models.networks.carm import NetworkConfig
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.phantom import make_phantom
 

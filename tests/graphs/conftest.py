@@ -12,10 +12,11 @@ from tests.graphs.oracle import Card, Oracle, Replays
 from tests.scenario import Begin, Patient, See, Use
 
 from loopwright.agents.session import Session
-from loopwright.graphs import advisors, carm_run
+from loopwright.graphs import advisors
+from loopwright.graphs.carm import run as carm_run
 from loopwright.graphs.sessions import replay_session, start_session
 from loopwright.memory import Memory, open_memory
-from loopwright.models.localisation import Localisation
+from loopwright.models.networks.localisation import Localisation
 from loopwright.settings import settings
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tests.carm_reports import told_in
+from tests.graphs.carm.reports import reported_estimate
 from tests.models.chat_server import MODEL, ChatServer, Turn
 from tests.scenario import Patient, payloads
 
-from loopwright.agents.carm_forms import CORRECTION, NAVIGATION, Correction, Ladder, Navigation
-from loopwright.agents.carm_places import FARTHEST_MM, NEAREST, say_place
-from loopwright.agents.prompts.carm import in_sentence
+from loopwright.agents.carm.formats import CORRECTION, NAVIGATION, Correction, Ladder, Navigation
+from loopwright.agents.carm.places import FARTHEST_MM, NEAREST, say_place
+from loopwright.agents.carm.prompts import in_sentence
 from loopwright.agents.session import Session
-from loopwright.graphs.carm_run import CArmRun
+from loopwright.graphs.carm.run import CArmRun
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
@@ -80,7 +80,7 @@ class Oracle:
     def _step(self, question: str, offsets: dict[str, Any], nearest: str) -> str:
         """What the prompt's estimate asks for; without one, what the truth does."""
         (target,) = [name for name in LANDMARKS if f"Target: {name}." in question]
-        told = told_in(question)
+        told = reported_estimate(question)
         left_mm, caudal_mm = (told.left_mm, told.caudal_mm) if told else offsets[target].tolist()
         command = Ladder().command(left_mm, caudal_mm)
         why = {"reason_x": f"{target} lies there.", "reason_y": "So I think."}

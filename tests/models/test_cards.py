@@ -28,7 +28,9 @@ def own_card() -> WriteCard:
 def test_bundled_cards_cover_the_families_and_a_server() -> None:
     cards = {card.name: card for card in list_cards()}
     assert set(cards) == {path.stem for path in BUNDLED.glob("*.yaml")}
-    assert {"qwen25vl-7b", "medgemma-4b", "llava15-7b"} <= {n for n, c in cards.items() if c.kind == "local"}
+    assert {"qwen2vl-7b", "qwen25vl-7b", "medgemma-4b", "llava15-7b", "qwen25-0.5b", "smollm2-135m"} <= {
+        n for n, c in cards.items() if c.kind == "local"
+    }
     assert any(card.kind == "served" for card in cards.values())
     assert all(card.description for card in cards.values())
 

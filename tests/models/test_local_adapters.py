@@ -20,9 +20,9 @@ from transformers import AutoModelForImageTextToText
 
 from loopwright.errors import BadInput, Stopped, UnknownName
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.carm_network import CArmLocaliser, load_carm_network
 from loopwright.models.check import check_card
 from loopwright.models.local.chat import LocalChatModel
+from loopwright.models.networks.carm import CArmLocaliser, load_carm_network
 from loopwright.schema import CancelToken
 
 ASK = [HumanMessage("Where is the left wrist?")]

@@ -68,10 +68,15 @@ def spoil(folder: Path, how: str) -> None:
             save_file({name: tensor for name, tensor in tensors.items() if "layers.1" not in name}, weights)
         case "another shape":
             config.write_text(config.read_text().replace('"intermediate_size": 64', '"intermediate_size": 96'))
-        case "no vision":
-            config.write_text(json.dumps({"model_type": "llama", "hidden_size": 32}))
+        case "no language":
+            config.write_text(json.dumps({"model_type": "vit", "hidden_size": 32}))
         case "no processor":
             (folder / "processor_config.json").unlink()
+        case "no chat template":
+            (folder / "chat_template.jinja").unlink()
+        case "code of its own":
+            config.write_text(json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}))
+            (folder / "mine.py").write_text("raise SystemExit('this code was run')")
         case "torn configuration":
             config.write_text("{")
 
@@ -86,7 +91,9 @@ def spoil(folder: Path, how: str) -> None:
         ("torn", "torn"),
         ("incomplete", "lack"),
         ("another shape", "other shapes, .*down_proj"),
-        ("no vision", "vision-language"),
+        ("no language", "no language model.*'vit'"),
+        ("no chat template", "no chat template.*instruct"),
+        ("code of its own", "custom code"),
         ("no processor", "incomplete"),
         ("torn configuration", "config"),
     ],

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field, model_validator
 from tests.models import tiny
 
 from loopwright.errors import BadInput, DeveloperError, OperatorError, Stopped
+from loopwright.models.answers import TextFormat
+from loopwright.models.asking import ask
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.forms import Form
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.schema import CancelToken
 
@@ -35,7 +36,7 @@ class Unbounded(BaseModel):
 ASK = [HumanMessage("Where to?")]
 
 
-@pytest.fixture(params=tiny.FAMILIES)
+@pytest.fixture(params=["qwen2.5-vl", "llama"])
 def model(request: pytest.FixtureRequest) -> LocalChatModel:
     base = str(tiny.folder_of(request.param))
     return LocalChatModel(card=ModelCard(name="tiny", kind="local", base=base, decoding=Decoding(max_tokens=4)))
@@ -81,18 +82,20 @@ def test_a_cancelled_structured_reply_is_no_reply(qwen: LocalChatModel) -> None:
         qwen.with_structured_output(Step).invoke(ASK, cancel=cancel)
 
 
-def test_every_reply_is_in_the_form(model: LocalChatModel) -> None:
-    form = Form(
+def test_every_reply_is_in_the_text_format(model: LocalChatModel) -> None:
+    pair = TextFormat(
         name="pair",
         pattern=r"\[[1-9],[1-9]\]",
         longest_chars=5,
         example="[1,2]",
-        render=lambda pair: f"[{pair[0]},{pair[1]}]",
+        render=lambda value: f"[{value[0]},{value[1]}]",
         read=lambda text: (int(text[1]), int(text[3])),
         tidy=str.strip,
     )
-    pairs = [model.with_form(form).invoke(ASK, seed=seed, temperature=1.0) for seed in range(4)]
-    assert all(form.parse(form.render(pair)) == pair for pair in pairs)
+    drawn = [model.model_copy(update={"decoding": Decoding(seed=seed, temperature=1.0)}) for seed in range(4)]
+    replies = [ask(each, ASK, pair) for each in drawn]
+    assert all((reply.is_exact, reply.attempts) == (True, 1) for reply in replies)
+    assert all(pair.render(reply.value) == reply.text for reply in replies)
 
 
 @pytest.mark.parametrize(("schema", "says"), [(Unbounded, "Unbounded.reason"), ({"type": "object"}, "pydantic")])

@@ -63,10 +63,11 @@ def test_tool_calls_and_figures_are_scripted_too() -> None:
 
 
 def test_structured_replies_are_checked() -> None:
-    model = ScriptedChatModel(replies=('{"direction": "left"}', "left")).with_structured_output(Move)
-    assert model.invoke("?") == Move(direction="left")
-    with pytest.raises(OperatorError, match="None of 1 replies fits the schema `Move`"):
-        model.invoke("?")
+    script = ('{"direction": "left"}', *("left",) * 3)
+    with ScriptedChatModel(replies=script) as model:
+        assert model.with_structured_output(Move).invoke("?") == Move(direction="left")
+        with pytest.raises(OperatorError, match="None of 3 answers was a `Move`"):
+            model.with_structured_output(Move).invoke("?")
 
 
 def test_a_halt_is_heeded_before_and_between_words() -> None:

@@ -34,6 +34,6 @@ def roots() -> bytes:
     return roots
 
 
-@pytest.mark.parametrize("module", ["loopwright.models.carm_network", "loopwright.models.local.chat"])
+@pytest.mark.parametrize("module", ["loopwright.models.networks.carm", "loopwright.models.local.chat"])
 def test_importing_what_runs_a_model_settles_the_kernels(module: str, roots: bytes) -> None:
     assert roots_after_a_late_change(module) == roots

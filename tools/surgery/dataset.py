@@ -76,7 +76,7 @@ def build(
     data: SurgeryData,
     *,
     frames: Path | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Built:
     """Build everything in `out`. Run again, it writes the same.
 
@@ -85,7 +85,7 @@ def build(
         folder: the data set's.
         data: settings.
         frames: folder of `VIDxx/000000.png`; None is the data set's own, where it has one.
-        progress: told of each video.
+        on_progress: called with of each video.
 
     Raises:
         BadInput: the labels are wrong (see `read_labels`), `frames` is no folder of frames, `out` was built with other
@@ -99,7 +99,7 @@ def build(
     videos = []
     for video in labels:
         videos.append(_built(video, split, data, pictures.get(patient_of(video.video), {}), frames))
-        progress(_said(videos[-1]))
+        on_progress(_said(videos[-1]))
     used = [video for video in videos if video.part is not None]
     if not used:
         raise BadInput(f"`{folder}`: none of {len(videos)} videos has a clip. " + " ".join(map(_said, videos[:3])))

@@ -1,6 +1,7 @@
 """The command line: `loopwright`.
 
-One sub-application a module, one registry line below for each. Modules here import what they need inside their
+One sub-application a module, one registry line below for each; a loop adds its own commands to the groups of `GROUPS`
+(`loopwright.cli.plugin`). Modules here import what they need inside their
 commands, so that `loopwright --help` loads no torch, langgraph, numba or SQLAlchemy. `main` is the one place that
 turns an error into a message and an exit code.
 """
@@ -8,7 +9,7 @@ turns an error into a message and an exit code.
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,9 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, evaluate, models, plan, run, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, models, run, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
+from loopwright.cli.plugin import all_commands, group
 from loopwright.errors import LoopwrightError
 from loopwright.log import configure_logging
 from loopwright.settings import settings
@@ -32,17 +34,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.add_typer(run.app, name="run")
-app.add_typer(plan.app, name="plan")
+GROUPS: Mapping[str, typer.Typer] = {
+    "demo": demo.app,
+    "run": run.app,
+    "plan": group("Plan ahead to a goal; exit code 0 where the plan reaches it."),
+    "sessions": sessions.app,
+    "tools": tools.app,
+    "models": models.app,
+    "train": train.app,
+    "eval": group("Measure models and loops; exit code 0 where all bars are met."),
+    "data": data.app,
+    "data fetch": data.fetch_app,
+    "data render": data.render_app,
+    "data build": data.build_app,
+    "data distill": data.distill_app,
+    "config": config.app,
+}
+"""The words of each group of commands."""
+
+for _words, _group in GROUPS.items():
+    _parent, _, _name = _words.rpartition(" ")
+    GROUPS.get(_parent, app).add_typer(_group, name=_name)
+for _words, _command in ((w, c) for added in all_commands() for w, c in added.commands.items()):
+    _parent, _, _name = _words.rpartition(" ")
+    GROUPS[_parent].command(_name)(_command)
 app.command("feedback")(sessions.feedback)
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(tools.app, name="tools")
-app.add_typer(models.app, name="models")
-app.add_typer(train.app, name="train")
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(data.app, name="data")
-app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,7 +1,7 @@
 """`loopwright doctor`: what works on this machine, and the command that adds what does not.
 
-A check answers one question and changes nothing. Those marked `needed` make up the default path: the C-arm loop on the
-CPU with its records in the configured database.
+A check answers one question and changes nothing. Those marked `needed` make up the default path: the loops that come
+with the package, on the CPU, with their records in the configured database. What a loop needs of its own, it checks.
 """
 
 import os
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,37 +21,28 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from loopwright.cli.output import json_line, stderr, stdout, table
+from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.plugin import Check, all_commands
 from loopwright.errors import LoopwrightError, UnknownName
 from loopwright.settings import settings
 
 GIB = 2**30
 _NEEDED_DISK_GIB = 1.0
-_NEEDED_MEMORY_GIB = 3.0  # the chest CT at full resolution, torch and the loop peak below this
+_NEEDED_MEMORY_GIB = 3.0  # torch and a loop over a volume at full resolution peak below this
 _MARKS = {"ok": "[green]ok[/green]", "absent": "[dim]absent[/dim]", "broken": "[red]broken[/red]"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What one check found. `absent` is optional and not there; `broken` should work and does not."""
-
-    name: str
-    status: Literal["ok", "absent", "broken"]
-    found: str
-    repair: str = ""
-    needed: bool = False
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the last one sums up.")] = False,
     setup: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Make the environment of an external renderer: `deepdrr`.")
+        str | None, typer.Option(metavar="NAME", help="Make the environment of an external program, such as `deepdrr`.")
     ] = None,
 ) -> int:
     """Report what works here and what would add the rest. Exit code 0 when the default path works, else 1."""
     if setup is not None:
         return _set_up(setup)
-    checks = [check for look in CHECKS for check in look()]
+    of_loops = [look for added in all_commands() for look in added.checks]
+    checks = [check for look in (*CHECKS, *of_loops) for check in look()]
     works = all(check.status == "ok" for check in checks if check.needed)
     if as_json:
         for check in checks:
@@ -89,7 +80,7 @@ def _machine() -> Iterator[Check]:
         name="memory",
         status="ok" if enough else "broken",
         found=f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free",
-        repair=f"the chest CT wants {_NEEDED_MEMORY_GIB:.0f} GiB; a phantom takes less: --volume phantom:1",
+        repair=f"loops over large data want {_NEEDED_MEMORY_GIB:.0f} GiB; choose smaller data, or free some",
     )
 
 
@@ -136,37 +127,6 @@ def _gpu_without_torch() -> Check:
         return Check(name="gpu", status="absent", found="no NVIDIA driver; nothing in the default path needs one")
     repair = _pip("--force-reinstall --index-url https://download.pytorch.org/whl/cu126 'torch>=2.6,<2.14'")
     return Check(name="gpu", status="absent", found=f"{said}, but this torch is built without CUDA", repair=repair)
-
-
-def _renderers() -> Iterator[Check]:
-    """Each renderer draws one small picture: nothing less shows that it works."""
-    from loopwright.tools.carm.render import RENDERERS
-
-    chosen = settings().carm.renderer
-    for name in dict.fromkeys((chosen, *RENDERERS)):
-        reason = _why_it_draws_nothing(name)
-        missing: Literal["absent", "broken"] = "broken" if name == chosen else "absent"
-        yield Check(
-            name=f"renderer {name}",
-            status=missing if reason else "ok",
-            found=reason or "drew a picture",
-            needed=name == chosen,
-        )
-
-
-def _why_it_draws_nothing(renderer: str) -> str:
-    import numpy as np
-
-    from loopwright.tools.carm.geometry import Optics, Pose
-    from loopwright.tools.carm.render import make_renderer
-    from loopwright.tools.carm.volume import Volume
-
-    bone = Volume(hounsfield=np.full((16, 16, 16), 1000, dtype=np.int16), affine_world=np.eye(4), name="doctor")
-    try:
-        picture = make_renderer(renderer, bone, Optics()).render(Pose(x_mm=7.5, y_mm=7.5, z_mm=7.5), size_px=32)
-    except LoopwrightError as error:
-        return str(error)
-    return "" if picture[16, 16] > 0 else "it drew an empty picture of a block of bone"
 
 
 def _databases() -> Iterator[Check]:
@@ -217,35 +177,11 @@ def _sessions() -> Iterator[Check]:
         yield Check(name="sessions", status="ok", found=found, needed=True)
 
 
-def _models_and_data() -> Iterator[Check]:
-    from loopwright.models.carm_network import BUNDLED, load_carm_network
-    from loopwright.tools.carm.chest import damaged_members
-
-    try:
-        load_carm_network()
-    except LoopwrightError as error:
-        yield Check(name="C-arm network", status="broken", found=str(error), needed=True)
-    else:
-        yield Check(name="C-arm network", status="ok", found=str(BUNDLED), needed=True)
-    folder = settings().cache_dir / "chest"
-    lacking = damaged_members(folder)
-    yield Check(
-        name="chest CT",
-        status="absent" if lacking else "ok",
-        found=f"{folder} lacks {', '.join(lacking)}" if lacking else str(folder),
-        repair="loopwright data fetch chest",
-    )
-
-
 def _set_up(name: str) -> int:
-    if name != "deepdrr":
-        raise UnknownName("environment to set up", name, ["deepdrr"])
-    from loopwright.tools.carm.render.deepdrr.setup import set_up
-
-    python = set_up(settings().data_dir / "environments" / "deepdrr", lambda line: stderr().print(line, markup=False))
-    stdout().print("DeepDRR works. Choose it with these variables, or the same settings in the TOML file:")
-    stdout().print(f"LOOPWRIGHT_CARM__DEEPDRR_PYTHON={python}\nLOOPWRIGHT_CARM__RENDERER=deepdrr", markup=False)
-    return 0
+    known = {known: set_up for added in all_commands() for known, set_up in added.environments.items()}
+    if name not in known:
+        raise UnknownName("environment to set up", name, known)
+    return known[name]()
 
 
 def _pip(what: str) -> str:
@@ -262,8 +198,6 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _machine,
     _disk,
     _torch_and_gpu,
-    _renderers,
     _databases,
     _sessions,
-    _models_and_data,
 )

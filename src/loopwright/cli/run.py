@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from loopwright.cli.drive import drive, opened_memory
+from loopwright.cli.run_session import drive, opened_memory
 from loopwright.errors import BadInput
 from loopwright.graphs.registry import LOOPS, get_loop
 from loopwright.settings import settings

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from loopwright.cli.drive import drive, opened_memory
-from loopwright.cli.narrate import narrate
+from loopwright.cli.describe import describe
 from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.run_session import drive, opened_memory
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def list_sessions(as_json: Json = False) -> None:
     shown = table("session", "loop", "status", "begun")
     for row in rows:
         shown.add_row(row.id, row.loop, status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run carm --help")
+    stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run --help")
 
 
 @app.command()
@@ -63,7 +63,7 @@ def show(session: SessionId, as_json: Json = False) -> None:
         return
     stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
     for event in events:
-        for line in narrate(event, row.loop):
+        for line in describe(event, row.loop):
             stdout().print(line)
 
 
@@ -127,7 +127,7 @@ def replay(
 @app.command()
 def verify(session: SessionId, as_json: Json = False) -> int:
     """Check a session's hash chain and every image that it refers to."""
-    from loopwright.agents.export import image_refs
+    from loopwright.agents.sessions.export import image_refs
 
     with opened_memory() as memory:
         found = memory.events.verify(session)
@@ -151,7 +151,7 @@ def export(
     session: SessionId, out: Annotated[Path | None, typer.Option(help="Folder to make; default: ./SESSION.")] = None
 ) -> None:
     """Write a session as JSON and images."""
-    from loopwright.agents.export import export_session
+    from loopwright.agents.sessions.export import export_session
 
     with opened_memory() as memory:
         folder = export_session(memory, session, out or Path(session))
@@ -189,8 +189,8 @@ def feedback(
     as_json: Json = False,
 ) -> int:
     """Say something to a session, running or not. STOP acts at once; anything else is heard between nodes."""
+    from loopwright.agents.feedback import is_stop
     from loopwright.graphs.registry import get_loop
-    from loopwright.tools.feedback import is_stop
 
     with opened_memory() as memory:
         row = memory.sessions.get(session)

@@ -17,7 +17,7 @@ Target = Annotated[Path, typer.Option(help="Folder to write; must be new or empt
 
 
 def sft(
-    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm_sft.yaml.")],
+    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs.")],
     out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")],
     data: Annotated[
         Path | None,
@@ -58,7 +58,7 @@ def merge(
     """Fold an adapter into its base: one whole model in safetensors, for software that knows no adapters."""
     from loopwright.finetune.sft.release import merge as merge_adapter
 
-    _tell_written(merge_adapter(adapter, out, base or None), as_json)
+    _print_written(merge_adapter(adapter, out, base or None), as_json)
 
 
 def export(
@@ -73,10 +73,10 @@ def export(
     """Write an adapter for others, in the format of peft, with a card."""
     from loopwright.finetune.sft.release import export as export_adapter
 
-    _tell_written(export_adapter(adapter, out, base_name or None, precision=precision), as_json)
+    _print_written(export_adapter(adapter, out, base_name or None, precision=precision), as_json)
 
 
-def _tell_written(folder: Path, as_json: bool) -> None:
+def _print_written(folder: Path, as_json: bool) -> None:
     if as_json:
         json_line({"folder": str(folder)})
     else:

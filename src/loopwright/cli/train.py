@@ -16,42 +16,9 @@ app.command("export")(sft.export)
 
 @app.callback()
 def _train() -> None:
-    from loopwright.finetune.allocator import keep_freed_memory
+    from loopwright.finetune.runs.allocator import keep_freed_memory
 
     keep_freed_memory()
-
-
-@app.command("carm-network")
-def carm_network(
-    config: Annotated[Path, typer.Option(help="YAML file; see finetune/configs/carm_network.yaml.")],
-    out: Annotated[Path, typer.Option(help="Run folder. An unfinished run of the same config in it goes on.")] = Path(
-        "runs/carm_network"
-    ),
-    release: Annotated[
-        Path | None,
-        typer.Option(help="Also calibrate, measure and write weights and card here, as NAME.safetensors."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """Train the C-arm localiser on the phantom population; views are rendered once and kept in the cache."""
-    from loopwright.finetune.carm_network.config import TrainConfig
-    from loopwright.finetune.carm_network.release import release as release_weights
-    from loopwright.finetune.carm_network.train import train
-
-    def tell(line: str) -> None:
-        stderr().print(line)
-
-    result = train(TrainConfig.load(config), out, tell)
-    command = f"loopwright train carm-network --config {config}"
-    weights = result.weights
-    if release:
-        release_weights(out, release, command, tell)
-        weights = release
-    if as_json:
-        json_line(result.model_dump(mode="json") | {"weights": str(weights)})
-    else:
-        stdout().print(f"Best of {result.steps} steps at {result.best_step}: {weights}")
-        stdout().print(result.validation)
 
 
 @app.command()
@@ -72,15 +39,15 @@ def base(
     from loopwright.finetune.base.release import release as release_model
     from loopwright.finetune.base.train import train
 
-    def tell(line: str) -> None:
+    def on_progress(line: str) -> None:
         stderr().print(line)
 
     if release:
         check_folder(release)  # two hours before it is written
-    result = train(BaseConfig.load(config), out, tell)
+    result = train(BaseConfig.load(config), out, on_progress)
     folder = result.model
     if release:
-        release_model(out, release, f"loopwright train base --config {config}", tell)
+        release_model(out, release, f"loopwright train base --config {config}", on_progress)
         folder = release
     if as_json:
         json_line(result.model_dump(mode="json") | {"model": str(folder)})

@@ -4,7 +4,7 @@ from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict, restoring
 from loopwright.schema.base import Frozen, canonical_json, sha256_of
 from loopwright.schema.cancel import CancelToken
 from loopwright.schema.events import GENESIS, Event, chain_hash, payload_hash
-from loopwright.schema.feedback import Approve, Message, Note, Reject, Stop, Unclear
+from loopwright.schema.feedback import Approve, Feedback, Message, Note, Reject, Stop, Unclear, kind_of
 from loopwright.schema.images import BlobReader, ImageRef
 from loopwright.schema.world import World
 
@@ -16,6 +16,7 @@ __all__ = [
     "BlobReader",
     "CancelToken",
     "Event",
+    "Feedback",
     "Frozen",
     "ImageRef",
     "Message",
@@ -28,6 +29,7 @@ __all__ = [
     "World",
     "canonical_json",
     "chain_hash",
+    "kind_of",
     "payload_hash",
     "restoring",
     "sha256_of",

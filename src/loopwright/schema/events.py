@@ -12,7 +12,7 @@ GENESIS = "0" * 64
 class Event(Frozen):
     """One event of a session.
 
-    `seq` counts from 1. `branch` counts rewinds and `step` perception-action rounds, so that (branch, step) names a
+    `seq` counts from 1. `branch` counts rewinds and `step` perception-action steps, so that (branch, step) names a
     moment. `key`, where given, makes appending idempotent: a node that is re-run finds what it already recorded.
     """
 

@@ -1,9 +1,10 @@
-"""What a human may say to any loop. A loop adds its own kinds beside these (see `loopwright.tools.carm.feedback`)."""
+"""What a human may say to any loop; a loop adds types of its own, made of `Feedback`."""
 
+import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from loopwright.schema.base import Frozen
 
@@ -35,11 +36,57 @@ class Note(Frozen):
 
 
 class Unclear(Frozen):
-    """Not understood: asked back, never guessed into an act."""
+    """Not understood: a clarification is asked for, never guessed into an act."""
 
     kind: Literal["unclear"] = "unclear"
     text: str = Field(max_length=2000)
     question: str
+
+
+class Feedback(Frozen):
+    """Base of a loop's own feedback types: one command of a human, as a value.
+
+        class SetTarget(Feedback):
+            patterns = (r"(?:set )?target (?:to )?(?P<target_c>[0-9.]+)",)
+            examples = ("target 21",)
+            target_c: float = Field(ge=5, le=30)
+
+    Class attributes:
+        patterns: regular expressions that have to match a whole message, which comes in lower case and without white
+            space around; their named groups are the fields.
+        examples: messages that say this, for help texts and questions.
+    """
+
+    patterns: ClassVar[tuple[str, ...]] = ()
+    examples: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def read(cls, text: str) -> "Feedback | Reject | Unclear | None":
+        """`text` as a value, None where it is something else, `Unclear` where it cannot be told what it means."""
+        found = next(filter(None, (re.fullmatch(pattern, text) for pattern in cls.patterns)), None)
+        if found is None:
+            return None
+        try:
+            return cls.model_validate({name: value for name, value in found.groupdict().items() if value is not None})
+        except ValidationError as error:
+            problems = "; ".join(f"{p['input']!r}: {p['msg'].lower()}" for p in error.errors(include_url=False))
+            return Unclear(text=text, question=f"I cannot do that ({problems}). For example: {cls.example()}.")
+
+    @classmethod
+    def example(cls) -> str:
+        """One message that says this."""
+        return f"`{cls.examples[0]}`" if cls.examples else cls.__name__
+
+    def order(self) -> tuple[str, dict[str, Any]] | None:
+        """The tool call that this orders to the letter, by name and arguments; such an act needs no further consent."""
+        return None
+
+
+def kind_of(feedback: type[Frozen]) -> str:
+    """The name of a feedback type in records: its `kind`, or its class name in snake case."""
+    if "kind" in feedback.model_fields:
+        return str(feedback.model_fields["kind"].default)
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", feedback.__name__).lower()
 
 
 class Message(Frozen):

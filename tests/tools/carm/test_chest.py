@@ -16,7 +16,7 @@ from loopwright.errors import BadInput, IntegrityError, MissingDependency
 from loopwright.tools.carm import chest as chest_module
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.chest import MEMBER_SHA256, damaged_members, fetch_chest, load_chest
-from loopwright.tools.carm.volume import read_nifti
+from loopwright.tools.carm.volume_files import read_nifti
 
 DERIVED_ELSEWHERE_MM = {
     "Right humeral head": (129.78, -24.2, -29.73),

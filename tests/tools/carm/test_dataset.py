@@ -110,7 +110,7 @@ def test_a_writer_that_is_killed_goes_on_where_it_was(block_case: Case, tmp_path
     out = tmp_path / "out"
     script = (
         "import sys; from pathlib import Path; from loopwright.settings import CArmSettings;"
-        "from loopwright.tools.carm.case import open_case; from loopwright.tools.carm.dataset import write_dataset;"
+        "from loopwright.tools.carm.sources import open_case; from loopwright.tools.carm.dataset import write_dataset;"
         "case = open_case(sys.argv[1], Path(sys.argv[2]));"
         "write_dataset([case], Path(sys.argv[3]), n_per_case=2000, settings=CArmSettings(image_size_px=32))"
     )

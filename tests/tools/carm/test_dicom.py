@@ -12,7 +12,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from loopwright.errors import BadInput
-from loopwright.tools.carm.volume import Volume, checked_volume, load_volume
+from loopwright.tools.carm.volume import Volume, checked_volume
+from loopwright.tools.carm.volume_files import load_volume
 
 SECRET = "Tulpenfeld^Adelheid"
 Edit = Callable[[Dataset], None]

@@ -11,7 +11,8 @@ from nibabel.nifti1 import Nifti1Image
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.case import Case
-from loopwright.tools.carm.volume import Volume, checked_volume, load_volume
+from loopwright.tools.carm.volume import Volume, checked_volume
+from loopwright.tools.carm.volume_files import load_volume
 
 
 def save(path: Path, values: np.ndarray, affine: np.ndarray) -> Path:

@@ -1,0 +1,210 @@
+"""What a clinician says to the C-arm, read by rules: a motion of the view, what is seen, where to go; and what any loop
+understands (`loopwright.agents.feedback`).
+
+Directions are the patient's, and it is the view that moves. One message is one command: "20 mm left and 30 mm up" is
+asked back as two. A motion needs a direction, a number and a unit; nothing that lacks one moves anything. Guards judge
+later whether the motion is allowed.
+"""
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from loopwright.agents import feedback as generic
+from loopwright.errors import UnknownName
+from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
+from loopwright.tools.carm.guard import Direction, Motion
+from loopwright.tools.carm.landmarks import canonical_name
+
+MAX_TYPED_MM = 300.0
+"""The longest motion that a message can ask for, mm."""
+
+
+class MoveView(Frozen):
+    """Move the view, in a direction of the patient's."""
+
+    kind: Literal["move_view"] = "move_view"
+    direction: Direction
+    distance_mm: float = Field(gt=0, le=MAX_TYPED_MM, allow_inf_nan=False)
+
+    @property
+    def motion(self) -> Motion:
+        """The motion that this asks for."""
+        return Motion.towards(self.direction, self.distance_mm)
+
+
+class Identify(Frozen):
+    """What is in the middle of the picture is this landmark, whatever the model made of it."""
+
+    kind: Literal["identify"] = "identify"
+    landmark: str = Field(max_length=40)
+
+
+class Retarget(Frozen):
+    """Go to this landmark instead."""
+
+    kind: Literal["retarget"] = "retarget"
+    landmark: str = Field(max_length=40)
+
+
+Feedback: TypeAlias = Annotated[
+    Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear, Field(discriminator="kind")
+]
+
+_DIRECTION_WORDS: dict[Direction, str] = {
+    "cranial": r"cranial(?:ly)?|cephal(?:ad|ic)|superior(?:ly)?|up(?:wards?)?|headwards?|towards? the head|to the head",
+    "caudal": r"caudal(?:ly)?|caudad|inferior(?:ly)?|down(?:wards?)?|footwards?|towards? the feet|to the feet",
+    "left": r"left(?:wards?)?",
+    "right": r"right(?:wards?)?",
+    "anterior": r"anterior(?:ly)?|ventral(?:ly)?",
+    "posterior": r"posterior(?:ly)?|dorsal(?:ly)?",
+}
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+_PARTS = {"three quarters": 0.75, "quarter": 0.25, "half": 0.5}
+_MM_PER = {"m": 1.0, "c": 10.0}
+
+_WORD_NUMBER = rf"(?:{'|'.join(sorted(_SMALL, key=len, reverse=True))})"
+_PART = r"(?:(?:an? )?(?:half|quarter)|three quarters)"
+_NUMBER = (
+    r"(?P<number>\d+ \d+/\d+|\d+/\d+|\d+(?:\.\d+|,\d{1,2}(?!\d))?"
+    rf"|{_WORD_NUMBER}(?: and {_PART})?|{_PART}(?: of)?(?: an?)?)"
+)
+_DISTANCE = rf"{_NUMBER}\s*(?P<unit>mm|cm|(?:milli|centi)met(?:er|re)s?)"
+_ANY_DIRECTION = "|".join(f"(?P<{name}>{words})" for name, words in _DIRECTION_WORDS.items())
+_DIRECTION = rf"(?:(?:to|towards?|in) the )?(?:the )?(?:patient(?:'s|s)? )?(?:{_ANY_DIRECTION})(?: direction)?"
+_VERB = (
+    r"(?:(?:go|move|shift|pan|slide|bring|nudge|drive|translate)(?: (?:it|(?:the )?(?:view|image|c-?arm)))? )?"
+    r"(?:(?:by|another|a further) )?"
+)
+_MOTIONS = (
+    re.compile(rf"{_VERB}{_DISTANCE}(?: more| further)?,? {_DIRECTION}"),
+    re.compile(rf"{_VERB}{_DIRECTION},?(?: by)? {_DISTANCE}(?: more| further)?"),
+)
+_ONLY_DIRECTION = re.compile(rf"(?:that is )?{_VERB}{_DIRECTION}(?: (?:a bit|a little|more|further|slightly))*")
+_ONLY_DISTANCE = re.compile(rf"{_VERB}{_DISTANCE}")
+_NO_UNIT = (
+    re.compile(rf"{_VERB}{_NUMBER} {_DIRECTION}"),
+    re.compile(rf"{_VERB}{_DIRECTION}(?: by)? {_NUMBER}"),
+)
+_NEXT = re.compile(r"\s*(?:,? and then|,? and|,? then|[,;+&])\s*")
+_NEGATIVE = re.compile(r"(?:^|\s)[-−]\s?\d")
+
+_IDENTIFY = re.compile(
+    r"(?:(?:no|nope|wrong|incorrect)\s?[,.;:!]+ ?)?"
+    r"(?:(?:that|this|it) is|(?:you|we) are (?:looking at|seeing|on|over)|(?:i|we|you) see)"
+    r"(?: actually| really)?(?: the| a)? (?P<name>.+)"
+)
+_RETARGET = re.compile(
+    r"(?:(?:the |a )?(?:new )?target(?: is| should be|:)?(?: now)?|(?:change|set) (?:the )?target to|retarget(?: to)?"
+    r"|(?:go|move|continue|navigate)(?: back| on)? to|head (?:to|for|towards?)|take (?:me|us) to|show(?: me| us)?|find"
+    r"|look (?:at|for)|cent(?:re|er)(?: on)?)(?: the)? (?P<name>.+)"
+)
+EXAMPLES = (
+    "You can say: `stop`, `approve`, `reject: REASON`, `20 mm cranial`, `that is the left humeral head`, "
+    "`the target is T12`, `note: TEXT`."
+)
+
+
+def parse_feedback(text: str) -> Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear:
+    """Read one message; never raises, and never guesses a motion."""
+    return generic.parse(text, _rules, EXAMPLES)
+
+
+def render_feedback(feedback: Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear) -> str:
+    """The phrase that `parse_feedback` reads as this value."""
+    match feedback:
+        case MoveView():
+            return f"{feedback.distance_mm:.15g} mm {feedback.direction}"
+        case Identify():
+            return f"that is the {feedback.landmark}"
+        case Retarget():
+            return f"the target is {feedback.landmark}"
+        case _:
+            return generic.render(feedback)
+
+
+def _rules(said: str) -> MoveView | Identify | Retarget | Unclear | None:
+    return _motion(said) or _half_a_motion(said) or _landmark_words(said)
+
+
+def _motion(said: str) -> MoveView | Unclear | None:
+    for pattern in _MOTIONS:
+        if match := pattern.fullmatch(said):
+            return _move_view(said, match)
+    parts = _NEXT.split(said)
+    if len(parts) > 1 and all(isinstance(_motion(part), MoveView) for part in parts):
+        commands = "`, then `".join(parts)
+        return generic.unclear(said, f"One motion a message, please: send `{commands}`.")
+    return None
+
+
+def _move_view(said: str, match: re.Match[str]) -> MoveView | Unclear:
+    direction = _direction(match)
+    distance_mm = _number(match["number"]) * _MM_PER[match["unit"][0]]
+    if not 0 < distance_mm <= MAX_TYPED_MM:
+        return generic.unclear(
+            said, f"How far {direction}? A message can ask for more than 0 and at most {MAX_TYPED_MM:g} mm."
+        )
+    return MoveView(direction=direction, distance_mm=distance_mm)
+
+
+def _half_a_motion(said: str) -> Unclear | None:
+    if match := _ONLY_DIRECTION.fullmatch(said):
+        direction = _direction(match)
+        meant = " If you mean that it is correct, say `approve`." if direction == "right" else ""
+        return generic.unclear(said, f"How far {direction}? Say it with a unit, such as `20 mm {direction}`.{meant}")
+    if _ONLY_DISTANCE.fullmatch(said):
+        return generic.unclear(said, "Which way? Say cranial, caudal, left, right, anterior or posterior.")
+    if any(pattern.fullmatch(said) for pattern in _NO_UNIT):
+        return generic.unclear(said, "Millimetres or centimetres? Say it with the unit, such as `20 mm left`.")
+    if _NEGATIVE.search(said):
+        return generic.unclear(said, "A distance is positive. Name the direction instead, such as `20 mm right`.")
+    return None
+
+
+def _landmark_words(said: str) -> Identify | Retarget | Unclear | None:
+    for pattern, kind in ((_IDENTIFY, Identify), (_RETARGET, Retarget)):
+        if match := pattern.fullmatch(said):
+            name = _landmark(match["name"])
+            return kind(landmark=name) if isinstance(name, str) else name
+    name = _landmark(said)
+    if isinstance(name, str):
+        return generic.unclear(said, f"Say `that is the {name}` if you see it, or `the target is {name}` to go there.")
+    return None
+
+
+def _landmark(text: str) -> str | Unclear:
+    try:
+        return canonical_name(text)
+    except UnknownName as error:
+        unknown = error
+    try:
+        right, left = canonical_name(f"right {text}"), canonical_name(f"left {text}")
+    except UnknownName:
+        return generic.unclear(text, str(unknown))
+    return generic.unclear(text, f"Which side: `{right}` or `{left}`?")
+
+
+def _direction(match: re.Match[str]) -> Direction:
+    return next(name for name in _DIRECTION_WORDS if match[name])
+
+
+def _number(text: str) -> float:
+    """'20', '2,5', '1 1/2', 'twelve', 'one and a half', 'half a': NaN for a division by zero."""
+    whole, _, part = text.partition(" and ")
+    if whole in _SMALL:
+        return _SMALL.index(whole) + (_part(part) if part else 0.0)
+    if not text[0].isdigit():
+        return _part(text)
+    *whole_numbers, last = text.replace(",", ".").split(" ")
+    above, _, below = last.partition("/")
+    fraction = float(above) / float(below) if below and float(below) else float("nan") if below else float(above)
+    return sum(map(float, whole_numbers)) + fraction
+
+
+def _part(text: str) -> float:
+    return next(value for words, value in _PARTS.items() if words in text)

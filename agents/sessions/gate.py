@@ -1,0 +1,266 @@
+"""The feedback gate: what humans say enters a session here, in order, each message once (DESIGN rule 6).
+
+A look into the inbox is an entry of the record, also an empty one. What was heard waits until the loop takes it. What
+is not understood holds the loop, whatever its policy, until something that is understood was said; a yes answers only
+what was asked before it was said. Knows no loop and no graph.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from loopwright.agents.sessions.language import FeedbackLanguage
+from loopwright.agents.sessions.recorder import Payload, Place, Recorder
+from loopwright.memory import Memory
+from loopwright.schema import Event, Feedback, Frozen, Unclear
+
+_ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
+
+
+class Question(Frozen):
+    """What a loop asks a human. `about` names its reason, `options` answers that would do."""
+
+    id: str
+    about: str
+    text: str
+    options: tuple[str, ...] = ()
+
+
+class Heard(Frozen):
+    """One message as understood. `words` is the JSON of a feedback value, `question` the one that it names."""
+
+    message_id: int
+    author: str
+    text: str
+    words: dict[str, Any]
+    question: str | None = None
+    received_at: datetime
+
+    @property
+    def kind(self) -> str:
+        """The kind of what was said."""
+        return str(self.words["kind"])
+
+
+class OpenQuestion(NamedTuple):
+    """A question that waits for an answer."""
+
+    text: str
+    asked_at: datetime
+
+
+class FeedbackGate:
+    """A session's ears. Rebuilt from its log, so that a killed process forgets nothing that was said."""
+
+    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage) -> None:
+        self.language = language
+        self._memory, self._recorder = memory, recorder
+        self._lock = threading.RLock()
+        self._heard: dict[int, Heard] = {}
+        self._heard_at: dict[tuple[int, int], list[int]] = {}
+        self._waiting: list[int] = []
+        self._unclear: int | None = None
+        self._open: dict[str, OpenQuestion] = {}
+        self._n_questions = 0
+        for event in recorder.events:
+            self._restore(event)
+
+    def look(
+        self,
+        place: Place,
+        kind: str,
+        more: Callable[[], Payload] = dict,
+        *,
+        since: int | None = None,
+        take: Callable[[Heard], bool] | None = None,
+    ) -> Payload:
+        """Take in what is unread, as one entry of the record; returns its payload.
+
+        Its `messages` are those that were read here, `unclear` names the message that holds the loop after them (None:
+        none does), `seen` all that was heard after the first `since` messages of the session, and `taken` what of the
+        messages that wait is wanted by `take`; these do not wait any more.
+        """
+        with self._lock:
+            read: list[Heard] = []
+
+            def look() -> Payload:
+                read.extend(self._unread())
+                found: Payload = {**more(), "messages": [h.model_dump(mode="json") for h in read]}
+                if since is not None:
+                    found["since"] = since
+                    found["seen"] = [*list(self._heard)[since:], *(h.message_id for h in read)]
+                if take is not None:
+                    waiting = [*self.waiting, *read]
+                    found["taken"] = [h.message_id for h in waiting if take(h)]
+                return {**found, "unclear": self._unclear_after(read)}
+
+            payload, is_new = self._recorder.record_look(place, kind, look, _is_empty)
+            if is_new:
+                self._absorb(place.branch, place.step, [Heard.model_validate(m) for m in payload["messages"]])
+                self._take(payload.get("taken", ()))
+            for one in read:
+                self._memory.inbox.mark_read(one.message_id, one.words, place.step)
+            return payload
+
+    def take(self, place: Place, wanted: Callable[[Heard], bool]) -> list[Heard]:
+        """What was heard, is `wanted` and was not taken before, oldest first."""
+        with self._lock:
+
+            def choose() -> Payload:
+                return {"taken": [i for i in self._waiting if wanted(self._heard[i])]}
+
+            payload, is_new = self._recorder.record_look(place, "taken", choose, lambda p: not p["taken"])
+            if is_new:
+                self._take(payload["taken"])
+            return [self._heard[i] for i in payload["taken"]]
+
+    def by_id(self, message_ids: Iterable[int]) -> list[Heard]:
+        """These messages."""
+        with self._lock:
+            return [self._heard[i] for i in message_ids]
+
+    def orders(self, branch: int, step: int) -> dict[int, tuple[str, dict[str, Any]]]:
+        """The tool calls that humans ordered to the letter in this step, by message."""
+        with self._lock:
+            heard = [self._heard[i] for i in self._heard_at.get((branch, step), ())]
+        values = {one.message_id: self.language.load(one.words) for one in heard}
+        ordered = {i: value.order() for i, value in values.items() if isinstance(value, Feedback)}
+        return {i: order for i, order in ordered.items() if order is not None}
+
+    @property
+    def waiting(self) -> list[Heard]:
+        """What was heard and not taken."""
+        with self._lock:
+            return [self._heard[i] for i in self._waiting]
+
+    @property
+    def n_heard(self) -> int:
+        """How many messages were heard so far."""
+        with self._lock:
+            return len(self._heard)
+
+    def next_question_id(self) -> str:
+        """The name of the next question: q1, q2, ..."""
+        with self._lock:
+            return f"q{self._n_questions + 1}"
+
+    def ask(self, place: Place, question: Callable[[str], Question]) -> tuple[Question, datetime]:
+        """Record a question (once) and open it; returns it, and when it was asked."""
+        with self._lock:
+
+            def compose() -> Payload:
+                return {"question": question(self.next_question_id()).model_dump(mode="json")}
+
+            payload, is_new = self._recorder.record_look(place, "asked", compose, lambda _: False)
+            asked = Question.model_validate(payload["question"])
+            self._n_questions += is_new
+            self._open_again(asked, self._recorder.written_at(place.key))
+            return asked, self._recorder.written_at(place.key)
+
+    def close(self, place: Place, question_id: str, message_ids: Sequence[int]) -> None:
+        """A question was answered by these messages."""
+        with self._lock:
+            self._recorder.record_computed(
+                place, "answered", {"question": question_id, "message_ids": list(message_ids)}
+            )
+            self._open.pop(question_id, None)
+
+    def withdraw(self) -> None:
+        """Forget what was said and asked, and is not acted on yet: a STOP, or a rewind, goes before it."""
+        with self._lock:
+            self._waiting.clear()
+            self._heard_at.clear()
+            self._open.clear()
+            self._unclear = None
+
+    def clarification(self, message_id: int) -> str:
+        """What to ask about a message that was not understood."""
+        unclear = self._heard[message_id]
+        return f"{self.language.load(unclear.words).question} (I heard: {unclear.text!r})"  # type: ignore[attr-defined]
+
+    def _unread(self) -> list[Heard]:
+        read = []
+        for message in self._memory.inbox.unread(self._recorder.session_id):
+            if message.is_stop:  # the watcher's business: it halts the session, whatever node is running
+                continue
+            known = self._heard.get(message.id)
+            if known is not None:  # recorded before a kill, and not marked
+                self._memory.inbox.mark_read(message.id, known.words, 0)
+                continue
+            question, said = self._address(message.text)
+            value = self.language.parse(said)
+            read.append(
+                Heard(
+                    message_id=message.id,
+                    author=message.author,
+                    text=message.text,
+                    words=self.language.dump(self._disambiguated(value, said, question)),
+                    question=question,
+                    received_at=message.received_at,
+                )
+            )
+        return read
+
+    def _address(self, text: str) -> tuple[str | None, str]:
+        found = _ADDRESSED.fullmatch(text)
+        if found and found["question"].lower() in self._open:
+            return found["question"].lower(), found["rest"]
+        return next(iter(self._open)) if len(self._open) == 1 else None, text
+
+    def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
+        """A bare yes or no with several questions open says to none of them what it means."""
+        is_bare = self.language.dump(value)["kind"] in ("approve", "reject")
+        if question is not None or len(self._open) < 2 or not is_bare:
+            return value
+        listed = "; ".join(f"{name}: {asked.text}" for name, asked in self._open.items())
+        first = next(iter(self._open))
+        return Unclear(text=text[:2000], question=f"Which question is that for? Say `{first}: {text}`. Open: {listed}")
+
+    def _absorb(self, branch: int, step: int, heard: Sequence[Heard]) -> None:
+        self._unclear = self._unclear_after(heard)
+        for one in heard:
+            self._heard[one.message_id] = one
+            self._heard_at.setdefault((branch, step), []).append(one.message_id)
+            self._waiting.append(one.message_id)
+
+    def _unclear_after(self, heard: Sequence[Heard]) -> int | None:
+        """Of several messages one that is clear does not say which of them holds."""
+        unclear = [one.message_id for one in heard if one.kind == "unclear"]
+        if unclear:
+            return unclear[-1]
+        return None if any(one.kind != "note" for one in heard) else self._unclear
+
+    def _open_again(self, question: Question, asked_at: datetime) -> None:
+        """A question about what was said is none that a yes could answer."""
+        if question.about != "unclear":
+            self._open.setdefault(question.id, OpenQuestion(question.text, asked_at))
+
+    def _take(self, message_ids: Sequence[int]) -> None:
+        self._waiting = [i for i in self._waiting if i not in set(message_ids)]
+
+    def _restore(self, event: Event) -> None:
+        payload = event.payload
+        if event.key is None:
+            if event.kind in ("stopped", "rewound"):
+                self.withdraw()
+            return
+        match event.kind:
+            case "asked":
+                question = Question.model_validate(payload["question"])
+                self._n_questions += 1
+                self._open_again(question, event.created_at)
+            case "answered":
+                self._open.pop(payload["question"], None)
+            case "taken":
+                self._take(payload["taken"])
+            case _ if "messages" in payload:
+                self._absorb(event.branch, event.step, [Heard.model_validate(m) for m in payload["messages"]])
+                self._take(payload.get("taken", ()))
+            case _:
+                pass
+
+
+def _is_empty(payload: Payload) -> bool:
+    return not payload["messages"] and not payload.get("taken")

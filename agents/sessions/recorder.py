@@ -1,0 +1,224 @@
+"""The session's only pen: every event of a loop is written here, once, under a key (DESIGN rules 2 and 3).
+
+LangGraph runs a node again from its start after a kill or an interrupt. What the node has recorded is found by its key
+and returned instead of being produced a second time, so a node that is run again sees the very same world. The same
+mechanism replays a session. Knows no loop, no model and no world.
+
+Events that carry nothing from outside are held back until the next one that does, or until the node ends: they are
+computed again if the process dies, and share its transaction otherwise.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from loopwright.errors import Diverged, Halted
+from loopwright.memory import Memory
+from loopwright.memory.values import plain_json
+from loopwright.schema import Event, canonical_json, sha256_of
+
+Payload = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Where an entry belongs: `branch` counts rewinds, `step` counts passes of the loop, `key` is unique in both."""
+
+    branch: int
+    step: int
+    key: str
+
+
+class RecordEnded(Halted):
+    """A replay has come to the end of what was recorded."""
+
+
+class _Pending(NamedTuple):
+    place: Place
+    kind: str
+    payload: Payload
+
+
+class Recorder:
+    """Writes one session's events, each key once. Safe for threads; one live process holds a session."""
+
+    def __init__(self, memory: Memory, session_id: str) -> None:
+        self.session_id = session_id
+        self._memory = memory
+        self._lock = threading.RLock()
+        self._log: list[Event] = memory.events.read(session_id)
+        self._entries: dict[str, tuple[str, Payload]] = {e.key: (e.kind, e.payload) for e in self._log if e.key}
+        self._times: dict[str, datetime] = {e.key: e.created_at for e in self._log if e.key}
+        self._pending: list[_Pending] = []
+        self._fresh: list[Event] = []
+
+    @property
+    def events(self) -> list[Event]:
+        """All that is written, oldest first."""
+        with self._lock:
+            return list(self._log)
+
+    def find(self, key: str) -> Payload | None:
+        """The payload recorded under `key`, None where there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None else entry[1]
+
+    def written_at(self, key: str) -> datetime:
+        """When the entry of `key` was written; it is there, and was not held back."""
+        with self._lock:
+            return self._times[key]
+
+    def expects(self, key: str) -> Payload | None:
+        """The entry of this key, be it written, or in the record that is replayed and not reached yet."""
+        return self.find(key)
+
+    def stopped_since(self, key: str) -> bool:
+        """Whether a human said STOP after the entry of `key` was written."""
+        with self._lock:
+            after = next((n for n, event in enumerate(self._log) if event.key == key), len(self._log))
+            return any(event.kind == "stopped" for event in self._log[after:])
+
+    def record_external(
+        self, place: Place, kind: str, produce: Callable[[], Payload], *, inputs: Any = None
+    ) -> Payload:
+        """Record what comes from outside the loop's code (a world, a model, a human); `produce` runs at most once.
+
+        Args:
+            place: where in the session.
+            kind: the event's kind.
+            produce: makes the payload; called where the key is new.
+            inputs: JSON of all that the entry depends on; a digest of it is kept with the entry.
+
+        Raises:
+            Diverged: the entry of this key is of another kind, or was made from other inputs.
+        """
+        digest = {} if inputs is None else {"inputs": sha256_of(inputs)[:16]}
+        known = self._known(place.key, kind, digest)
+        if known is not None:
+            return known
+        self.flush()
+        return self._write(place, kind, {**produce(), **digest})
+
+    def record_look(
+        self, place: Place, kind: str, look: Callable[[], Payload], is_empty: Callable[[Payload], bool]
+    ) -> tuple[Payload, bool]:
+        """Record what a look into the inbox found, and whether this is new; one that found nothing is held back."""
+        known = self._known(place.key, kind, {})
+        if known is not None:
+            return known, False
+        found = look()
+        write = self._hold_back if is_empty(found) else self._write
+        return write(place, kind, found), True
+
+    def record_computed(self, place: Place, kind: str, payload: Payload) -> Payload:
+        """Record what code computed from what is recorded already; it is written with the next external entry.
+
+        Raises:
+            Diverged: something else was computed under this key before.
+        """
+        known = self._known(place.key, kind, {})
+        if known is not None:
+            if canonical_json(known) != canonical_json(plain_json(f"The entry {place.key!r}", payload)):
+                raise Diverged(_diverged(place.key, f"computed {payload!r}", f"{known!r}"))
+            return known
+        return self._hold_back(place, kind, payload)
+
+    def record_process(self, kind: str, payload: Payload, *, branch: int, step: int) -> Event:
+        """Record what happened to the process: resumed, stopped, rewound, an error. Such events have no key."""
+        self.flush()
+        with self._lock:
+            return self._append(branch, step, kind, payload, None)
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+            for place, kind, payload in pending:
+                self._append(place.branch, place.step, kind, payload, place.key)
+
+    def drain(self) -> list[Event]:
+        """The events written since the last call."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+            return fresh
+
+    def _known(self, key: str, kind: str, digest: Payload) -> Payload | None:
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is None:
+            return None
+        recorded_kind, payload = entry
+        if recorded_kind != kind or any(payload.get(name) != value for name, value in digest.items()):
+            raise Diverged(_diverged(key, f"{kind!r} from inputs {digest.get('inputs')!r}", f"{recorded_kind!r}"))
+        return payload
+
+    def _write(self, place: Place, kind: str, payload: Payload) -> Payload:
+        with self._lock:
+            self.flush()
+            return self._append(place.branch, place.step, kind, payload, place.key).payload
+
+    def _hold_back(self, place: Place, kind: str, payload: Payload) -> Payload:
+        with self._lock:
+            plain = plain_json(f"The entry {place.key!r} ({kind})", payload)
+            self._pending.append(_Pending(place, kind, plain))
+            self._entries[place.key] = (kind, plain)
+            return plain
+
+    def _append(self, branch: int, step: int, kind: str, payload: Payload, key: str | None) -> Event:
+        event = self._memory.events.append(self.session_id, kind, payload, branch=branch, step=step, key=key)
+        if key is not None:
+            self._entries[key] = (kind, event.payload)
+            self._times[key] = event.created_at
+        self._log.append(event)
+        self._fresh.append(event)
+        return event
+
+
+class ReplayRecorder(Recorder):
+    """Takes from a record what came from outside, and lets code compute the rest again."""
+
+    def __init__(self, memory: Memory, session_id: str, record: Iterable[Event]) -> None:
+        super().__init__(memory, session_id)
+        self._record = {e.key: e for e in record if e.key is not None}
+
+    def expects(self, key: str) -> Payload | None:
+        """What the record has under this key."""
+        return self._record[key].payload if key in self._record else None
+
+    def record_external(
+        self, place: Place, kind: str, produce: Callable[[], Payload], *, inputs: Any = None
+    ) -> Payload:
+        """The recorded payload; `produce` is never called. A digest of other inputs shows as a difference."""
+        recorded = self._recorded(place.key)
+        digest = {} if inputs is None else {"inputs": sha256_of(inputs)[:16]}
+        return super().record_external(place, kind, lambda: {**recorded.payload, **digest}, inputs=inputs)
+
+    def record_look(
+        self, place: Place, kind: str, look: Callable[[], Payload], is_empty: Callable[[Payload], bool]
+    ) -> tuple[Payload, bool]:
+        """What was found then; `look` is never called."""
+        recorded = self._recorded(place.key)
+        return super().record_look(place, kind, lambda: recorded.payload, is_empty)
+
+    def record_computed(self, place: Place, kind: str, payload: Payload) -> Payload:
+        """Written as computed now, so that a difference shows; ends where the record ends."""
+        self._recorded(place.key)
+        return super().record_computed(place, kind, payload)
+
+    def written_at(self, key: str) -> datetime:
+        """When the entry was written that is replayed."""
+        return self._recorded(key).created_at
+
+    def _recorded(self, key: str) -> Event:
+        if key not in self._record:
+            raise RecordEnded(f"The record holds no {key!r}.")
+        return self._record[key]
+
+
+def _diverged(key: str, now: str, before: str) -> str:
+    return (
+        f"The entry {key!r} was recorded as {before}; run again, the loop {now}. A node must do the same when it is "
+        "run again: its code has changed, or it uses a clock, chance or the outside without `ctx`. Rewind the session "
+        "to an earlier step (`loopwright sessions rewind SESSION STEP`), or run it with the code that it began with."
+    )

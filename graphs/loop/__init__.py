@@ -1,0 +1,1 @@
+"""The loop kit: a loop is declared once, and given everything that does not differ between loops."""

@@ -1,0 +1,210 @@
+"""How an act leaves a loop: guard, approval of the exact command, guard again, ledger, world (DESIGN rules 3 to 5).
+
+One path for nodes, models and everything that calls tools in a session. A loop's author cannot leave a part of it out.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from loopwright.agents.sessions.gate import Heard
+from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
+from loopwright.graphs.loop.questions import Questions, is_answer
+from loopwright.graphs.loop.visit import NodeVisit
+from loopwright.schema import Act, Frozen, Verdict, canonical_json
+from loopwright.tools.contract import Tool
+
+WITHDRAWN = "STOP"
+"""The rule that refuses what was asked for before a STOP."""
+
+
+class ActResult(Frozen):
+    """What became of a tool call. `output` is the tool's, as JSON; `rule` names the rule that refused it."""
+
+    tool: str
+    arguments: dict[str, Any]
+    status: Literal["done", "refused", "failed"]
+    output: dict[str, Any] = Field(default_factory=dict)
+    rule: str = ""
+    reason: str = ""
+    approved_by: Literal["guard", "human"] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.status == "done"
+
+    @property
+    def text(self) -> str:
+        """What to tell the model that called the tool."""
+        return canonical_json(self.output) if self.ok else f"{self.status.capitalize()}: {self.reason}"
+
+
+class Actor:
+    """Sends the acts of one visit of a node."""
+
+    def __init__(self, ctx: NodeVisit) -> None:
+        self._ctx = ctx
+        self._questions = Questions(ctx)
+
+    def act(
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], *, kind: str = "acted", because: str = ""
+    ) -> ActResult:
+        """Do one call of `tool` and record what became of it, as an event `kind`."""
+        ctx = self._ctx
+        if ctx.is_item:
+            raise DeveloperError(f"An item of `ctx.map` calls `{tool.name}`, which acts. Act before or after the map.")
+        if tool.effect != "actuate":
+            return self._read(key, tool, arguments, kind)
+        with ctx.runtime.acting:
+            return self._judged_and_sent(key, tool, arguments, kind, because)
+
+    def _judged_and_sent(
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str, because: str
+    ) -> ActResult:
+        ctx = self._ctx
+        try:
+            act = tool.propose(arguments, ctx.tool_context(key))
+        except ToolRetry as error:
+            return self._refused(key, tool, arguments, kind, Verdict(ok=False, rule="arguments", reason=str(error)))
+        verdict = self._guarded(f"{key}/guard", act)
+        if not verdict.ok:
+            return self._refused(key, tool, arguments, kind, verdict, act)
+        if self._is_withdrawn(key, tool):
+            stopped = Verdict(ok=False, rule=WITHDRAWN, reason="a human said STOP after it was asked for")
+            return self._refused(key, tool, arguments, kind, stopped, act)
+        heard, seen = self._questions.look(f"{key}/look", lambda: {"ordered_by": self._ordered_by(act)})
+        said_no = [one for one in heard if one.kind == "reject"]
+        if said_no and tool.consent == "always":
+            return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
+        by: Literal["guard", "human"] = "guard"
+        if seen["ordered_by"] is not None:
+            by = "human"
+        elif ctx.scope.config.approval == "human" and tool.consent == "always":
+            refusal = self._approval(key, tool, act, because)
+            verdict = refusal or self._guarded(f"{key}/guard.2", act)
+            if not verdict.ok:
+                return self._refused(key, tool, arguments, kind, verdict, act)
+            by = "human"
+        return self._sent(key, tool, arguments, kind, act, by)
+
+    def _read(self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str) -> ActResult:
+        """A call of a tool that does not act: recorded, and neither guarded nor approved."""
+        called = {"tool": tool.name, "arguments": arguments}
+
+        def call() -> dict[str, Any]:
+            reply = tool.call(arguments, self._ctx.tool_context(key))
+            if reply.status == "ok":
+                return {**called, "status": "done", "output": reply.output}
+            status = "failed" if reply.status == "failed" else "refused"
+            return {**called, "status": status, "reason": reply.for_model}
+
+        payload = self._ctx.runtime.recorder.record_external(self._ctx.place(key), kind, call, inputs=called)
+        return _result(payload)
+
+    def _guarded(self, key: str, act: Act) -> Verdict:
+        """The first objection of the world's guard, of the loop's own, and of the budget of what the world counts."""
+        ctx, recorder = self._ctx, self._ctx.runtime.recorder
+        verdicts: list[Verdict] = []
+        if ctx.scope.judges:
+
+            def ask_world() -> dict[str, Any]:
+                verdict, spent = ctx.scope.check(act)
+                return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
+
+            asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
+            if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
+                ctx.leave("failed", f"the budget is used up: {used_up}")
+            verdicts.append(Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"]))
+        verdicts += [said for guard in ctx.scope.loop.guards if (said := guard(act, ctx.state)) is not None]
+        verdict = next((each for each in verdicts if not each.ok), Verdict(ok=True))
+        told = {"tool": act.tool, "arguments": act.arguments, **verdict.model_dump(mode="json")}
+        recorder.record_computed(ctx.place(key), "guarded", told)
+        return verdict
+
+    def _is_withdrawn(self, key: str, tool: Tool[Any, Any]) -> bool:
+        """Whether a STOP came after the node began, and before this act was sent."""
+        if tool.consent != "always":
+            return False
+        known = self._ctx.runtime.recorder.expects(key)
+        if known is not None:
+            return known.get("rule") == WITHDRAWN
+        return self._ctx.runtime.recorder.stopped_since(self._ctx.visit.key)
+
+    def _ordered_by(self, act: Act) -> int | None:
+        """The message by which a human ordered exactly this act in the present step."""
+        visit = self._ctx.visit
+        orders = self._ctx.runtime.gate.orders(visit.branch, visit.step)
+        exact = (i for i, (tool, arguments) in orders.items() if Act(tool=tool, arguments=arguments) == act)
+        return next(exact, None)
+
+    def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Verdict | None:
+        """None where a human approves this exact act."""
+        reason = f" ({because})" if because else ""
+        text = f"May I {tool.in_words(act.arguments)}?{reason}"
+        heard = self._questions.answers(
+            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), "approval", is_answer
+        )
+        last = next(one for one in reversed(heard) if is_answer([one]))
+        if last.kind == "approve":
+            return None
+        if last.kind == "reject":
+            return _said_no(last)
+        return Verdict(ok=False, rule="human", reason=f"the human said instead: {last.text}")
+
+    def _sent(
+        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str, act: Act, by: Any
+    ) -> ActResult:
+        ctx = self._ctx
+        called = {"tool": tool.name, "arguments": arguments, "approved_by": by}
+
+        def send() -> dict[str, Any]:
+            try:
+                output = tool.run(arguments, ctx.runtime.acting_context(ctx.scope, ctx.visit, key, by))
+            except ToolRefused as refusal:
+                return {**called, "status": "refused", "rule": "world", "reason": str(refusal)}
+            except ToolError as error:
+                return {**called, "status": "failed", "rule": "", "reason": str(error)}
+            return {**called, "status": "done", "output": output.model_dump(mode="json")}
+
+        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256)
+        return self._counted(key, _result(payload))
+
+    def _refused(
+        self,
+        key: str,
+        tool: Tool[Any, Any],
+        arguments: dict[str, Any],
+        kind: str,
+        verdict: Verdict,
+        act: Act | None = None,
+    ) -> ActResult:
+        """Record a refusal, with the ledger too, and send nothing."""
+        ctx = self._ctx
+        told = {
+            "tool": tool.name, "arguments": arguments, "approved_by": None, "status": "refused",
+            "rule": verdict.rule, "reason": verdict.reason,
+        }  # fmt: skip
+
+        def refuse() -> dict[str, Any]:
+            if act is not None:
+                ctx.runtime.refuse(ctx.visit, key, act, f"{verdict.rule}: {verdict.reason}")
+            return told
+
+        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, refuse)
+        return self._counted(key, _result(payload))
+
+    def _counted(self, key: str, result: ActResult) -> ActResult:
+        visit = self._ctx.visit
+        if not result.ok and (used_up := self._ctx.runtime.budget.count_refusal(visit.branch, visit.step, key)):
+            self._ctx.leave("failed", f"the budget is used up: {used_up}; the last: {result.reason}")
+        return result
+
+
+def _result(payload: dict[str, Any]) -> ActResult:
+    return ActResult.model_validate({n: v for n, v in payload.items() if n in ActResult.model_fields})
+
+
+def _said_no(one: Heard) -> Verdict:
+    why = one.words.get("reason", "")
+    return Verdict(ok=False, rule="human", reason=f"the human said no{f': {why}' if why else ''}")

@@ -1,0 +1,91 @@
+"""The models of a run, and how a node asks them: each answer is an entry of the record, and is asked for once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from loopwright.agents.role import choose
+from loopwright.agents.sessions.recorder import Payload
+from loopwright.graphs.loop.visit import NodeVisit
+from loopwright.models.answers import AnswerFormat, ToolCallFormat
+from loopwright.models.asking import Reply, ask, format_of
+from loopwright.tools.contract import Tool
+
+
+class ModelCaller:
+    """Asks the models of a session on behalf of one visit of a node."""
+
+    def __init__(self, ctx: NodeVisit) -> None:
+        self._runtime, self._place = ctx.runtime, ctx.place
+
+    def ask(
+        self,
+        key: str,
+        role: str,
+        messages: Sequence[BaseMessage],
+        answer: Any,
+        tools: Sequence[Tool[Any, Any]] | None,
+    ) -> Any:
+        """See `Context.ask`."""
+        form: AnswerFormat[Any] | None = (
+            ToolCallFormat(tuple(tools)) if tools else (None if answer is None else format_of(answer))
+        )
+
+        def reply() -> Payload:
+            handle = self._runtime.model(role)
+            said = ask(handle.model, messages, form, cancel=self._runtime.cancel)
+            return self._told(role, messages, said)
+
+        inputs = {"role": role, "prompt": prompt_json(messages), "answer": None if form is None else form.name}
+        payload = self._runtime.recorder.record_external(self._place(key), "replied", reply, inputs=inputs)
+        self._runtime.budget.count_tokens(key, payload)
+        return payload["reply"] if form is None else read_recorded(payload, form)
+
+    def score(
+        self,
+        key: str,
+        role: str,
+        messages: Sequence[BaseMessage],
+        choices: Sequence[str],
+        answer: AnswerFormat[str],
+    ) -> dict[str, float]:
+        """See `Context.score`."""
+
+        def reply() -> Payload:
+            handle = self._runtime.model(role)
+            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel)
+            likeliest = max(choices, key=found.probabilities.__getitem__)
+            if found.reply is not None:
+                told = self._told(role, messages, found.reply)
+            else:
+                text = answer.render(likeliest)
+                told = self._told(role, messages, Reply(likeliest, text, True, 1, found.usage, AIMessage(text)))
+            return {**told, "probabilities": found.probabilities}
+
+        inputs = {"role": role, "prompt": prompt_json(messages), "choices": list(choices)}
+        payload = self._runtime.recorder.record_external(self._place(key), "replied", reply, inputs=inputs)
+        self._runtime.budget.count_tokens(key, payload)
+        probabilities: dict[str, float] = payload["probabilities"]
+        return probabilities
+
+    def _told(self, role: str, messages: Sequence[BaseMessage], said: Reply[Any]) -> Payload:
+        return {
+            "role": role,
+            **self._runtime.model(role).facts,
+            "prompt": prompt_json(messages),
+            "reply": said.text,
+            "is_exact": said.is_exact,
+            "attempts": said.attempts,
+            "usage": said.usage._asdict(),
+        }
+
+
+def read_recorded(payload: Mapping[str, Any], form: AnswerFormat[Any]) -> Any:
+    """The value of a recorded reply."""
+    return form.parse(payload["reply"]) if payload["is_exact"] else form.repair(payload["reply"])
+
+
+def prompt_json(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Messages as the record keeps them."""
+    return [{"role": message.type, "content": message.content} for message in messages]

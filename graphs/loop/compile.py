@@ -1,0 +1,255 @@
+"""A declared loop as a LangGraph `StateGraph`.
+
+Each node is a wrapper around its author's function: it hands out a deep copy of the state and a `Context`, and returns
+the difference. The kit's own channel, `kit`, counts branch, step, ticks and visits; the counts and the record must
+agree, so that a checkpoint that is not the newest is noticed before anything acts.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Annotated, Any, Literal, NotRequired
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
+from typing_extensions import TypedDict
+
+from loopwright.errors import Diverged
+from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.declare import Declaration, Node
+from loopwright.graphs.loop.questions import Questions
+from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
+from loopwright.graphs.loop.visit import Left
+
+FindRuntime = Callable[[RunnableConfig], Runtime]
+"""Gives the runtime of the session that a node is run for."""
+
+
+class KitState(TypedDict):
+    """The kit's own channel.
+
+    `visits` counts those of each node on this branch, `tick` all of them, `path` leads to a nested loop, and
+    `snapshots` are the worlds' after this step's first node.
+    """
+
+    branch: int
+    step: int
+    tick: int
+    path: str
+    visits: dict[str, int]
+    snapshots: dict[str, Any]
+
+
+def merge(old: KitState | None, new: KitState | None) -> KitState:
+    """The channel's reducer: nodes that run at once each bring their own visit."""
+    if not old or not new or new["branch"] != old["branch"] or new["path"] != old["path"]:
+        return new or old or kit_state()
+    newest = max(old, new, key=lambda kit: kit["tick"])
+    visits = {n: max(old["visits"].get(n, 0), new["visits"].get(n, 0)) for n in {**old["visits"], **new["visits"]}}
+    return {**newest, "visits": visits}
+
+
+def kit_state(*, branch: int = 0, step: int = 0, path: str = "") -> KitState:
+    """The channel before the first node."""
+    return KitState(branch=branch, step=step, tick=0, path=path, visits={}, snapshots={})
+
+
+def _ended(old: str, new: str) -> str:
+    return new if old == "running" or new == "running" else old
+
+
+def state_schema(loop: Declaration) -> Any:
+    """The state's `TypedDict`: the loop's own keys and those of the kit. All may be left out of an input."""
+    own = {name: NotRequired[_type_of(value)] for name, value in loop.state.items()}  # type: ignore[valid-type]
+    nested = dict.fromkeys(loop.nested, NotRequired[dict[str, Any]])
+    kit = {
+        "observation": NotRequired[dict[str, Any]],
+        "status": NotRequired[Annotated[Literal["running", "succeeded", "failed"], _ended]],
+        "reason": NotRequired[Annotated[str, lambda old, new: new or old]],
+        "kit": NotRequired[Annotated[dict[str, Any], merge]],
+    }
+    name = "".join(part.capitalize() for part in loop.name.replace("_", "-").split("-")) + "State"
+    return TypedDict(name, {**kit, **nested, **own})  # type: ignore[operator]
+
+
+def _type_of(value: Any) -> Any:
+    if isinstance(value, bool | int | str):
+        return type(value)
+    if isinstance(value, float):
+        return float
+    return {dict: dict[str, Any], list: list[Any], tuple: list[Any]}.get(type(value), Any)
+
+
+def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
+    """The loop's graph, not yet compiled."""
+    graph = StateGraph(state_schema(loop))
+    layers, joins = loop.layers, []
+    for n, layer in enumerate(layers):
+        following = layers[(n + 1) % len(layers)]
+        for each in layer:
+            is_alone = len(layer) == 1
+            goes_to = loop.destinations(each.name) if is_alone else None
+            metadata = {"about": each.about} if each.about else None
+            graph.add_node(
+                each.name, _wrapped(loop, each, following if is_alone else (), find), destinations=goes_to,
+                metadata=metadata,
+            )  # fmt: skip
+        if len(layer) > 1:
+            if len(following) > 1:
+                join = f"{layer[0].name}_join"
+                graph.add_node(join, _passing(following), destinations=tuple(each.name for each in following))
+            else:
+                join = following[0].name
+            joins.append(([each.name for each in layer], join))
+    for together, join in joins:
+        graph.add_edge(together, join)
+    graph.add_edge(START, loop.entry.name)
+    return graph
+
+
+def _passing(following: tuple[Node, ...]) -> Callable[[Any], Command[Any]]:
+    def join(state: Any) -> Command[Any]:
+        return Command(goto=[each.name for each in following])
+
+    return join
+
+
+def _wrapped(loop: Declaration, each: Node, following: tuple[Node, ...], find: FindRuntime) -> Callable[..., Any]:
+    """The function that LangGraph runs for a node; without `following` it is one of several that run at once."""
+    inner = build(each.run, find).compile(name=each.name) if isinstance(each.run, Declaration) else None
+
+    def run(state: dict[str, Any], config: RunnableConfig) -> Any:
+        if state.get("status", "running") != "running":
+            return Command(goto=END) if following else {}
+        runtime = find(config)
+        with runtime.running_node():
+            update, goto = _visited(loop, each, inner, state, runtime, config)
+        if not following:
+            return update
+        return Command(goto=goto or [n.name for n in following], update=update)
+
+    run.__name__ = each.name
+    return run
+
+
+def _visited(
+    loop: Declaration, each: Node, inner: Any, state: dict[str, Any], runtime: Runtime, config: Any
+) -> tuple[dict[str, Any], str | None]:
+    """Visit a node: what it changes of the state, and where it goes; None: on."""
+    kit: KitState = state.get("kit") or kit_state()
+    scope = runtime.scopes[_scope_path(kit["path"])]
+    values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
+    ctx = Context(runtime, scope, _visit(loop, each, kit), values)
+    if ctx.visit.tick == 1 and not kit["path"]:
+        _record_input(ctx)
+    left = _run_node(each, inner, ctx, values, config)
+    runtime.recorder.flush()
+    changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
+    update = {**changed, "kit": _after(loop, each, kit, ctx.visit, runtime)}
+    if left is None:
+        return update, None
+    if left.goto is None:
+        return {**update, "status": left.status, "reason": left.reason}, END
+    return update, left.goto
+
+
+def _record_input(ctx: Context) -> None:
+    """Whoever runs the graph may begin it with other values than the loop's; then these are on record."""
+    usual = initial_values(ctx.scope)
+    given = {name: value for name, value in ctx.state.items() if name in usual and value != usual[name]}
+    if given:
+        ctx.runtime.recorder.record_external(ctx.place("input"), "input", lambda: {"state": given})
+
+
+def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> Left | None:
+    """Run a node's function; how it left, None where it came to its end."""
+    try:
+        begin(ctx)
+        if isinstance(each.run, Declaration):
+            _run_nested(each.run, inner, ctx, values, config)
+        else:
+            values.update(each.run(values, ctx) or {})
+    except Left as left:
+        return left
+    if ctx.left is None or isinstance(ctx.left, Left):
+        return ctx.left
+    raise ctx.left  # an author's `except Exception` held what must pass
+
+
+def begin(ctx: Context) -> None:
+    """What comes before every node: halts, messages, budgets, and whether this checkpoint is the newest."""
+    ctx.require_active()
+    runtime, visit = ctx.runtime, ctx.visit
+
+    def entry() -> dict[str, Any]:
+        _require_newest(ctx)
+        used_up = runtime.budget.exhausted(visit.step, runtime.running_s)
+        return {"node": visit.node, "path": visit.path, "tick": visit.tick, "used_up": used_up}
+
+    seen = runtime.gate.look(ctx.place(visit.key), "node", entry)
+    runtime.note_tick(visit.branch, visit.path, visit.tick)
+    if seen["used_up"]:
+        ctx.leave("failed", f"the budget is used up: {seen['used_up']}")
+    try:
+        Questions(ctx).hold_while_unclear(seen["unclear"])
+    except GraphBubbleUp as halted:
+        ctx.left = halted
+        raise
+
+
+def _require_newest(ctx: Context) -> None:
+    """A node that is new to the record must come after all that is on it."""
+    visit = ctx.visit
+    newest = ctx.runtime.newest_tick(visit.branch, visit.path)
+    if visit.tick < newest:
+        raise Diverged(
+            f"The graph stands at node {visit.node!r} (tick {visit.tick}) of session {ctx.runtime.session_id}, and its "
+            f"record goes on to tick {newest}: this checkpoint is not the newest. Nothing was sent. To go back, rewind "
+            f"the session: `loopwright sessions rewind {ctx.runtime.session_id} STEP`."
+        )
+
+
+def _run_nested(inner: Declaration, graph: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> None:
+    """Run a nested loop to its end; state keys of the same name are shared, and its ending is left under its name."""
+    visit = ctx.visit
+    path = f"{visit.path}{visit.node}.{visit.visit}/"
+    shared = {name: values[name] for name in inner.state if name in values}
+    scope = ctx.runtime.scopes[_scope_path(path)]
+    begun = {
+        **initial_values(scope), **shared, "status": "running", "reason": "",
+        "kit": kit_state(branch=visit.branch, step=visit.step, path=path),
+    }  # fmt: skip
+    found = graph.invoke(begun, config)
+    values.update({name: found[name] for name in inner.state if name in values})
+    values[visit.node] = {"status": found["status"], "reason": found.get("reason", "")}
+
+
+def _visit(loop: Declaration, each: Node, kit: KitState) -> Visit:
+    visits = kit["visits"].get(each.name, 0)
+    is_new_step = not kit["path"] and each.name == loop.entry.name and visits > 0
+    return Visit(kit["branch"], kit["step"] + is_new_step, kit["path"], each.name, visits, kit["tick"] + 1)
+
+
+def _after(loop: Declaration, each: Node, kit: KitState, visit: Visit, runtime: Runtime) -> KitState:
+    is_entry = not kit["path"] and each.name == loop.entry.name
+    return KitState(
+        branch=visit.branch,
+        step=visit.step,
+        tick=visit.tick,
+        path=visit.path,
+        visits={**kit["visits"], each.name: visit.visit + 1},
+        snapshots=runtime.snapshots() if is_entry else kit["snapshots"],
+    )
+
+
+def initial_values(scope: Scope) -> dict[str, Any]:
+    """The state before the first node."""
+    loop = scope.loop
+    own = loop.initial(scope.config, scope.prepared) if loop.initial else {}
+    return deepcopy({**loop.state, **own})
+
+
+def _scope_path(path: str) -> str:
+    """'plan.0/deep.3/' to 'plan/deep': which loop, whatever the visit."""
+    return "/".join(part.rsplit(".", 1)[0] for part in path.strip("/").split("/")) if path else ""

@@ -1,0 +1,46 @@
+"""What a user sets for one run of a loop, and what bounds it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from loopwright.schema import Frozen
+
+Approval = Literal["guard", "human"]
+OnUncertain = Literal["ask", "proceed", "stop"]
+
+
+class RunConfig(BaseModel):
+    """What a user sets for one run; the command line's options are made from its fields. Loops add their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    approval: Approval = Field(default="guard", description="who approves what the guard lets pass")
+    on_uncertain: OnUncertain = Field(default="proceed", description="what to do when the loop is not sure enough")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_value_is_a_list_of_one(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        lists = {n for n, f in cls.model_fields.items() if get_origin(f.annotation) in (tuple, list)}
+        return {n: (v,) if n in lists and isinstance(v, str) else v for n, v in values.items()}
+
+
+class Budget(Frozen):
+    """What ends a run. None: no limit.
+
+    Attributes:
+        steps: passes of the loop's first node.
+        tokens: of models, read and written.
+        seconds: of running, since the session began or was last resumed, s.
+        refusals: acts that were refused in one step.
+        world: limits of what the world counts (`spent()`), by name, such as `{"exposures": 30}`.
+    """
+
+    steps: int | None = Field(default=1_000, ge=1)
+    tokens: int | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, gt=0)
+    refusals: int | None = Field(default=25, ge=1)
+    world: dict[str, float] = Field(default_factory=dict)

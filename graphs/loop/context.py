@@ -1,0 +1,271 @@
+"""`ctx`: what a node does beside computing. Every verb is an entry of the record, under a key that it is given here.
+
+A node may be run again from its start, replayed, and rewound to, without its author thinking of it: a verb that is on
+record returns what it returned. Keys are made of branch, outer path, node, visit, map item and the verb's ordinal.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import wraps
+from secrets import randbits
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langgraph.errors import GraphBubbleUp
+
+from loopwright.agents.sessions.gate import Heard
+from loopwright.agents.sessions.recorder import Payload
+from loopwright.errors import DeveloperError, Halted, OperatorError
+from loopwright.graphs.loop.acts import Actor, ActResult
+from loopwright.graphs.loop.asking import ModelCaller
+from loopwright.graphs.loop.declare import Ending, State
+from loopwright.graphs.loop.questions import Questions, is_answer
+from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
+from loopwright.graphs.loop.visit import Left, NodeVisit
+from loopwright.models.answers import AnswerFormat, ToolCall, one_of
+from loopwright.schema import Feedback
+from loopwright.tools.contract import Tool
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+F = TypeVar("F", bound=Feedback)
+Prompt = str | Sequence[BaseMessage]
+
+
+def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenate[Context, P], R]":
+    """A method of `Context` that refuses once the node has left, and notices when it leaves."""
+
+    @wraps(method)
+    def call(self: "Context", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self.require_active()
+        try:
+            return method(self, *args, **kwargs)
+        except (Halted, OperatorError, GraphBubbleUp, Left) as leaving:
+            self.left = leaving
+            raise
+
+    return call
+
+
+class Context(NodeVisit):
+    """The verbs of one visit of a node. `config` and `prepared` are the run's."""
+
+    def __init__(self, runtime: Runtime, scope: Scope, visit: Visit, state: State, *, item: str = "") -> None:
+        super().__init__(runtime, scope, visit, state, item=item)
+        self.config, self.prepared = scope.config, scope.prepared
+        self._questions = Questions(self)
+        self._actor = Actor(self)
+        self._caller = ModelCaller(self)
+
+    # Looking
+
+    @verb
+    def observe(self, tool: Tool[Any, Any], *, into: str = "observation", **arguments: Any) -> dict[str, Any]:
+        """Call a tool and keep its output, JSON, in the state under `into`; one that acts goes through the ledger.
+
+        A refusal ends the loop: what cannot look cannot go on.
+        """
+        key = self.next_key()
+        if tool.effect == "actuate":
+            result = self._actor.act(key, tool, arguments, kind="observed")
+            if not result.ok:
+                self.leave("failed", f"`{tool.name}` was {result.status}: {result.reason}")
+            output = result.output
+        else:
+            called = {"tool": self._own(tool).name, "arguments": arguments}
+
+            def look() -> Payload:
+                output = tool.run(arguments, self.tool_context(key))
+                return {**called, "output": output.model_dump(mode="json")}
+
+            output = self.runtime.recorder.record_external(self.place(key), "observed", look, inputs=called)["output"]
+        self.state[into] = output
+        return output
+
+    @verb
+    def external(self, kind: str, produce: Callable[[], Payload], *, inputs: Any = None) -> Payload:
+        """Record under `kind` what `produce` brings from outside, once; `inputs` is JSON that it depends on."""
+        return self.runtime.recorder.record_external(self.place(self.next_key()), kind, produce, inputs=inputs)
+
+    @verb
+    def computed(self, kind: str, value: Payload) -> Payload:
+        """Record under `kind` what code computed from what is on record; a replay computes it again and compares."""
+        return self.runtime.recorder.record_computed(self.place(self.next_key()), kind, value)
+
+    @verb
+    def now(self) -> datetime:
+        """The time, UTC."""
+        read = self._record_value("now", lambda: datetime.now(UTC).isoformat())
+        return datetime.fromisoformat(read)
+
+    @verb
+    def random(self) -> random.Random:
+        """A generator of its own, whose seed is on record."""
+        return random.Random(self._record_value("random", lambda: randbits(48)))
+
+    # Models
+
+    @overload
+    def ask(self, role: str, prompt: Prompt) -> str: ...
+    @overload
+    def ask(self, role: str, prompt: Prompt, *, tools: Sequence[Tool[Any, Any]]) -> ToolCall: ...
+    @overload
+    def ask(self, role: str, prompt: Prompt, answer: type[T] | AnswerFormat[T]) -> T: ...
+    @verb
+    def ask(
+        self, role: str, prompt: Prompt, answer: Any = None, *, tools: Sequence[Tool[Any, Any]] | None = None
+    ) -> Any:
+        """The answer of the model in `role`: text, an instance of a pydantic class, a value of a format, a tool call.
+
+        Raises:
+            OperatorError: no answer was in the format, after a few attempts.
+            Stopped, Paused: the session was halted meanwhile.
+        """
+        for each in tools or ():
+            self._own(each)
+        return self._caller.ask(self.next_key(), role, _messages(prompt), answer, tools)
+
+    @verb
+    def score(
+        self, role: str, prompt: Prompt, choices: Sequence[str], answer: AnswerFormat[str] | None = None
+    ) -> dict[str, float]:
+        """How probable the model in `role` takes each of `choices` to be, said in the format `answer`."""
+        return self._caller.score(self.next_key(), role, _messages(prompt), choices, answer or one_of(choices))
+
+    def can_score(self, role: str) -> bool:
+        """Whether the model in `role` scores choices itself, and does not only name one."""
+        return self.runtime.model(role).can_score
+
+    # Acting
+
+    @verb
+    def act(self, call: "ToolCall | Tool[Any, Any]", *, because: str = "", **arguments: Any) -> ActResult:
+        """Do one tool call: guard, approval where the run asks for it, ledger, world; at most once.
+
+        Args:
+            call: what a model answered, or a tool with its arguments as keywords.
+            because: the reason, shown to whoever is asked for approval.
+
+        Returns:
+            What became of it. A refusal is a result too: `text` is what to tell the model.
+        """
+        if isinstance(call, Tool):
+            call = ToolCall(name=call.name, arguments=arguments)
+        return self._actor.act(self.next_key(), self.scope.loop.find_tool(call.name), call.arguments, because=because)
+
+    # Humans
+
+    @overload
+    def feedback(self) -> list[Heard]: ...
+    @overload
+    def feedback(self, *types: type[F]) -> list[F]: ...
+    @verb
+    def feedback(self, *types: type[Feedback]) -> list[Any]:
+        """What humans said since it was last asked for: values of `types`, or without types all messages."""
+        return self._questions.feedback(self.next_key(), types)
+
+    @verb
+    def ask_human(
+        self,
+        text: str,
+        *,
+        options: Sequence[str] = (),
+        about: str = "question",
+        until: Callable[[Sequence[Heard]], bool] = is_answer,
+    ) -> list[Heard]:
+        """Ask, and wait until what was heard is an answer; returns all that was heard meanwhile, oldest first.
+
+        What a human said unasked, and the loop has not read yet, may be the answer; then nothing is asked.
+        """
+        return self._questions.ask(self.next_key(), text, options, about, until)
+
+    @verb
+    def unsure(
+        self,
+        text: str,
+        *,
+        options: Sequence[str] = (),
+        about: str = "uncertain",
+        until: Callable[[Sequence[Heard]], bool] = is_answer,
+    ) -> list[Heard]:
+        """The loop is not sure enough: ask, proceed or end it, as the run says (`on_uncertain`)."""
+        key = self.next_key()
+        policy = self.config.on_uncertain
+        if policy == "ask":
+            return self._questions.ask(key, text, options, about, until)
+        self.runtime.recorder.record_computed(
+            self.place(f"{key}/unsure"), "uncertain", {"text": text, "policy": policy}
+        )
+        if policy == "stop":
+            self.leave("failed", f"not sure enough: {text}")
+        return []
+
+    # Memory
+
+    @verb
+    def recall(self, read: str, **arguments: Any) -> Any:
+        """A named read of the memory, as JSON: `history` (n, max_runs), `similar` (signature, n), `corrections` (n)."""
+        asked = {"read": read, "arguments": arguments}
+
+        def look() -> Payload:
+            return {**asked, "found": self.runtime.recall(read, self.visit.step, arguments)}
+
+        return self.runtime.recorder.record_external(self.place(self.next_key()), "recalled", look, inputs=asked)[
+            "found"
+        ]
+
+    @verb
+    def remember(self, *, label: str, signature: str, detail: Mapping[str, Any]) -> None:
+        """Write this step into the memory: what was done, in what kind of situation, and JSON for later prompts."""
+        self.runtime.memory.steps.record(
+            self.runtime.session_id, self.visit.branch, self.visit.step,
+            label=label, signature=signature, detail=dict(detail),
+        )  # fmt: skip
+
+    # Control
+
+    @verb
+    def map(self, function: "Callable[[T, Context], R]", items: Iterable[T]) -> list[R]:
+        """`function(item, ctx)` of each item, all at once; an item neither acts nor asks a human."""
+        key = self.next_key()
+        contexts = [
+            (item, Context(self.runtime, self.scope, self.visit, self.state, item=f"{key}/{n}"))
+            for n, item in enumerate(items)
+        ]
+        with ThreadPoolExecutor(max_workers=max(1, min(32, len(contexts))), thread_name_prefix="loop-map") as threads:
+            return [done.result() for done in [threads.submit(function, item, ctx) for item, ctx in contexts]]
+
+    @verb
+    def goto(self, node: str) -> NoReturn:
+        """Leave this node at once, for another one that it is declared to go to."""
+        declared = self.scope.loop.destinations(self.visit.node)
+        if node not in declared:
+            raise DeveloperError(
+                f"Node {self.visit.node!r} goes to {node!r}, and is declared to go to {', '.join(declared)}. Declare "
+                f"it: `@node(to=({node!r},))`."
+            )
+        raise Left(goto=node)
+
+    @verb
+    def end(self, status: Ending, reason: str) -> NoReturn:
+        """End the loop at once."""
+        self.leave(status, reason)
+
+    def _own(self, tool: Tool[Any, Any]) -> Tool[Any, Any]:
+        if all(each is not tool for each in self.scope.loop.tools):
+            raise DeveloperError(
+                f"Loop {self.scope.loop.name!r} uses the tool `{tool.name}` without naming it. Add it to the "
+                "loop's `tools`."
+            )
+        return tool
+
+    def _record_value(self, kind: str, produce: Callable[[], Any]) -> Any:
+        place = self.place(self.next_key())
+        return self.runtime.recorder.record_external(place, kind, lambda: {"value": produce()})["value"]
+
+
+def _messages(prompt: Prompt) -> list[BaseMessage]:
+    return [HumanMessage(prompt)] if isinstance(prompt, str) else list(prompt)

@@ -1,0 +1,73 @@
+"""`Loop`: what users declare, start, resume, draw and serve."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import RunnableConfig
+
+from loopwright.graphs.loop import serve, starting
+from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.factory import served_graph
+from loopwright.graphs.loop.models import Given
+from loopwright.graphs.loop.session import Session
+from loopwright.memory import Memory
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+
+class Loop(Declaration):
+    """A declared loop that can be run. Its fields are those of `Declaration`."""
+
+    def start(
+        self,
+        memory: Memory | None = None,
+        *,
+        models: Given | None = None,
+        devices: Path | None = None,
+        **config: Any,
+    ) -> Session:
+        """A new session, ready to be streamed.
+
+        Args:
+            memory: where it is recorded; None: the configured one.
+            models: by role, a model card's name or path, or any LangChain chat model.
+            devices: the folder of simulated devices; None: the configured one.
+            config: the fields of the loop's configuration.
+
+        Raises:
+            BadInput: the configuration or a model will not do; no session is created.
+        """
+        return starting.start(self, memory, models=models, devices=devices, config=config)
+
+    def resume(
+        self,
+        session_id: str,
+        memory: Memory | None = None,
+        *,
+        models: Given | None = None,
+        devices: Path | None = None,
+    ) -> Session:
+        """An existing session, with the configuration it began with; model objects have to be passed again."""
+        return starting.resume(self, session_id, memory, models=models, devices=devices)
+
+    def graph_factory(self, config: RunnableConfig | None = None) -> "CompiledStateGraph[Any, Any, Any, Any]":
+        """The compiled graph, for `ainvoke`, `astream_events` and LangGraph servers.
+
+        A `thread_id` is a session's id; one that is new is begun with the loop's settings that lie in
+        `config["configurable"]`. The session is held while the graph runs, and recorded like any other.
+        """
+        return served_graph(self, serve.default_memory(), config)
+
+    @property
+    def graph(self) -> "CompiledStateGraph[Any, Any, Any, Any]":
+        """The graph by itself, to draw: `loop.graph.get_graph().draw_mermaid()`."""
+        return serve.bare_graph(self)
+
+    def fork(self, session: Session, step: int) -> Session:
+        """A new session that begins where `session` stood after observing `step`; the parent is left as it is."""
+        return starting.fork(session, step)
+
+    def replay(self, session_id: str, memory: Memory | None = None) -> starting.Replay:
+        """Run a session again from its record, without models, worlds or humans, and compare every payload."""
+        return starting.replay(self, memory or serve.default_memory(), session_id)

@@ -1,0 +1,152 @@
+"""The models behind a run: cards or objects, checked before it begins, opened when they are first asked.
+
+A card is kept with the session as it was, so that a resumed session asks the same model. An object (any LangChain
+`BaseChatModel`) cannot be kept: whoever resumes the session passes it again.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel
+
+from loopwright.errors import BadInput, DeveloperError, UnknownName
+from loopwright.graphs.loop.declare import Role
+from loopwright.models.cards import ModelCard, load_card
+from loopwright.models.open import open_model
+from loopwright.schema import BlobReader
+
+if TYPE_CHECKING:
+    from loopwright.models.local.engine import Engine
+
+Given = Mapping[str, "str | BaseChatModel"]
+
+
+class ModelHandle:
+    """One role's model. Nothing is loaded before it is asked: a replay asks nobody."""
+
+    def __init__(self, facts: dict[str, Any], *, can_score: bool, open_: Callable[[], BaseChatModel]) -> None:
+        self.facts = facts
+        self.can_score = can_score
+        self._open = open_
+
+    @cached_property
+    def model(self) -> BaseChatModel:
+        """The opened model."""
+        return self._open()
+
+
+def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any]:
+    """What a session keeps of its models: cards whole, of objects what identifies them.
+
+    Raises:
+        UnknownName: `given` names a role that the loop has not, or a card that is not there.
+        BadInput: a role has no model, or a card's model cannot be used.
+    """
+    given = given or {}
+    if unknown := given.keys() - roles.keys():
+        raise UnknownName("role", min(unknown), roles)
+    kept: dict[str, Any] = {}
+    for name, role in roles.items():
+        chosen = given.get(name, role.card)
+        if chosen is None:
+            raise BadInput(
+                f"The role {name!r} has no model. Pass one: `models={{{name!r}: ...}}` with a card's name or path, "
+                f"or any LangChain chat model; on the command line `--model-of {name}=CARD`."
+            )
+        if isinstance(chosen, BaseChatModel):
+            kept[name] = {"object": object_facts(chosen)}
+        else:
+            kept[name] = {"card": checked_card(str(chosen)), "adapter": role.adapter}
+    return kept
+
+
+def open_models(kept: Mapping[str, Any], given: Given | None, images: BlobReader) -> dict[str, ModelHandle]:
+    """The models of a session that is begun, resumed or replayed.
+
+    Raises:
+        UnknownName: `given` names a role that the session has not.
+    """
+    given = given or {}
+    if unknown := given.keys() - kept.keys():
+        raise UnknownName("role", min(unknown), kept)
+    return {name: _handle(name, one, given.get(name), images) for name, one in kept.items()}
+
+
+def _handle(role: str, kept: Mapping[str, Any], given: "str | BaseChatModel | None", images: BlobReader) -> ModelHandle:
+    if isinstance(given, BaseChatModel):
+        scores = hasattr(given, "score_choices_of")
+        return ModelHandle(object_facts(given), can_score=scores, open_=lambda: given)
+    if "card" in kept or given is not None:
+        card = ModelCard.model_validate(kept["card"] if given is None else checked_card(given))
+        return of_card(card, kept.get("adapter"), images)
+
+    def refuse() -> BaseChatModel:
+        raise BadInput(
+            f"The role {role!r} was begun with the model object {kept['object']['model']!r}, which no record can hold. "
+            f"Resume with it: `Loop.resume(id, models={{{role!r}: model}})`, or with a card: `--model-of {role}=CARD`."
+        )
+
+    return ModelHandle(kept["object"], can_score=False, open_=refuse)
+
+
+def of_card(card: ModelCard, adapter: str | None, images: BlobReader) -> ModelHandle:
+    """The model of a card, with the card's adapter called `adapter` where it has one."""
+    chosen = adapter if adapter in card.adapters else None
+
+    def open_it() -> BaseChatModel:
+        if card.kind != "local":
+            return open_model(card, images=images)
+        from loopwright.models.local.chat import LocalChatModel
+
+        engine = _engine(card.model_dump_json(include=set(card.in_force())))
+        return LocalChatModel(card=card, engine=engine, images=images).with_adapter(chosen)
+
+    facts = {"model": card.name, "adapter": chosen, "seed": card.decoding.seed}
+    return ModelHandle(facts, can_score=card.kind == "local", open_=open_it)
+
+
+def object_facts(model: BaseChatModel) -> dict[str, Any]:
+    """What identifies a model object in the record."""
+    named = getattr(model, "model_name", None) or getattr(model, "model", None) or ""
+    return {"model": f"{type(model).__name__} {named}".strip(), "adapter": None, "seed": getattr(model, "seed", None)}
+
+
+def checked_card(name_or_path: str) -> dict[str, Any]:
+    """A model's card as JSON, after a look at whether what it names is there and fits together.
+
+    Raises:
+        UnknownName: there is no such card.
+        BadInput: the card, its weights, an adapter or its endpoint will not do.
+    """
+    card = load_card(name_or_path)
+    _check(card.model_dump_json(include=set(card.in_force())))
+    return card.in_force()
+
+
+@lru_cache(maxsize=4)
+def _check(card_json: str) -> None:
+    from loopwright.models.check import check_card
+
+    card = ModelCard.model_validate_json(card_json)
+    for found in check_card(card):
+        if not found.ok:
+            raise BadInput(f"`model` {card.name!r} cannot be used, its {found.what} will not do: {found.said}")
+
+
+@lru_cache(maxsize=1)
+def _engine(card_json: str) -> "Engine":
+    """Kept loaded for the next session of this process."""
+    from loopwright.models.local.engine import load_engine
+
+    return load_engine(ModelCard.model_validate_json(card_json))
+
+
+def find_model(models: Mapping[str, ModelHandle], role: str) -> ModelHandle:
+    """The model in `role`."""
+    if role not in models:
+        raise DeveloperError(
+            f"A node asks the role {role!r}, which the loop does not declare. Add it: `roles={{{role!r}: Role()}}`. "
+            f"Declared: {', '.join(models) or 'none'}."
+        )
+    return models[role]

@@ -1,0 +1,323 @@
+"""A live session: its lease, record, gate, worlds and models, found by the nodes of the loop's graph by session id.
+
+The graph is compiled once for a loop; what belongs to one session is here. Opened by a `Session`, or by the first node
+where the graph is run without one (by a LangGraph server); without a lease nothing acts. A replay has no lease and no
+world.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from loopwright.agents.feedback import is_stop
+from loopwright.agents.sessions.gate import FeedbackGate
+from loopwright.agents.sessions.recorder import Payload, Place, RecordEnded, Recorder, ReplayRecorder
+from loopwright.errors import BadInput, UnknownName
+from loopwright.graphs.loop.budget import BudgetKeeper
+from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import ModelHandle, find_model
+from loopwright.memory import Lease, Memory
+from loopwright.schema import Act, CancelToken, Verdict, World
+from loopwright.tools.actuate import Actuator
+from loopwright.tools.contract import ToolContext
+
+STOP_POLL_S = 0.05
+"""How often a running session looks for a STOP that another process delivered; one from this process needs no look."""
+
+
+class Visit(NamedTuple):
+    """One visit of a node. `path` leads to it through outer loops, `tick` counts the node visits before it."""
+
+    branch: int
+    step: int
+    path: str
+    node: str
+    visit: int
+    tick: int
+
+    @property
+    def key(self) -> str:
+        """What the keys of its entries begin with."""
+        return f"{self.branch}/{self.path}{self.node}.{self.visit}"
+
+
+class LateWorld:
+    """A world that is opened when it is first needed."""
+
+    def __init__(self, open_: Callable[[], World]) -> None:
+        self._open = open_
+        self._lock = threading.Lock()
+        self._world: World | None = None
+
+    @property
+    def opened(self) -> World:
+        """The world itself."""
+        with self._lock:
+            if self._world is None:
+                self._world = self._open()
+            return self._world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.opened, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """One loop of a session: the outer one, or a nested one, with its configuration and its world."""
+
+    loop: Declaration
+    path: str
+    config: RunConfig
+    prepared: dict[str, Any]
+    world: Any = None
+
+    @property
+    def judges(self) -> bool:
+        """Whether the world has a guard of its own, or counts; known without opening it, if it is a class."""
+        world = self.loop.world
+        return not isinstance(world, type) or hasattr(world, "check") or hasattr(world, "spent")
+
+    def check(self, act: Act) -> tuple[Verdict, dict[str, float]]:
+        """What the world's own guard says of an act, and what the world counts."""
+        if self.world is None:
+            return Verdict(ok=False, rule="world", reason=f"the loop {self.loop.name!r} has no world to act on"), {}
+        world = self.world.opened
+        verdict = world.check(act) if hasattr(world, "check") else Verdict(ok=True)
+        return verdict, dict(world.spent()) if hasattr(world, "spent") else {}
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """What can be said to it, in its own types."""
+        return tuple(example for each in self.loop.feedback for example in each.examples[:1])
+
+
+class Runtime:
+    """What the nodes of one session share. Thread-safe."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        session_id: str,
+        recorder: Recorder,
+        scopes: Mapping[str, Scope],
+        models: Mapping[str, ModelHandle],
+        *,
+        lease: Lease,
+    ) -> None:
+        self.memory, self.session_id, self.recorder = memory, session_id, recorder
+        self.scopes, self.lease = scopes, lease
+        self.cancel = CancelToken()
+        self._idle, self._n_running = threading.Condition(), 0
+        self.acting = threading.RLock()
+        self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language)
+        self.budget = BudgetKeeper(_budget(scopes[""]), recorder)
+        self._ticks: dict[tuple[int, str], int] = {}
+        for event in recorder.events:
+            if event.kind == "node":
+                self.note_tick(event.branch, event.payload["path"], event.payload["tick"])
+        self._models = models
+        self._begun_s = time.monotonic()
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether a record is run again: nothing is asked, and nothing acts."""
+        return isinstance(self.recorder, ReplayRecorder)
+
+    @property
+    def running_s(self) -> float:
+        """How long the session runs, since it was begun or resumed, s."""
+        return time.monotonic() - self._begun_s
+
+    @contextmanager
+    def running_node(self) -> Iterator[None]:
+        """Count a node that runs, so that nobody lets the session go under it."""
+        with self._idle:
+            self._n_running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._n_running -= 1
+                self._idle.notify_all()
+
+    def wait_idle(self) -> None:
+        """Wait until no node runs; the cancel token makes that soon."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._n_running == 0)
+
+    def require_active(self) -> None:
+        """Raise what halts the session, or that another process holds it."""
+        self.cancel.raise_if_set()
+        self.lease.check()
+
+    def require_live(self, key: str) -> None:
+        """Raise `RecordEnded` where a replay comes to what is not on record."""
+        if self.is_replay:
+            raise RecordEnded(f"The record holds no {key!r}.")
+
+    def note_tick(self, branch: int, path: str, tick: int) -> None:
+        """A node of this tick has begun."""
+        self._ticks[branch, path] = max(tick, self.newest_tick(branch, path))
+
+    def newest_tick(self, branch: int, path: str) -> int:
+        """Of the nodes that have begun, 0 where none has."""
+        return self._ticks.get((branch, path), 0)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Whom the loop asks."""
+        return tuple(self._models)
+
+    def model(self, role: str) -> ModelHandle:
+        """The model in `role`."""
+        return find_model(self._models, role)
+
+    def tool_context(self, scope: Scope, visit: Visit, key: str) -> ToolContext:
+        """What a tool is handed: nothing that acts."""
+        return ToolContext(
+            session_id=self.session_id,
+            step=visit.step,
+            branch=visit.branch,
+            call_id=key,
+            world=scope.world,
+            memory=self.memory,
+            cancel=self.cancel,
+        )
+
+    def acting_context(self, scope: Scope, visit: Visit, key: str, by: Literal["guard", "human"]) -> ToolContext:
+        """What a tool is handed whose act was judged and approved."""
+        actuator = self.actuator(scope)
+
+        def send(act: Act, timeout_s: float) -> Any:
+            return actuator.act(self.ledger_key(key), act, step=visit.step, by=by, timeout_s=timeout_s)
+
+        return replace(self.tool_context(scope, visit, key), send=send)
+
+    def refuse(self, visit: Visit, key: str, act: Act, reason: str) -> None:
+        """Put on the ledger that an act is not to be sent."""
+        self.actuator(self.scopes[""]).refuse(self.ledger_key(key), act, step=visit.step, reason=reason)
+
+    def actuator(self, scope: Scope) -> Actuator:
+        """The only door to a scope's world."""
+        return Actuator(scope.world, self.memory.ledger, self.session_id, self.cancel)
+
+    def ledger_key(self, key: str) -> str:
+        """The idempotency key of the act of an entry."""
+        return f"{self.session_id}/{key}"
+
+    @cached_property
+    def worlds(self) -> dict[str, Any]:
+        """Every world once, by the path of the first scope that has it."""
+        found: dict[str, Any] = {}
+        for path, scope in self.scopes.items():
+            if scope.world is not None and all(scope.world is not other for other in found.values()):
+                found[path] = scope.world
+        return found
+
+    def snapshots(self) -> dict[str, Any]:
+        """The state of every world, by path."""
+        return {} if self.is_replay else {path: world.snapshot() for path, world in self.worlds.items()}
+
+    def has_unread(self) -> bool:
+        """Whether anything waits to be heard."""
+        return any(not message.is_stop for message in self.memory.inbox.unread(self.session_id))
+
+    def deliver(self, place: Place, value: Any) -> None:
+        """A value that the graph was resumed with enters the inbox, once, like any message."""
+        text, author = (value, "clinician") if isinstance(value, str) else _message_of(value)
+
+        def put() -> Payload:
+            say(self.memory, self.session_id, text, author=author)
+            return {"value": value}
+
+        self.recorder.record_external(place, "resumed_with", put)
+        self.require_active()
+
+    def recall(self, read: str, step: int, arguments: Mapping[str, Any]) -> Any:
+        """A named read of the memory. See `Context.recall`."""
+        steps = self.memory.steps
+        match read:
+            case "history":
+                past = steps.near_history(self.session_id, before_step=step, **arguments)
+                return past.model_dump(mode="json")
+            case "similar":
+                loop = self.scopes[""].loop.name
+                return [row.model_dump(mode="json") for row in steps.similar(loop, **arguments)]
+            case "corrections":
+                loop = self.scopes[""].loop.name
+                found = self.memory.events.corrections(loop)
+                return [e.payload for e in found if e.session_id != self.session_id][-arguments.get("n", 20) :]
+        raise UnknownName("read of the memory", read, ("history", "similar", "corrections"))
+
+
+_RUNTIMES: dict[str, Runtime] = {}
+_LOCK = threading.Lock()
+
+
+def register(runtime: Runtime) -> None:
+    """Let the nodes of the session's graph find it."""
+    with _LOCK:
+        _RUNTIMES[runtime.session_id] = runtime
+
+
+def unregister(session_id: str) -> None:
+    """The session is not run by this process any more."""
+    with _LOCK:
+        _RUNTIMES.pop(session_id, None)
+
+
+def find_runtime(session_id: str) -> Runtime | None:
+    """The live session of this id, None where this process runs none."""
+    with _LOCK:
+        return _RUNTIMES.get(session_id)
+
+
+@contextmanager
+def watching_for_stop(runtime: Runtime) -> Iterator[None]:
+    """Set the cancel token when a STOP is delivered to the session."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(STOP_POLL_S):
+            stop = runtime.memory.inbox.active_stop(runtime.session_id)
+            if stop is not None:
+                runtime.cancel.stop(f"{stop.author}: {stop.text}")
+
+    watcher = threading.Thread(target=watch, name=f"stop-watch-{runtime.session_id}", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
+    """Put a message into a session's inbox; a STOP also halts the session at once where this process runs it."""
+    memory.inbox.put(session_id, text, author=author, is_stop=is_stop(text))
+    runtime = find_runtime(session_id)
+    if is_stop(text) and runtime is not None:
+        runtime.cancel.stop(f"{author}: {text}")
+
+
+def device_of(folder: Path, session_id: str, path: str) -> Path:
+    """The device file of a session's world."""
+    inner = path.strip("/").replace("/", ".")
+    return folder / (f"{session_id}.{inner}.sqlite" if inner else f"{session_id}.sqlite")
+
+
+def _budget(scope: Scope) -> Any:
+    budget = scope.loop.budget
+    return budget(scope.config) if callable(budget) else budget
+
+
+def _message_of(value: Any) -> tuple[str, str]:
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        return value["text"], str(value.get("author", "clinician"))
+    raise BadInput(f"The session was resumed with {value!r}; expected text, or {{'text': ..., 'author': ...}}.")

@@ -1,0 +1,124 @@
+"""One compiled graph a loop: for its sessions, and for any server that runs LangGraph graphs.
+
+A node finds its session by `thread_id`; `loopwright.graphs.loop.factory` opens one where there is none.
+"""
+
+import inspect
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from langchain_core.runnables import RunnableConfig
+
+from loopwright.agents.sessions.recorder import Recorder
+from loopwright.errors import BadInput
+from loopwright.graphs.loop.compile import build
+from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import Given, open_models
+from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, device_of, find_runtime
+from loopwright.memory import Lease, Memory, SessionRow, open_memory
+from loopwright.settings import settings
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+
+RECURSION_LIMIT = 10_000_000
+"""LangGraph's own limit on nodes per run; a loop's budget is the kit's, so this one only has to be out of the way."""
+
+_COMPILED: "WeakKeyDictionary[Memory, dict[int, tuple[Declaration, CompiledStateGraph[Any, Any, Any, Any]]]]" = (
+    WeakKeyDictionary()
+)
+_LOCK = threading.Lock()
+
+
+def graph_of(loop: Declaration, memory: Memory) -> "CompiledStateGraph[Any, Any, Any, Any]":
+    """The loop's graph over a memory's checkpointer, compiled once."""
+    with _LOCK:
+        known = _COMPILED.setdefault(memory, {})
+        if id(loop) not in known:
+            compiled = build(loop, _session_of).compile(checkpointer=memory.checkpointer(), name=loop.name)
+            known[id(loop)] = loop, compiled
+        return known[id(loop)][1]
+
+
+def bare_graph(loop: Declaration) -> "CompiledStateGraph[Any, Any, Any, Any]":
+    """The loop's graph without a memory: to be drawn, or compiled by whoever brings a checkpointer."""
+    return build(loop, _session_of).compile(name=loop.name)
+
+
+def _session_of(config: RunnableConfig) -> Runtime:
+    session_id = config["configurable"]["thread_id"]
+    runtime = find_runtime(session_id)
+    if runtime is None:
+        raise BadInput(
+            f"Session {session_id!r} is not run by this process, so its graph does nothing. Run it by `Loop.start` or "
+            "`Loop.resume`, or get the graph from `loop.graph_factory(config)`."
+        )
+    return runtime
+
+
+@lru_cache(maxsize=4)
+def _default_memory(url: str, busy_timeout_s: float) -> Memory:
+    return open_memory(url, busy_timeout_s=busy_timeout_s)
+
+
+def default_memory() -> Memory:
+    """The configured memory, opened once in this process."""
+    return _default_memory(settings().memory_url, settings().memory.busy_timeout_s)
+
+
+def default_devices() -> Path:
+    """Where simulated devices are kept."""
+    return settings().data_dir / "devices"
+
+
+def open_runtime(
+    loop: Declaration,
+    row: SessionRow,
+    memory: Memory,
+    lease: Lease,
+    *,
+    models: Given | None = None,
+    devices: Path | None = None,
+    recorder: Recorder | None = None,
+) -> Runtime:
+    """The runtime of a session that this process holds."""
+    kept = row.config
+    scopes = _scopes(loop, kept, "", row.id, devices or default_devices(), {})
+    return Runtime(
+        memory,
+        row.id,
+        recorder or Recorder(memory, row.id),
+        scopes,
+        open_models(kept["models"], models, memory.blobs),
+        lease=lease,
+    )
+
+
+def _scopes(
+    loop: Declaration, kept: dict[str, Any], path: str, session_id: str, devices: Path, worlds: dict[Any, LateWorld]
+) -> dict[str, Scope]:
+    """The loop's scope and those of the loops nested in it; loops with the same `world` share one."""
+    own = kept["scopes"][path]
+    config = loop.config.model_validate(own["config"])
+    if loop.world is not None and loop.world not in worlds:
+        worlds[loop.world] = LateWorld(_opener(loop, config, own["prepared"], device_of(devices, session_id, path)))
+    world = None if loop.world is None else worlds[loop.world]
+    found = {path: Scope(loop=loop, path=path, config=config, prepared=own["prepared"], world=world)}
+    for name, inner in loop.nested.items():
+        found |= _scopes(inner, kept, f"{path}/{name}".strip("/"), session_id, devices, worlds)
+    return found
+
+
+def _opener(loop: Declaration, config: Any, prepared: dict[str, Any], device: Path) -> Any:
+    """Opens a loop's world: a function of (config, prepared, device), or a class with keywords that the run sets."""
+    world = loop.world
+    assert world is not None, "only a loop with a world has one to open"
+    if not isinstance(world, type):
+        return lambda: world(config, prepared, device)
+    taken = inspect.signature(world).parameters
+    chosen = {name: value for name, value in config if name in taken and name in config.model_fields_set}
+    return lambda: world(device=device, **chosen)

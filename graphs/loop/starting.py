@@ -1,0 +1,167 @@
+"""Beginning, resuming, forking and replaying sessions of a loop."""
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langgraph.types import Command
+from pydantic import ValidationError
+
+from loopwright.agents.sessions.export import image_refs
+from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
+from loopwright.agents.sessions.replay import first_difference
+from loopwright.errors import BadInput
+from loopwright.graphs.loop import runtime as live
+from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import Given, kept_models
+from loopwright.graphs.loop.serve import RECURSION_LIMIT, default_memory, graph_of, open_runtime
+from loopwright.graphs.loop.session import Session, first_input, observed_at, rewind_graph
+from loopwright.memory import Memory, open_memory
+from loopwright.schema import Event
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
+
+class Replay(NamedTuple):
+    """`difference` is None where every replayed payload hashed equal; `n` counts the events of the record."""
+
+    n: int
+    difference: str | None
+
+
+def start(
+    loop: Declaration, memory: Memory | None, *, models: Given | None, devices: Path | None, config: Mapping[str, Any]
+) -> Session:
+    """See `Loop.start`."""
+    kept = prepared(loop, configured(loop, config), models)
+    memory = memory or default_memory()
+    row = memory.sessions.create(loop.name, kept)
+    return Session(loop, memory, row.id, models=models, devices=devices)
+
+
+def resume(
+    loop: Declaration, session_id: str, memory: Memory | None, *, models: Given | None, devices: Path | None
+) -> Session:
+    """See `Loop.resume`."""
+    memory = memory or default_memory()
+    row = memory.sessions.get(session_id)
+    if row.loop != loop.name:
+        raise BadInput(f"Session {session_id} is of the loop {row.loop!r}, not of {loop.name!r}.")
+    return Session(loop, memory, session_id, models=models, devices=devices)
+
+
+def configured(loop: Declaration, values: Mapping[str, Any]) -> RunConfig:
+    """A run's configuration.
+
+    Raises:
+        BadInput: naming each value that will not do.
+    """
+    try:
+        return loop.config.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [
+            f"`{'.'.join(map(str, e['loc'][:1])) or loop.name}` = {e.get('input')!r}: {e['msg']}"
+            for e in error.errors(include_url=False)
+        ]
+        raise BadInput(
+            f"{'; '.join(lines)}. Settings of {loop.name!r}: {', '.join(loop.config.model_fields)}."
+        ) from error
+
+
+def prepared(loop: Declaration, config: RunConfig, models: Given | None) -> dict[str, Any]:
+    """What a session keeps: the configuration of each loop in it, what was prepared for it, and the models' cards."""
+    scopes: dict[str, Any] = {}
+
+    def add(each: Declaration, path: str, own: RunConfig) -> None:
+        made = each.prepare(own) if each.prepare else {}
+        scopes[path] = {"config": own.model_dump(mode="json"), "prepared": made}
+        for name, inner in each.nested.items():
+            shared = {"approval": config.approval, "on_uncertain": config.on_uncertain}
+            add(inner, f"{path}/{name}".strip("/"), configured(inner, shared))
+
+    add(loop, "", config)
+    return {"scopes": scopes, "models": kept_models(all_roles(loop, config), models)}
+
+
+def all_roles(loop: Declaration, config: RunConfig) -> dict[str, Any]:
+    """The roles of a loop and of those nested in it."""
+    roles = dict(loop.roles_of(config))
+    for inner in loop.nested.values():
+        roles |= all_roles(inner, configured(inner, {}))
+    return roles
+
+
+def fork(session: Session, step: int) -> Session:
+    """A new session that begins where `session` stood after observing `step`; the parent is left as it is."""
+    memory, loop = session.memory, session.loop
+    snapshot = session.observed_at(step)
+    head, row = memory.events.head(session.id), memory.sessions.get(session.id)
+    child = memory.sessions.create(row.loop, row.config, parent=session.id)
+    forked = Session(loop, memory, child.id, models=session.models, devices=session.devices)
+    forked.adopt(snapshot, {"parent": session.id, "parent_head": head, "step": step})
+    return forked
+
+
+def remember_parent(memory: Memory, parent: str, child: str, step: int, values: Mapping[str, Any]) -> None:
+    """Give a fork its parent's past before `step`, and every picture that it or its state refers to.
+
+    They are counted for the child too, so that pruning the parent leaves it whole.
+    """
+    past = memory.steps.near_history(parent, step, before_step=step).steps
+    for row in past:
+        memory.steps.record(child, 0, row.step, label=row.label, signature=row.signature, detail=row.detail)
+    for ref in image_refs([dict(values), *(row.detail for row in past)]):
+        memory.blobs.put(
+            memory.blobs.read(ref), session_id=child, media_type=ref.media_type,
+            width_px=ref.width_px, height_px=ref.height_px,
+        )  # fmt: skip
+
+
+def replay(loop: Declaration, memory: Memory, session_id: str) -> Replay:
+    """Run a session's loop again from its record, without model, world or human, and compare every payload."""
+    record = memory.events.read(session_id)
+    with (
+        tempfile.TemporaryDirectory(prefix="loopwright-replay-") as folder,
+        open_memory(f"sqlite:///{Path(folder) / 'replay.sqlite'}") as scratch,
+    ):
+        row = scratch.sessions.create(loop.name, memory.sessions.get(session_id).config)
+        with scratch.sessions.acquire(row.id) as lease:
+            recorder = ReplayRecorder(scratch, row.id, record)
+            runtime = open_runtime(loop, row, scratch, lease, devices=Path(folder), recorder=recorder)
+            live.register(runtime)
+            try:
+                _run_again(loop, runtime, record)
+            finally:
+                live.unregister(row.id)
+        return Replay(len(record), first_difference(record, scratch.events.read(row.id)))
+
+
+def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) -> None:
+    """Drive the graph through the record, and rewind it where the record was rewound."""
+    graph = graph_of(loop, runtime.memory)
+    config: RunnableConfig = {
+        "configurable": {"thread_id": runtime.session_id},
+        "recursion_limit": RECURSION_LIMIT,
+    }
+    begun_with = next((e.payload["state"] for e in record if e.kind == "input"), {})
+    given: Any = {**first_input(runtime), **begun_with}
+    first = record[0] if record else None
+    if first is not None and first.kind == "forked":
+        state = Command(update=first.payload["state"], goto=first.payload["next"])
+        graph.update_state(config, state, as_node=loop.entry.name)
+        given = None
+    rewinds = [e for e in record if e.kind == "rewound"]
+    while True:
+        with suppress(RecordEnded):
+            graph.invoke(given, config, durability="sync")
+        runtime.recorder.flush()
+        if not rewinds:
+            return
+        to = rewinds.pop(0)
+        runtime.gate.withdraw()
+        rewind_graph(graph, loop, observed_at(graph, config, to.payload["to"]), to.branch)
+        given = None

@@ -1,0 +1,20 @@
+"""What the C-arm loop adds to the command line."""
+
+from loopwright.cli.carm import data, demo, describe, doctor, evaluate, train
+from loopwright.cli.plugin import LoopCommands
+
+COMMANDS = LoopCommands(
+    commands={
+        "demo carm": demo.demo,
+        "data fetch chest": data.fetch_chest,
+        "data render carm": data.render,
+        "data build carm": data.build,
+        "train carm-network": train.train_network,
+        "eval carm": evaluate.evaluate,
+    },
+    checks=(doctor.renderers, doctor.network_and_data),
+    environments={"deepdrr": doctor.set_up_deepdrr},
+    describe=describe.DESCRIBE,
+)
+
+__all__ = ["COMMANDS"]

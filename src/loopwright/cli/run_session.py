@@ -1,0 +1,82 @@
+"""Driving a session from a terminal: print each event as it happens, pause cleanly on Ctrl-C, say how to go on."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from loopwright.cli.describe import describe
+from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.settings import settings
+
+if TYPE_CHECKING:
+    from loopwright.agents.session import Session
+    from loopwright.memory import Memory
+    from loopwright.schema import Event
+
+EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "stopped": 5, "paused": 130, "waiting": 6}
+
+
+@contextmanager
+def opened_memory() -> "Iterator[Memory]":
+    """The configured memory."""
+    from loopwright.memory import open_memory
+
+    with open_memory(settings().memory_url, busy_timeout_s=settings().memory.busy_timeout_s) as memory:
+        yield memory
+
+
+def drive(
+    session: "Session", *, wait: bool, as_json: bool, on_event: "Callable[[Event], None]" = lambda event: None
+) -> int:
+    """Stream a session to its rest and return the exit code of the state that it came to rest in."""
+    console, loop = stdout(), session.loop
+    with _ctrl_c_pauses(session):
+        for n, event in enumerate(session.stream(wait=wait)):
+            if n == 0 and not as_json:  # not before: a session that has ended, or that runs elsewhere, is refused
+                to_speak = f'loopwright feedback {session.id} "..."'
+                console.print(f"Session [bold]{session.id}[/bold]. Speak to it with: {to_speak}")
+            if as_json:
+                json_line(event.model_dump(mode="json"))
+            else:
+                for line in describe(event, loop):
+                    console.print(line)
+            on_event(event)
+    status = session.status
+    if as_json:
+        json_line({"session": session.id, "status": status})
+    else:
+        console.print(_how_to_go_on(session.id, status))
+    return EXIT_BY_STATUS[status]
+
+
+def _how_to_go_on(session_id: str, status: str) -> str:
+    match status:
+        case "succeeded" | "failed":
+            return f"Session {status}. Report: loopwright sessions report {session_id}"
+        case "waiting":
+            return (
+                f'The session waits for an answer. Give it: loopwright feedback {session_id} "..." and go on with: '
+                f"loopwright sessions resume {session_id}"
+            )
+        case _:
+            return f"Session {status}; nothing is lost. Go on with: loopwright sessions resume {session_id}"
+
+
+@contextmanager
+def _ctrl_c_pauses(session: "Session") -> Iterator[None]:
+    """The first Ctrl-C pauses after the running node; a second one interrupts at once (the session stays whole)."""
+
+    def pause(_signal: int, _frame: FrameType | None) -> None:
+        stderr().print(f"Pausing after this step (Ctrl-C again to leave at once). Session {escape(session.id)}.")
+        session.pause()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

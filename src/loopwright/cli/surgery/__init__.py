@@ -1,0 +1,17 @@
+"""What the surgery loop adds to the command line."""
+
+from loopwright.cli.plugin import LoopCommands
+from loopwright.cli.surgery import data, demo, describe, evaluate, plan
+
+COMMANDS = LoopCommands(
+    commands={
+        "demo surgery": demo.demo,
+        "plan surgery": plan.plan,
+        "data build surgery": data.build,
+        "data distill surgery": data.distill,
+        "eval surgery": evaluate.evaluate,
+    },
+    describe=describe.DESCRIBE,
+)
+
+__all__ = ["COMMANDS"]
