@@ -101,12 +101,14 @@ class Actuator:
         entry = self._ledger.intend(self._session_id, key, act, step=step)
         return self._known(entry) or _refusal(self._ledger.refuse(key, reason))
 
-    def act_anew(self, key: str, act: Act, *, step: int, by: "Approver") -> Outcome:
+    def act_anew(
+        self, key: str, act: Act, *, step: int, by: "Approver", timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Outcome:
         """As `act`, under the first of the keys `key.0`, `key.1`, ... that no STOP kept back.
 
         Whoever resumes a session that was stopped asks anew for what was kept back. Raises as `act`.
         """
-        attempts = (self.act(f"{key}.{attempt}", act, step=step, by=by) for attempt in count())
+        attempts = (self.act(f"{key}.{n}", act, step=step, by=by, timeout_s=timeout_s) for n in count())
         return next(outcome for outcome in attempts if outcome.reason != STOP)
 
     def take_over(self, token: int, *, refuse: str | None = None) -> list[Outcome]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
-from loopwright.schema import Event, Feedback, Frozen, Unclear
+from loopwright.schema import Act, Event, Feedback, Frozen, Unclear
 
 _ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
 
@@ -121,13 +121,12 @@ class FeedbackGate:
         with self._lock:
             return [self._heard[i] for i in message_ids]
 
-    def orders(self, branch: int, step: int) -> dict[int, tuple[str, dict[str, Any]]]:
-        """The tool calls that humans ordered to the letter in this step, by message."""
+    def ordered_by(self, act: Act, branch: int, step: int) -> int | None:
+        """The message by which a human ordered exactly this act in this step."""
         with self._lock:
             heard = [self._heard[i] for i in self._heard_at.get((branch, step), ())]
         values = {one.message_id: self.language.load(one.words) for one in heard}
-        ordered = {i: value.order() for i, value in values.items() if isinstance(value, Feedback)}
-        return {i: order for i, order in ordered.items() if order is not None}
+        return next((i for i, value in values.items() if isinstance(value, Feedback) and value.orders(act)), None)
 
     @property
     def waiting(self) -> list[Heard]:

@@ -73,7 +73,10 @@ class Actor:
         if self._is_withdrawn(key, tool):
             stopped = Verdict(ok=False, rule=WITHDRAWN, reason="a human said STOP after it was asked for")
             return self._refused(key, tool, arguments, kind, stopped, act)
-        heard, seen = self._questions.look(f"{key}/look", lambda: {"ordered_by": self._ordered_by(act)})
+        visit, gate = ctx.visit, ctx.runtime.gate
+        heard, seen = self._questions.look(
+            f"{key}/look", lambda: {"ordered_by": gate.ordered_by(act, visit.branch, visit.step)}
+        )
         said_no = [one for one in heard if one.kind == "reject"]
         if said_no and tool.consent == "always":
             return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
@@ -130,13 +133,6 @@ class Actor:
         if known is not None:
             return known.get("rule") == WITHDRAWN
         return self._ctx.runtime.recorder.stopped_since(self._ctx.visit.key)
-
-    def _ordered_by(self, act: Act) -> int | None:
-        """The message by which a human ordered exactly this act in the present step."""
-        visit = self._ctx.visit
-        orders = self._ctx.runtime.gate.orders(visit.branch, visit.step)
-        exact = (i for i, (tool, arguments) in orders.items() if Act(tool=tool, arguments=arguments) == act)
-        return next(exact, None)
 
     def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Verdict | None:
         """None where a human approves this exact act."""

@@ -195,7 +195,7 @@ class Runtime:
         actuator = self.actuator(scope)
 
         def send(act: Act, timeout_s: float) -> Any:
-            return actuator.act(self.ledger_key(key), act, step=visit.step, by=by, timeout_s=timeout_s)
+            return actuator.act_anew(self.ledger_key(key), act, step=visit.step, by=by, timeout_s=timeout_s)
 
         return replace(self.tool_context(scope, visit, key), send=send)
 
