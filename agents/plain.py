@@ -3,6 +3,7 @@
 import re
 
 _CHARS = "A-Za-z0-9 ,.;:'()-"
+_NOT_FIRST = " ,.;:'()-"
 
 
 def plain_pattern(n_chars: int) -> str:
@@ -12,7 +13,9 @@ def plain_pattern(n_chars: int) -> str:
 
 def plainly(text: str, n_chars: int) -> str:
     """`text` without what plain text does not hold, cut at a word's end where it is too long."""
-    words = re.sub(f"[^{_CHARS}]+", " ", text).split()
-    while len(plain := " ".join(words).lstrip(" ,.;:'()-")) > n_chars:
-        words = words[:-1] if len(words) > 1 else [words[0][:n_chars]]
-    return plain
+    plain = " ".join(re.sub(f"[^{_CHARS}]+", " ", text).split())
+    n_skipped = len(plain) - len(plain.lstrip(_NOT_FIRST))
+    if len(plain) - n_skipped > n_chars:
+        end = plain.rfind(" ", 0, n_skipped + n_chars + 1)
+        plain = plain[:end] if end > 0 else plain.partition(" ")[0][:n_chars]
+    return plain.lstrip(_NOT_FIRST)

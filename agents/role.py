@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from loopwright.models.answers import AnswerFormat
 from loopwright.models.asking import Reply, ask
 from loopwright.models.calling import Usage, usage_of
-from loopwright.schema import CancelToken
+from loopwright.schema import BlobReader, CancelToken
 
 if TYPE_CHECKING:
     from loopwright.models.scoring import ChoiceScores
@@ -60,17 +60,22 @@ def choose(
     answer: AnswerFormat[str],
     *,
     cancel: CancelToken | None = None,
+    images: BlobReader | None = None,
 ) -> Choice:
     """How probable the model takes each of `choices` to be: scored, or else asked for one (`SAID_SHARE`).
 
     Raises:
         OperatorError, Stopped, Paused: as `ask`.
     """
-    return next(choose_each(model, [ClosedQuestion(messages, choices, answer)], cancel=cancel))
+    return next(choose_each(model, [ClosedQuestion(messages, choices, answer)], cancel=cancel, images=images))
 
 
 def choose_each(
-    model: BaseChatModel, questions: Sequence[ClosedQuestion[C]], *, cancel: CancelToken | None = None
+    model: BaseChatModel,
+    questions: Sequence[ClosedQuestion[C]],
+    *,
+    cancel: CancelToken | None = None,
+    images: BlobReader | None = None,
 ) -> Iterator[Choice]:
     """`choose` for each of `questions`: all of them in one batch where the model scores choices.
 
@@ -86,7 +91,7 @@ def choose_each(
             yield Choice(probabilities, None, usage_of(question.messages, AIMessage("")))
         return
     for messages, choices, answer in questions:
-        reply = ask(model, messages, answer, cancel=cancel)
+        reply = ask(model, messages, answer, cancel=cancel, images=images)
         rest = (1 - SAID_SHARE) / max(1, len(choices) - 1)
         said: dict[str, float] = {name: SAID_SHARE if name == reply.value else rest for name in choices}
         yield Choice(said, reply, reply.usage)

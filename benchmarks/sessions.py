@@ -7,6 +7,8 @@ Three ways, interleaved in one run, each with a SQLite file of its own that is d
 - `loopwright`: the image is a blob in the memory, the state carries its reference, a step is two chained events.
 - `langgraph, last image`: the state holds the image itself; each checkpoint carries the present one.
 - `langgraph, messages`: images are appended to a message list, as agents commonly keep them.
+
+LangGraph's own saver is no dependency of loopwright: `pip install langgraph-checkpoint-sqlite` first.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """LangGraph's checkpoints in the memory's own tables: a thread is a session. Knows no graph.
 
 A checkpoint only says where to resume. It is written by the holder of the session's newest lease alone, in the
-transaction that checks this (`lock_held`): a process that was overtaken leaves no late checkpoint. A class outside the
-allow-list is refused when it is written, and again when it is read.
+transaction that checks this (`lock_held`): a process that was overtaken leaves no late checkpoint. The next event
+brings it to the disk; one that is lost to a power cut is replayed. A class outside the allow-list is refused when it is
+written, and again when it is read.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from sqlalchemy import Connection, Row, Select, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright import schema
@@ -100,6 +101,22 @@ class StrictSerializer(JsonPlusSerializer):
 
 _CHECKPOINTS = Base.metadata.tables[CheckpointTable.__tablename__]
 _WRITES = Base.metadata.tables[CheckpointWriteTable.__tablename__]
+_NEWEST_FIRST = select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.checkpoint_id.desc())
+_NARROWED = {
+    "thread_id": _CHECKPOINTS.c.session_id,
+    "checkpoint_ns": _CHECKPOINTS.c.checkpoint_ns,
+    "checkpoint_id": _CHECKPOINTS.c.checkpoint_id,
+}
+
+
+def _here(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return table.c.session_id == bindparam("session"), table.c.checkpoint_ns == bindparam("ns")
+
+
+_NEWEST = _NEWEST_FIRST.where(*_here(_CHECKPOINTS)).limit(1)
+_NAMED = select(_CHECKPOINTS).where(*_here(_CHECKPOINTS), _CHECKPOINTS.c.checkpoint_id == bindparam("checkpoint"))
+_WRITES_OF = select(_WRITES).where(*_here(_WRITES), _WRITES.c.checkpoint_id == bindparam("checkpoint"))
+"""Built once: building them takes longer than running them."""
 
 
 class Checkpointer(BaseCheckpointSaver[int]):
@@ -108,7 +125,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
     def __init__(self, store: Store) -> None:
         super().__init__(serde=StrictSerializer())
         self._store = store
-        self._insert = sqlite.insert if store.is_sqlite else postgresql.insert
+        insert = sqlite.insert if store.is_sqlite else postgresql.insert
+        self._put = _or_replace(insert(_CHECKPOINTS))
+        self._put_writes = insert(_WRITES).on_conflict_do_nothing()
+        self._put_special_writes = _or_replace(insert(_WRITES))
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
         """Itself: no graph adds to what a checkpoint may hold."""
@@ -116,13 +136,12 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See `BaseCheckpointSaver`."""
-        configurable = config["configurable"]
+        session_id, checkpoint_ns = _place(config)
         checkpoint_id = get_checkpoint_id(config)
-        query = _newest_first(configurable["thread_id"], configurable.get("checkpoint_ns", "")).limit(1)
-        if checkpoint_id:
-            query = query.where(_CHECKPOINTS.c.checkpoint_id == checkpoint_id)
+        query = _NAMED if checkpoint_id else _NEWEST
+        place = {"session": session_id, "ns": checkpoint_ns, "checkpoint": checkpoint_id}
         with self._store.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query, place).one_or_none()
             return None if row is None else self._tuple(connection, row)
 
     def list(
@@ -134,10 +153,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """See `BaseCheckpointSaver`."""
-        configurable = config["configurable"] if config else {}
-        query = _newest_first(configurable.get("thread_id"), configurable.get("checkpoint_ns"))
-        if config and (checkpoint_id := get_checkpoint_id(config)):
-            query = query.where(_CHECKPOINTS.c.checkpoint_id == checkpoint_id)
+        query = _NEWEST_FIRST
+        for name, column in _NARROWED.items():
+            if config and (value := config["configurable"].get(name)) is not None:
+                query = query.where(column == str(value))
         if before and (before_id := get_checkpoint_id(before)):
             query = query.where(_CHECKPOINTS.c.checkpoint_id < before_id)
         wanted = (filter or {}).items()
@@ -162,8 +181,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
             DeveloperError: the state holds what a checkpoint may not.
             SessionBusy: this process does not hold the session.
         """
-        configurable = config["configurable"]
-        session_id, checkpoint_ns = str(configurable["thread_id"]), configurable.get("checkpoint_ns", "")
+        session_id, checkpoint_ns = _place(config)
         kind, data = self.serde.dumps_typed(checkpoint)
         about = plain_json("The metadata of a checkpoint", dict(get_checkpoint_metadata(config, metadata)))
         values = {
@@ -175,10 +193,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
             "checkpoint": data,
             "metadata": about,
         }
-        insert = self._insert(_CHECKPOINTS).values(values)
-        with self._store.write() as connection:
+        with self._store.write(late=True) as connection:
             lock_held(self._store, connection, session_id)
-            connection.execute(insert.on_conflict_do_update(index_elements=_CHECKPOINTS.primary_key, set_=values))
+            connection.execute(self._put, values)
         return _config(session_id, checkpoint_ns, checkpoint["id"])
 
     def put_writes(
@@ -190,12 +207,11 @@ class Checkpointer(BaseCheckpointSaver[int]):
             DeveloperError: a write holds what a checkpoint may not.
             SessionBusy: this process does not hold the session.
         """
-        configurable = config["configurable"]
-        session_id = str(configurable["thread_id"])
+        session_id, checkpoint_ns = _place(config)
         task = {
             "session_id": session_id,
-            "checkpoint_ns": configurable.get("checkpoint_ns", ""),
-            "checkpoint_id": configurable["checkpoint_id"],
+            "checkpoint_ns": checkpoint_ns,
+            "checkpoint_id": config["configurable"]["checkpoint_id"],
             "task_id": task_id,
             "task_path": task_path,
         }
@@ -204,13 +220,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
             kind, data = self.serde.dumps_typed(value)
             of_channel = {"idx": WRITES_IDX_MAP.get(channel, idx), "channel": channel, "type": kind, "value": data}
             rows.append(task | of_channel)
-        insert = self._insert(_WRITES)
-        if all(channel in WRITES_IDX_MAP for channel, _ in writes):  # an interrupt or error replaces an earlier one
-            new = {name: insert.excluded[name] for name in ("channel", "type", "value")}
-            insert = insert.on_conflict_do_update(index_elements=_WRITES.primary_key, set_=new)
-        else:
-            insert = insert.on_conflict_do_nothing()
-        with self._store.write() as connection:
+        is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)  # an interrupt replaces an earlier one
+        insert = self._put_special_writes if is_special else self._put_writes
+        with self._store.write(late=True) as connection:
             lock_held(self._store, connection, session_id)
             if rows:
                 connection.execute(insert, rows)
@@ -275,27 +287,24 @@ class Checkpointer(BaseCheckpointSaver[int]):
         )
 
 
+def _or_replace(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    """`insert`, which puts its row in the place of one with the same primary key."""
+    table = insert.table
+    new = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
+
+
 def _pending(connection: Connection, of: Row[Any], serde: SerializerProtocol) -> list[PendingWrite]:
     """What was written since a checkpoint, in the order in which a run applies it."""
-    column = _WRITES.c
-    query = select(_WRITES).where(
-        column.session_id == of.session_id,
-        column.checkpoint_ns == of.checkpoint_ns,
-        column.checkpoint_id == of.checkpoint_id,
-    )
-    rows = connection.execute(query).all()  # sorted here, as a server may sort text by the rules of a language
+    place = {"session": of.session_id, "ns": of.checkpoint_ns, "checkpoint": of.checkpoint_id}
+    rows = connection.execute(_WRITES_OF, place).all()  # sorted here: a server may sort text by the rules of a language
     rows = sorted(rows, key=lambda row: writes_sort_key(row.task_path, row.task_id, row.idx))
     return [(row.task_id, row.channel, serde.loads_typed((row.type, row.value))) for row in rows]
 
 
-def _newest_first(session_id: str | None, checkpoint_ns: str | None) -> Select[Any]:
-    """Checkpoints of a session, or of all; of a namespace, or of all."""
-    query = select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.checkpoint_id.desc())
-    if session_id is not None:
-        query = query.where(_CHECKPOINTS.c.session_id == str(session_id))
-    if checkpoint_ns is not None:
-        query = query.where(_CHECKPOINTS.c.checkpoint_ns == checkpoint_ns)
-    return query
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    """Session and namespace."""
+    return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
 
 
 def _config(session_id: str, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:

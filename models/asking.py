@@ -17,13 +17,15 @@ from loopwright.errors import BadInput, DeveloperError, OperatorError, ToolRetry
 from loopwright.log import get_logger
 from loopwright.models.answers import AnswerFormat, JsonFormat, ToolCallFormat, read
 from loopwright.models.calling import Usage, call, usage_of
-from loopwright.schema import CancelToken
+from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 FORMAT_RETRIES = 2
 """How often an answer that cannot be read is asked for again, where nobody says otherwise."""
+SENT_BACK_CHARS = 8000
+"""As much of an answer that cannot be read goes into the next prompt."""
 _log = get_logger(__name__)
 
 
@@ -103,6 +105,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[M]: ...
 @overload
 def ask(
@@ -112,6 +115,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[T]: ...
 @overload
 def ask(
@@ -121,6 +125,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[str]: ...
 def ask(
     model: BaseChatModel,
@@ -129,6 +134,7 @@ def ask(
     *,
     cancel: CancelToken | None = None,
     retries: int | None = None,
+    images: BlobReader | None = None,
 ) -> Reply[Any]:
     """The model's answer to `messages`.
 
@@ -139,6 +145,7 @@ def ask(
         cancel: ends a call, see `loopwright.models.calling.call`.
         retries: how often an answer that cannot be read is asked for again; None: as the model's card says, or
             `FORMAT_RETRIES`.
+        images: gives the pixels of images to models that are not this project's, see `call`.
 
     Raises:
         OperatorError: no answer was in the format (the message shows the last), or the model failed.
@@ -147,11 +154,11 @@ def ask(
     """
     prompt = _messages(messages)
     if answer is None:
-        message = call(model, prompt, cancel=cancel)
+        message = call(model, prompt, cancel=cancel, images=images)
         return Reply(message.text, message.text, True, 1, usage_of(prompt, message), message)
     if retries is None:
         retries = model.format_retries if isinstance(model, LoopwrightChatModel) else FORMAT_RETRIES
-    reply = _Asking(model, prompt, format_of(answer), {}, cancel).until_read(retries)
+    reply = _Asking(model, prompt, format_of(answer), {"images": images}, cancel).until_read(retries)
     if isinstance(reply, OperatorError):
         raise reply
     return reply
@@ -237,7 +244,9 @@ def _messages(prompt: LanguageModelInput) -> list[BaseMessage]:
 
 def _sent_back(messages: list[BaseMessage], text: str, problem: str) -> list[BaseMessage]:
     """`messages` with what was answered and what is wrong with it. Many endpoints refuse a turn that is empty."""
-    return [*messages, AIMessage(text), HumanMessage(problem)] if text.strip() else _with_text(messages, problem)
+    if not text.strip():
+        return _with_text(messages, problem)
+    return [*messages, AIMessage(text[:SENT_BACK_CHARS]), HumanMessage(problem)]
 
 
 def _with_text(messages: list[BaseMessage], text: str) -> list[BaseMessage]:

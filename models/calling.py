@@ -15,7 +15,8 @@ from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
 from loopwright.models.background import on_loop
-from loopwright.schema import CancelToken
+from loopwright.models.images import with_pixels
+from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
 POLL_S = 0.02
@@ -50,6 +51,7 @@ def call(
     messages: Sequence[BaseMessage],
     *,
     cancel: CancelToken | None = None,
+    images: BlobReader | None = None,
     **options: Any,
 ) -> AIMessage:
     """The model's reply to `messages`, whole. Blocks; may be called on any thread, also one that runs an event loop.
@@ -58,18 +60,21 @@ def call(
         model: a chat model, or one with options or tools bound to it.
         messages: the prompt.
         cancel: ends the call within a token, or within `POLL_S` where the model does not take it.
+        images: gives the pixels of the images that messages refer to, for a model that does not take `cancel`;
+            this project's models are opened with a reader of their own.
         options: keywords of the call that the model knows.
 
     Raises:
         Stopped, Paused: `cancel` was set.
         OperatorError: a model that is not this project's failed; the message says how.
+        BadInput: messages refer to images, and there is no reader.
         LoopwrightError: what this project's models raise.
     """
     cancel = cancel or CancelToken()
     cancel.raise_if_set()
     if getattr(model, "takes_cancel", False):
         return model.invoke(list(messages), cancel=cancel, **options)
-    replying = on_loop(_reply(model, list(messages), options))
+    replying = on_loop(_reply(model, with_pixels(messages, images), options))
     try:
         return _awaited(replying, cancel, _name(model))
     finally:

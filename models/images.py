@@ -4,6 +4,7 @@ The block is LangChain's standard image block with `file_id` naming the blob's S
 images give equal messages. Knows no store: pixels come from the `BlobReader` that the session injects.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
@@ -60,12 +61,7 @@ def open_image(ref: ImageRef, images: BlobReader | None) -> Image.Image:
         BadInput: there is no reader, or the bytes are no image that Pillow can decode.
         IntegrityError: the reader does not hold the image, or holds something else.
     """
-    if images is None:
-        raise BadInput(
-            f"A message refers to image `{ref.sha256}`, but this model was opened without `images`. "
-            "Pass a blob reader: `open_model(card, images=memory.blobs)`."
-        )
-    data = images.read(ref)
+    data = reader_for(ref, images).read(ref)
     try:
         return Image.open(BytesIO(data)).convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
@@ -73,6 +69,41 @@ def open_image(ref: ImageRef, images: BlobReader | None) -> Image.Image:
             f"Image `{ref.sha256}` ({ref.media_type}, {len(data)} bytes) cannot be decoded: {error}. "
             "Store PNG or JPEG, whole."
         ) from error
+
+
+def with_pixels(messages: Sequence[BaseMessage], images: BlobReader | None) -> list[BaseMessage]:
+    """`messages` with each referred image as LangChain's block with pixels, for models that know no references.
+
+    Raises:
+        BadInput: there is an image, and no reader.
+        IntegrityError: the reader does not hold an image.
+    """
+    return [_with_pixels(message, images) for message in messages]
+
+
+def _with_pixels(message: BaseMessage, images: BlobReader | None) -> BaseMessage:
+    if not any(block.get("type") == "image" and "file_id" in block for block in _blocks(message)):
+        return message
+    blocks = [_pixels(block, images) if isinstance(block, dict) else block for block in message.content]
+    return message.model_copy(update={"content": blocks})
+
+
+def _pixels(block: dict[str, Any], images: BlobReader | None) -> dict[str, Any]:
+    if block.get("type") != "image" or "file_id" not in block:
+        return block
+    ref = ref_of(block)
+    data = reader_for(ref, images).read(ref)
+    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": ref.media_type}
+
+
+def reader_for(ref: ImageRef, images: BlobReader | None) -> BlobReader:
+    """`images`, which has to be there to open `ref`. Raises `BadInput` where it is not."""
+    if images is None:
+        raise BadInput(
+            f"A message refers to image `{ref.sha256}`, but the model was given it without `images`. Pass a reader: "
+            "`open_model(card, images=memory.blobs)`, or `ask(..., images=memory.blobs)` for a model object."
+        )
+    return images
 
 
 def _blocks(message: BaseMessage) -> Iterable[dict[str, Any]]:

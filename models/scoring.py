@@ -35,7 +35,7 @@ class ChoiceScores(NamedTuple):
 
 def score_choices(
     model: "PreTrainedModel",
-    processor: "ProcessorMixin",
+    processor: "ProcessorMixin | PreTrainedTokenizerFast",
     inputs: Mapping[str, Any],
     choices: Sequence[str],
     temperature: float = 1.0,
@@ -44,8 +44,8 @@ def score_choices(
     """Score each of `choices` as the whole reply to one prompt.
 
     Args:
-        model: any `AutoModelForImageTextToText`, in evaluation mode; nobody else may use it meanwhile.
-        processor: the model's, for its tokenizer.
+        model: any vision-language or causal language model, in evaluation mode; nobody else may use it meanwhile.
+        processor: the model's, for its tokenizer, or a text-only model's tokenizer.
         inputs: what the processor made of the prompt up to and with the generation prompt, tensors with a leading 1.
         choices: distinct, not empty; one may begin another, since each is scored with its end.
         temperature: calibrates the probabilities (`loopwright.models.temperature`).
@@ -62,7 +62,7 @@ def score_choices(
 
 def score_batch(
     model: "PreTrainedModel",
-    processor: "ProcessorMixin",
+    processor: "ProcessorMixin | PreTrainedTokenizerFast",
     inputs: Mapping[str, Any],
     choices: Sequence[str],
     temperature: float = 1.0,
@@ -152,15 +152,18 @@ def _log_probs(
     shifting: list[Any] = [module for module in model.modules() if hasattr(module, "rope_deltas")]
     for module in shifting:  # Qwen's: it would keep the last prompt's delta for one that has no image
         module.rope_deltas = None
-    prompt = model(**inputs, use_cache=True, logits_to_keep=1)
+    prompt_mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).to(model.device).bool()
+    # Qwen's vision-language models find their positions themselves; for others padding must not count as positions.
+    positions = {} if shifting else {"position_ids": (prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0)}
+    prompt = model(**inputs, **positions, use_cache=True, logits_to_keep=1)
     # An image of Qwen's takes fewer positions than tokens: the delta is how much earlier the text goes on.
     deltas = [module.rope_deltas.reshape(-1, 1) for module in shifting if module.rope_deltas is not None]
 
     trie = _trie(tokens, model.device)
-    prompt_mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).to(model.device).bool()
     depth = trie.ancestors.sum(dim=1) - 1
-    # Without deltas padding has counted as positions, which does no harm: only distances matter.
-    begin = prompt_mask.sum(dim=1, keepdim=True) + sum(deltas) if deltas else prompt_mask.shape[1]
+    # Without images Qwen's have counted padding as positions, which does no harm: only distances matter to them.
+    n_before = prompt_mask.shape[1] if shifting and not deltas else prompt_mask.sum(dim=1, keepdim=True)
+    begin = n_before + sum(deltas)
     replies = model(
         input_ids=trie.ids.expand(len(prompt_mask), -1),
         attention_mask=_masks(model, prompt.past_key_values, prompt_mask, trie.ancestors, depth),

@@ -100,19 +100,6 @@ def contracted() -> set[str]:
     return {name for line in lines for name in re.split(r"[|\s]+", line)}
 
 
-def test_every_loop_is_kept_apart_in_every_part() -> None:
-    """A folder of a loop beside that of another is under a contract."""
-    kept_apart = {tuple(contract["modules"]) for contract in contracts() if contract["type"] == "independence"}
-    found: dict[str, list[str]] = {}
-    for path in modules():
-        parts = path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT).parts
-        if path.name == "__init__.py" and len(parts) > 1 and parts[-2] in LOOPS:
-            found.setdefault(".".join(("loopwright", *parts[:-2])), []).append(parts[-2])
-    assert kept_apart == {
-        tuple(f"{part}.{loop}" for loop in sorted(loops)) for part, loops in found.items() if len(loops) > 1
-    }
-
-
 def test_every_part_has_a_layer() -> None:
     layered = {name for layer in contracts()[0]["layers"] for name in re.split(r"[|\s]+", layer)}
     parts = {f"loopwright.{p.stem}" for p in PACKAGE.iterdir() if p.is_dir() or p.suffix == ".py"}
@@ -146,6 +133,7 @@ def loop_of(module: str) -> str | None:
 
 
 def test_loops_do_not_know_each_other(imports: grimp.ImportGraph) -> None:
+    """In no part, nor across parts; import-linter's contracts say so of the loops that come with the package."""
     crossing = [
         f"{module} imports {other}"
         for module in imports.modules

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -28,6 +28,22 @@ class Rows(NamedTuple):
     dataset: Dataset
     sha256: str
     lengths: list[Length]
+
+    def text_only(self) -> Self:
+        """The same for a base that takes no images: contents are strings, as its chat template expects.
+
+        Raises:
+            BadInput: a row shows images.
+        """
+        if n_shown := sum(n_images > 0 for n_images, _ in self.lengths):
+            raise BadInput(
+                f"{n_shown} of {len(self.lengths)} rows show images, but the base takes text only. Train on others, "
+                "or take a vision-language base."
+            )
+        rows = [json.loads(row)["messages"] for row in self.dataset.with_format(None)["row"]]
+        spoken = [[message | {"content": _text_of(message["content"])} for message in row] for row in rows]
+        columns = {"prompt": [row[:-1] for row in spoken], "completion": [row[-1:] for row in spoken]}
+        return self._replace(dataset=Dataset.from_dict(columns))
 
 
 Vary = Callable[[Image.Image, str], Image.Image]
@@ -76,6 +92,10 @@ def _varied(image: Image.Image, row: str, *, config: AugmentConfig, seed: int) -
         pixels = pixels[:, :1]  # an X-ray detector's noise has no colour
     varied = (255 * augment(pixels, config, generator)[0].clamp(0, 1)).round().to(torch.uint8)
     return Image.fromarray(varied.permute(1, 2, 0).expand(-1, -1, 3).numpy())
+
+
+def _text_of(content: str | list[dict[str, str]]) -> str:
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _prepare(

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import Field, ValidationError
-from transformers import AutoConfig
 
 from loopwright.errors import BadInput
 from loopwright.finetune.runs.settings import CONFIG
 from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
+from loopwright.models.local.loading import load_config
 from loopwright.schema import Frozen
 from loopwright.tools.files import write_whole
 
@@ -92,8 +92,7 @@ def identify(base: BaseModelConfig) -> BaseIdentity:
     """Which weights `base` has."""
     if base.folder is None:
         # The one beside the weights: the hub may have a newer one by now.
-        config = AutoConfig.from_pretrained(base.base, local_files_only=True)
-        return BaseIdentity(name=base.base, revision=getattr(config, "_commit_hash", None))
+        return BaseIdentity(name=base.base, revision=getattr(load_config(base.base), "_commit_hash", None))
     digest = hashlib.sha256()
     for path in sorted(base.folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -13,12 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from peft import PeftConfig, PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord, identify
-from loopwright.models.local.loading import check_weights, load_base
+from loopwright.models.local.loading import check_weights, load_base, load_config
 from loopwright.tools.files import write_whole
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
@@ -76,7 +76,7 @@ def merge(path: Path, out_dir: Path, base: str | None = None) -> Path:
     _refuse_other_base(adapter, at)
     source = str(at.folder or at.base)
     merged = _attached(loaded.model, adapter).merge_and_unload(safe_merge=True)
-    merged.to(AutoConfig.from_pretrained(source, local_files_only=True).dtype)
+    merged.to(load_config(source).dtype)
     with suppress(OSError):  # a base need not have one
         merged.generation_config = GenerationConfig.from_pretrained(source, local_files_only=True)
     merged.save_pretrained(out_dir)

@@ -85,6 +85,8 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     if begun:
         config.refuse_other(out_dir)
     base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
+    if not base.takes_images:
+        rows, validation = rows.text_only(), validation and validation.text_only()
     identity = identify(config.model)
     start = start_of(config, identity)
     cases = _cases(config)
@@ -135,9 +137,8 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
         peft_config=lora_config(config.lora, base.model),
     )
     if config.emphasis:
-        tokenizer: Any = getattr(base.processor, "tokenizer", base.processor)
         model = cast(PeftModel, trainer.model)
-        model.register_forward_hook(emphasis(config.emphasis, tokenizer), with_kwargs=True)
+        model.register_forward_hook(emphasis(config.emphasis, base.tokenizer), with_kwargs=True)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results
     # Qwen2.5-VL and Gemma 3 deny that their loss takes a token count. TRL computes the loss itself; were it not told
     # the count, an accumulated step would average over batches instead of over answer tokens.

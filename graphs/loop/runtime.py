@@ -23,7 +23,7 @@ from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import ModelHandle, find_model
 from loopwright.memory import Lease, Memory
-from loopwright.schema import Act, CancelToken, Verdict, World
+from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
 
@@ -194,22 +194,14 @@ class Runtime:
         """What a tool is handed whose act was judged and approved."""
         actuator = self.actuator(scope)
 
-        def send(act: Act, timeout_s: float) -> Any:
-            return actuator.act_anew(self.ledger_key(key), act, step=visit.step, by=by, timeout_s=timeout_s)
+        def send(ledger_key: str, act: Act, timeout_s: float) -> Outcome:
+            return actuator.act_anew(ledger_key, act, step=visit.step, by=by, timeout_s=timeout_s)
 
         return replace(self.tool_context(scope, visit, key), send=send)
-
-    def refuse(self, visit: Visit, key: str, act: Act, reason: str) -> None:
-        """Put on the ledger that an act is not to be sent."""
-        self.actuator(self.scopes[""]).refuse(self.ledger_key(key), act, step=visit.step, reason=reason)
 
     def actuator(self, scope: Scope) -> Actuator:
         """The only door to a scope's world."""
         return Actuator(scope.world, self.memory.ledger, self.session_id, self.cancel)
-
-    def ledger_key(self, key: str) -> str:
-        """The idempotency key of the act of an entry."""
-        return f"{self.session_id}/{key}"
 
     @cached_property
     def worlds(self) -> dict[str, Any]:

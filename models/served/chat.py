@@ -29,7 +29,7 @@ from loopwright.models.answers import AnswerFormat, JsonFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.images import image_refs, ref_of
+from loopwright.models.images import image_refs, reader_for, ref_of
 from loopwright.models.served.cassette import Cassette
 from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, Usage
 from loopwright.models.served.spending import Meter, Spent
@@ -200,12 +200,8 @@ class ServedChatModel(LoopwrightChatModel):
         """`request` with each reference to a picture replaced by the picture."""
         if not refs:
             return request
-        if self.images is None:
-            raise BadInput(
-                f"A message refers to image `{refs[0].sha256}`, but this model was opened without `images`. Pass a "
-                "blob reader: `open_model(card, images=...)`."
-            )
-        urls = {_url(ref): _data_url(ref, self.images) for ref in refs}
+        images = reader_for(refs[0], self.images)
+        urls = {_url(ref): _data_url(ref, images) for ref in refs}
         return request | {"messages": [_resolved(message, urls) for message in request["messages"]]}
 
 

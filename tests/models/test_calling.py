@@ -1,6 +1,9 @@
 """One call: a halt ends it whatever the model, a late answer is dropped, and who hangs holds up nobody."""
 
 import asyncio
+import base64
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
 from langchain_core.runnables import RunnableLambda
 from tests.models import tiny
@@ -26,9 +29,10 @@ from tests.models.backends import (
 )
 from tests.models.chat_server import ChatServer, Turn
 
-from loopwright.errors import DeveloperError, Paused, Stopped
+from loopwright.errors import BadInput, DeveloperError, Paused, Stopped
 from loopwright.models.asking import ask
 from loopwright.models.cards import ModelCard
+from loopwright.models.images import image_block
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.schema import CancelToken
 
@@ -68,6 +72,20 @@ def test_a_real_foreign_model_is_left_in_mid_stream(turn: Turn, kind: str) -> No
             ask(model, ASKED, KINDS[kind][0], cancel=token)
         assert server.left.wait(10), "the endpoint was left to generate"
         assert ask(model, ASKED, MM).value == 20
+
+
+def test_a_foreign_model_is_shown_pixels() -> None:
+    pictures = tiny.Pictures()
+    ref = pictures.add(tiny.png(3))
+    prompt = [*ASKED, HumanMessage([{"type": "text", "text": "Seen from here:"}, image_block(ref)])]
+    with ChatServer(Turn(pieces=("20 mm",))) as server:
+        assert ask(chat_openai(server), prompt, MM, images=pictures).value == 20
+        with pytest.raises(BadInput, match=rf"`{ref.sha256}`.*`ask\(..., images=memory.blobs\)`"):
+            ask(chat_openai(server), prompt, MM)
+    text, picture = server.requests[0]["messages"][-1]["content"]
+    url = f"data:image/png;base64,{base64.b64encode(pictures.read(ref)).decode()}"
+    assert (text["text"], picture["image_url"]["url"]) == ("Seen from here:", url)
+    assert prompt[-1].content[1] == image_block(ref)  # the caller's own messages stay as they are
 
 
 def test_a_model_that_cannot_be_cancelled_is_left_and_its_late_answer_dropped() -> None:
@@ -154,3 +172,23 @@ def test_callbacks_of_the_caller_hear_the_model(backend: Backend) -> None:
         node: RunnableLambda[str, int] = RunnableLambda(lambda _: ask(model, ASKED, MM).value)
         assert node.invoke("?", {"callbacks": [heard]}) == 20
     assert heard.texts == ["20 mm"]
+
+
+def test_a_model_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    script = """
+import threading
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableLambda
+from loopwright.errors import BadInput, DeveloperError, Paused, Stopped
+from loopwright.models.calling import call
+from loopwright.schema import CancelToken
+
+token = CancelToken()
+threading.Timer(0.2, token.stop).start()
+try:
+    call(RunnableLambda(lambda messages: threading.Event().wait()), [HumanMessage("?")], cancel=token)
+except Stopped:
+    print("left")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("left\n", 0), done.stderr

@@ -1,6 +1,7 @@
 """Grammars: open schemas are refused by field; whatever tokens are drawn, the answer parses and fits its budget."""
 
 import enum
+import json
 import operator
 import random
 import re
@@ -19,7 +20,8 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput, DeveloperError
-from loopwright.models.grammar import Grammar, Matcher, json_grammar, regex_grammar
+from loopwright.models.grammar import Grammar, Matcher, json_grammar, regex_grammar, tool_call_grammar
+from loopwright.tools.registry import TOOLS
 
 Draw = Callable[[list[int]], int]
 
@@ -291,3 +293,35 @@ def test_a_tokenizer_that_cannot_spell_or_end_is_refused() -> None:
         Matcher(grammar, PreTrainedTokenizerFast(tokenizer_object=letters))
     with pytest.raises(BadInput, match=r"no token for the byte b'\\n'"):
         Matcher(grammar, PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>"))
+
+
+@every_tokenizer
+@pytest.mark.parametrize("draws", [at_random, spelling], ids=["at random", "spelling"])
+def test_a_tool_is_called_whatever_is_drawn(words: PreTrainedTokenizerFast, draws: Any) -> None:
+    tools = {tool.name: tool for tool in TOOLS if tool.name != "leave_note"}  # that one's text is 4000 bytes long
+    functions = tuple(json.dumps(tool.openai_schema()["function"]) for tool in tools.values())
+    grammar, called = tool_call_grammar(functions, "<a>", "</a>"), set()
+    for seed in range(12):
+        draw = draws(words, seed) if draws is spelling else draws(seed)
+        text, n_tokens = answer(grammar, words, draw)
+        call = json.loads(text.removeprefix("<a>").removesuffix("</a>"))
+        assert call.keys() == {"name", "arguments"} and n_tokens <= grammar.max_tokens
+        tools[call["name"]].input_model.model_validate(call["arguments"])
+        called.add(call["name"])
+    assert len(called) > 1
+
+
+def test_a_tool_whose_answer_has_no_end_is_refused() -> None:
+    schema = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+    with pytest.raises(DeveloperError, match=r"`look.arguments.why` is a string without a longest length"):
+        tool_call_grammar((json.dumps({"name": "look", "parameters": schema}),), "", "")
+
+
+def test_a_number_without_limits_has_some_in_a_call() -> None:
+    schema = {"type": "object", "properties": {"mm": {"type": "number", "minimum": 0}, "n": {"type": "integer"}}}
+    function = json.dumps({"name": "look", "parameters": schema | {"required": ["mm", "n"]}})
+    grammar = tool_call_grammar((function,), "", "")
+    for seed in range(20):
+        text, _ = answer(grammar, TOKENIZERS["byte-level"], spelling(TOKENIZERS["byte-level"], seed))
+        said = json.loads(text)["arguments"]
+        assert 0 <= said["mm"] <= 999_999 and abs(said["n"]) <= 999_999

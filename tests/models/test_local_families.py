@@ -123,7 +123,7 @@ def test_a_reply_that_is_cancelled_ends(model: LocalChatModel, prompts: list[lis
 class Step(BaseModel):
     landmark: Literal["Skull", "T1", "Carina"]
     left_mm: int = Field(ge=-150, le=150)
-    reason: str = Field(max_length=12)
+    reason: str = Field(max_length=6)
 
 
 STEP = json_grammar(Step)
@@ -132,11 +132,9 @@ STEP = json_grammar(Step)
 def test_every_reply_keeps_to_its_schema(family: str, prompts: list[list[BaseMessage]]) -> None:
     """At any temperature, in a batch, and though the card allows four tokens: the grammar knows its longest answer."""
     model = LocalChatModel(card=card_of(family, decoding=Decoding(max_tokens=4)), images=PICTURES)
-    replies = [model.invoke(prompts[0], grammar=STEP)]
-    replies += [model.invoke(prompts[0], grammar=STEP, seed=seed, temperature=2.0) for seed in range(3)]
-    replies += model.batch([*prompts], grammar=STEP, temperature=1.0)
+    replies = [model.invoke(prompts[0], grammar=STEP), *model.batch([*prompts], grammar=STEP, temperature=2.0)]
     steps = [Step.model_validate_json(reply.text) for reply in replies]
-    assert len({str(step) for step in steps}) > 2
+    assert len({str(step) for step in steps}) > 1
 
 
 def test_scored_choices_are_a_distribution_that_no_batch_changes(

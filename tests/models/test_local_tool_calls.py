@@ -42,6 +42,13 @@ def test_a_call_that_was_cut_off_is_read_to_its_end() -> None:
     assert call["name"] == "stop"
 
 
+def test_marks_inside_a_string_are_text() -> None:
+    note = ToolCall(name="note", args={"text": "<tool_call>a</tool_call>"}, id=None)
+    spoken = parse(f"I write.\n{call_text(note)}\n{call_text(MOVE)}", turn=1)
+    assert [json.loads(call["args"] or "") for call in spoken.calls] == [note["args"], MOVE["args"]]
+    assert spoken.text == "I write."
+
+
 def test_the_tools_are_listed() -> None:
     tool = {"type": "function", "function": {"name": "move", "parameters": {}}}
     assert '"name": "move"' in instructions([tool]).split("<tools>")[1].split("</tools>")[0]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from scipy.special import softmax
-from tests.models.tiny import FAMILIES, VISION_FAMILIES, folder_of
-from transformers import ProcessorMixin
+from tests.models.tiny import CHATML_SPECIALS, FAMILIES, VISION_FAMILIES, folder_of, tokenizer
+from transformers import GPT2Config, GPT2LMHeadModel, ProcessorMixin
 
 from loopwright.errors import BadInput
 from loopwright.models.local.batch import collate
@@ -98,6 +98,19 @@ def test_prompts_that_are_scored_together_get_the_scores_they_get_alone(family: 
     assert together.log_probs == pytest.approx(np.stack([scores.log_probs for scores in alone]), abs=1e-4)
     assert together.probabilities.sum(axis=1) == pytest.approx(1)
     assert np.ptp(together.log_probs, axis=0).max() > 1e-3  # or the prompts would not matter
+
+
+def test_padding_does_not_count_where_positions_are_learned() -> None:
+    words = tokenizer(CHATML_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    torch.manual_seed(0)
+    settings = GPT2Config(vocab_size=len(words), n_positions=128, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2)
+    model = GPT2LMHeadModel(settings).eval()
+    prompts = [
+        dict(words(text, return_tensors="pt", return_token_type_ids=False)) for text in ("Which?", "Which is it?")
+    ]
+    together = score_batch(model, words, collate(prompts, words.pad_token_id), CHOICES, end_ids=[words.eos_token_id])
+    alone = [score_choices(model, words, inputs, CHOICES, end_ids=[words.eos_token_id]).log_probs for inputs in prompts]
+    assert np.abs(together.log_probs - alone).max() < 1e-4
 
 
 def test_every_end_token_ends_a_choice(family: tuple[Any, Any]) -> None:

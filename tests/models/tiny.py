@@ -365,7 +365,9 @@ def make_gemma(
     words = byte_fallback_tokenizer(specials, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
     words.chat_template = GEMMA2_TEMPLATE
     ends = [words.eos_token_id, id_of(words, "<end_of_turn>")]
-    return _save_text(folder, model, config, words, seed, head_dim=8, eos_token_id=ends, **settings)
+    context = 8192  # in this vocabulary a prompt takes a token for nearly every letter
+    settings |= {"head_dim": 8, "eos_token_id": ends, "max_position_embeddings": context}
+    return _save_text(folder, model, config, words, seed, **settings)
 
 
 def _save_text(

@@ -2,7 +2,7 @@
 
 Words follow from what is truly visible where that is known (the simulator), else from what is worked on and, where the
 past is shown, from the actions so far. They give the form its content; a stronger model's words
-(`loopwright.finetune.distill`) take their place where there are any. Knows no prompt.
+(`loopwright.finetune.data.surgery.distill`) take their place where there are any. Knows no prompt.
 """
 
 from collections.abc import Mapping, Sequence

@@ -151,7 +151,7 @@ def _databases() -> Iterator[Check]:
 def _postgres(*, needed: bool) -> Check:
     """The driver; whether the server answers is what `_sessions` finds."""
     try:
-        found = f"psycopg {version('psycopg')}, langgraph saver {version('langgraph-checkpoint-postgres')}"
+        found = f"psycopg {version('psycopg')}"
     except PackageNotFoundError as error:
         status: Literal["absent", "broken"] = "broken" if needed else "absent"
         repair = _pip("'loopwright[postgres]'")

@@ -85,7 +85,8 @@ def test_a_second_run_touches_nothing(memory: Memory, session_id: str, tmp_path:
 def test_a_session_that_went_on_is_brought_up_to_date(memory: Memory, session_id: str, tmp_path: Path) -> None:
     folder = export_session(memory, session_id, tmp_path / "out")
     before = files(folder)
-    observe(memory, session_id, 2, b"third picture")
+    with memory.sessions.acquire(session_id):
+        observe(memory, session_id, 2, b"third picture")
     export_session(memory, session_id, folder)
     after = files(folder)
     assert verify_export(folder).n == 3

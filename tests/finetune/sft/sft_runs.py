@@ -34,6 +34,14 @@ def write_rows(folder: Path, n: int = 12) -> Path:
     return folder / "rows.jsonl"
 
 
+def write_text_rows(folder: Path) -> Path:
+    """`rows.jsonl` in `folder`, without pictures."""
+    rows = [[{"role": "user", "content": "Which?"}, {"role": "assistant", "content": answer}] for answer in ANSWERS]
+    lines = [json.dumps({"messages": messages}) + "\n" for messages in rows]
+    (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder / "rows.jsonl"
+
+
 @cache
 def shared_rows() -> Path:
     """Twelve rows. Read only."""

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from langchain_core.messages import HumanMessage
-from tests.finetune.sft.sft_runs import ANSWERS, config, row, shared_rows
+from tests.finetune.sft.sft_runs import ANSWERS, config, row, shared_rows, write_text_rows
 from tests.models import tiny
 
+from loopwright.finetune.sft.config import LoraSettings
 from loopwright.finetune.sft.data import load_rows
 from loopwright.finetune.sft.train import build_trainer
 from loopwright.models.cards import ModelCard
@@ -35,6 +38,25 @@ def test_the_loss_is_that_of_the_answers_and_the_prompt_is_the_one_of_inference(
     assert torch.equal(batch["input_ids"][:1, :n], prompt["input_ids"])
     assert (batch["labels"][0, :n] == -100).all() and batch["labels"][0, n] != -100
     assert torch.equal(batch["pixel_values"][: len(prompt["pixel_values"])], prompt["pixel_values"])
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "gemma2"])
+def test_a_text_only_base_is_trained_on_the_prompt_of_inference(family: str, tmp_path: Path) -> None:
+    folder = tiny.folder_of(family)
+    settings = config().model_copy(update={"lora": LoraSettings(vision=False)})
+    base = load_base(str(folder), folder=folder, device="cpu")
+    rows = load_rows(write_text_rows(tmp_path)).text_only()
+    trainer: Any = build_trainer(settings, base, rows, None, tmp_path)
+    batch = trainer.data_collator([trainer.train_dataset[1], trainer.train_dataset[0]])
+    learnt = [str(base.tokenizer.decode(labels[labels != -100])) for labels in batch["labels"]]
+    end = "<end_of_turn>\n" if family == "gemma2" else "<|im_end|>\n"
+    assert learnt == [f"{answer}{end}" for answer in (ANSWERS[1], ANSWERS[0])]
+    prompt = LocalChatModel(card=ModelCard(name="tiny", kind="local", base=str(folder))).prepare(
+        [HumanMessage("Which?")]
+    )
+    n = prompt["input_ids"].shape[1]
+    assert torch.equal(batch["input_ids"][:1, :n], prompt["input_ids"])
+    assert (batch["labels"][0, :n] == -100).all() and batch["labels"][0, n] != -100
 
 
 def test_pictures_are_fitted_as_at_inference(tmp_path: Path) -> None:

@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from langchain_core.messages import HumanMessage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from tests.finetune.sft.sft_runs import config, weights, whole_run, write_rows
+from tests.finetune.sft.sft_runs import ANSWERS, config, weights, whole_run, write_rows, write_text_rows
 from tests.models import tiny
 from transformers import AutoModelForImageTextToText
 
 from loopwright.cli import main
 from loopwright.errors import BadInput, MissingDependency, OperatorError
-from loopwright.finetune.sft.config import LoraSettings, OptimiserConfig, SftConfig
+from loopwright.finetune.sft.config import BaseModelConfig, DataConfig, LoraSettings, OptimiserConfig, SftConfig
 from loopwright.finetune.sft.data import load_rows
 from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.train import train
+from loopwright.models.cards import ModelCard
+from loopwright.models.local.chat import LocalChatModel
 
 SEVEN_B = Path(__file__).parents[3] / "finetune" / "configs" / "carm" / "qwen25vl_7b.yaml"
 
@@ -177,6 +180,23 @@ def test_other_families_train_too(family: str, tmp_path: Path) -> None:
         here.model_copy(update={"model": base, "data": here.data.model_copy(update={"validation": None})}), tmp_path
     )
     assert result.loss > 0 and result.validation_loss is None
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "gemma3-text"])
+def test_an_adapter_of_a_text_only_base_is_trained_and_put_on(family: str, tmp_path: Path) -> None:
+    base = BaseModelConfig(base=str(tiny.folder_of(family)), device="cpu")
+    text = DataConfig(train=write_text_rows(tmp_path))
+    settings = config(batch=2, max_steps=3).model_copy(
+        update={"model": base, "data": text, "lora": LoraSettings(vision=False)}
+    )
+    trained = train(settings, tmp_path / "run")
+    card = ModelCard(name="tiny", kind="local", base=base.base, adapters={"navigator": trained.adapter})
+    model = LocalChatModel(card=card)
+    choices, asked = list(ANSWERS), [HumanMessage("Which?")]
+    before, after = (m.score_choices(asked, choices).log_probs for m in (model, model.with_adapter("navigator")))
+    assert after.mean() > before.mean()
+    with pytest.raises(BadInput, match="12 of 12 rows show images, but the base takes text only"):
+        train(settings.model_copy(update={"data": config().data}), tmp_path / "other")
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

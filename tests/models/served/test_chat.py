@@ -132,7 +132,7 @@ def test_pictures_go_in_by_reference_and_leave_as_data(server: ChatServer, serve
     content = server.requests[0]["messages"][0]["content"]
     assert content == [picture, {"type": "text", "text": "What is this?"}, picture]
     blind = ServedChatModel(card=served().card)
-    with pytest.raises(BadInput, match=f"{PICTURE.sha256}.*opened without `images`"):
+    with pytest.raises(BadInput, match=f"{PICTURE.sha256}.*without `images`"):
         blind.invoke(prompt)
 
 
