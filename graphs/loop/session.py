@@ -21,6 +21,7 @@ from loopwright.errors import BadInput, Halted, LoopwrightError, SessionBusy, St
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.forking import remember_parent
 from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.memory import Memory
@@ -164,6 +165,7 @@ class Session:
         with self._held() as runtime:
             payload = {**facts, **versions(self.loop, runtime), "state": values, "next": list(snapshot.next)}
             runtime.recorder.record_process("forked", payload, branch=0, step=kit["step"])
+            remember_parent(self._memory, facts["parent"], self.id, kit["step"], values)
             for path in runtime.worlds:
                 actuator = runtime.actuator(runtime.scopes[path])
                 actuator.restore(f"{self.id}/fork/{path}", kit["snapshots"][path], step=kit["step"], by="human")

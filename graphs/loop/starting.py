@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from loopwright.agents.sessions.export import image_refs
 from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
 from loopwright.agents.sessions.replay import first_difference
 from loopwright.errors import BadInput
@@ -104,21 +103,6 @@ def fork(session: Session, step: int) -> Session:
     forked = Session(loop, memory, child.id, models=session.models, devices=session.devices)
     forked.adopt(snapshot, {"parent": session.id, "parent_head": head, "step": step})
     return forked
-
-
-def remember_parent(memory: Memory, parent: str, child: str, step: int, values: Mapping[str, Any]) -> None:
-    """Give a fork its parent's past before `step`, and every picture that it or its state refers to.
-
-    They are counted for the child too, so that pruning the parent leaves it whole.
-    """
-    past = memory.steps.near_history(parent, step, before_step=step).steps
-    for row in past:
-        memory.steps.record(child, 0, row.step, label=row.label, signature=row.signature, detail=row.detail)
-    for ref in image_refs([dict(values), *(row.detail for row in past)]):
-        memory.blobs.put(
-            memory.blobs.read(ref), session_id=child, media_type=ref.media_type,
-            width_px=ref.width_px, height_px=ref.height_px,
-        )  # fmt: skip
 
 
 def replay(loop: Declaration, memory: Memory, session_id: str) -> Replay:
