@@ -9,9 +9,9 @@ from loopwright.agents.surgery.feedback import FEEDBACK
 from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.surgery import nodes
-from loopwright.graphs.surgery.config import SurgeryRun, prepare, redraw, roles
 from loopwright.graphs.surgery.describe import describe
 from loopwright.graphs.surgery.report import surgery_sections
+from loopwright.graphs.surgery.run import SurgeryRun, prepare, redraw, roles_of
 from loopwright.tools.surgery.tools import MAX_CLIPS, next_clip, record_plan, show_clip
 from loopwright.tools.surgery.world import SurgicalVideoWorld
 
@@ -21,7 +21,7 @@ LOOP = Loop(
     world=SurgicalVideoWorld,
     tools=[show_clip, record_plan, next_clip],
     state=nodes.STATE,
-    roles=roles,
+    roles=roles_of,
     feedback=FEEDBACK,
     guard=nodes.spare_unsafe,
     budget=Budget(steps=MAX_CLIPS),

@@ -22,8 +22,8 @@ from loopwright.agents.surgery.prompts import caption_messages
 from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import Ending, State, node
-from loopwright.graphs.surgery.config import CAPTIONER
 from loopwright.graphs.surgery.feedback import apply_feedback, lessons
+from loopwright.graphs.surgery.run import CAPTIONER
 from loopwright.schema import Act, Verdict
 from loopwright.tools.surgery.safety import SafetyReview
 from loopwright.tools.surgery.safety import review as check_safety

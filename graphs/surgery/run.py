@@ -23,7 +23,6 @@ from loopwright.tools.surgery.video import Video, open_video
 CAPTIONER = "captioner"
 LOOKING, READING = "surgery_dir", "surgery_indir"
 """A card's adapters: who is shown pictures (DirNHFM, and captions), and who is told in words (IndirNHFM)."""
-CARD = "small"
 Perform = Literal["video", "asked", "plan"]
 
 
@@ -35,10 +34,11 @@ class SurgeryRun(RunConfig):
         default="ngram",
         description="who ranks what comes next: counted frequencies, the simulator's exact odds, or a model",
     )
+    model: str = Field(default="small", description="name or path of the model card of the planner `model`")
     near_as: NearAs = Field(
         default="captions", description="how the model is shown near clips: pictures (Dir) or captions (Indir)"
     )
-    memory: MemoryMode = Field(
+    memory_mode: MemoryMode = Field(
         default="all",
         description="what the model is shown of the past: last picture and action, near clips without or with their "
         "actions, or all",
@@ -47,6 +47,9 @@ class SurgeryRun(RunConfig):
     distant_steps: int = Field(default=20, ge=0, description="number of actions before them shown one by one")
     captioner: Literal["labels", "model"] = Field(
         default="labels", description="who writes captions: the clip's labels, or a model that sees its picture"
+    )
+    captioning_model: str | None = Field(
+        default=None, description="name or path of the captioner's model card; the planner's where none is given"
     )
     goal: str = Field(
         default="", description="what ends the run, such as `the vessels are clipped`; empty: the video's end"
@@ -73,7 +76,7 @@ class SurgeryRun(RunConfig):
     def view(self) -> MemorySettings:
         """What of the past a model is shown."""
         return MemorySettings(
-            mode=self.memory, near_as=self.near_as, near_steps=self.near_steps, distant_steps=self.distant_steps
+            mode=self.memory_mode, near_as=self.near_as, near_steps=self.near_steps, distant_steps=self.distant_steps
         )
 
     @property
@@ -82,13 +85,13 @@ class SurgeryRun(RunConfig):
         return self.captioner == "model" and self.near_as == "captions"
 
 
-def roles(run: SurgeryRun) -> dict[str, Role]:
+def roles_of(run: SurgeryRun) -> dict[str, Role]:
     """The models that a run asks."""
     found = {}
     if run.planner == "model":
-        found[PLANNER] = Role(card=CARD, adapter=LOOKING if run.near_as == "pictures" else READING)
+        found[PLANNER] = Role(card=run.model, adapter=LOOKING if run.near_as == "pictures" else READING)
     if run.asks_for_captions:
-        found[CAPTIONER] = Role(card=CARD, adapter=LOOKING)
+        found[CAPTIONER] = Role(card=run.captioning_model or run.model, adapter=LOOKING)
     return found
 
 
@@ -126,9 +129,11 @@ def _refuse_unread(run: SurgeryRun) -> None:
     is_model = run.planner == "model", "--planner model"
     read_with = {
         "near_as": is_model,
-        "memory": is_model,
+        "memory_mode": is_model,
         "distant_steps": is_model,
+        "model": (run.planner == "model" or run.asks_for_captions, "--planner model"),
         "captioner": (run.near_as == "captions", "--near-as captions"),
+        "captioning_model": (run.asks_for_captions, "--captioner model"),
         "statistics": (run.planner == "ngram", "--planner ngram"),
     }
     for name, (is_read, companion) in read_with.items():

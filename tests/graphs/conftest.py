@@ -13,6 +13,7 @@ from loopwright.graphs.carm import LOOP, roles
 from loopwright.graphs.loop import models
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.loop.starting import replay
 from loopwright.memory import Memory, open_memory
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import ImageRef
@@ -88,6 +89,6 @@ def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
         with monkeypatch.context() as patch:
             patch.setattr(models, "open_model", nobody)
             patch.setattr(models, "_engine", nobody)
-            assert LOOP.replay(session.id, memory).difference is None
+            assert replay(session.loop, memory, session.id).difference is None
 
     return check

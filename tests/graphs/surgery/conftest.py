@@ -1,30 +1,20 @@
 """Sessions of the surgery loop over simulated patients, in a memory of the test's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.surgery import LOOP
-from loopwright.graphs.surgery.config import SurgeryRun
-from loopwright.memory import Memory, open_memory
+from loopwright.graphs.surgery.run import SurgeryRun
+from loopwright.memory import Memory
 from loopwright.schema import ImageRef
 from loopwright.tools.pictures import read_picture
 
 SEED = 2_000_007
 Operate = Callable[..., Session]
-Replays = Callable[[Session], None]
-"""Asserts that a session is whole, and comes out of its record again."""
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Memory]:
-    """A memory of the test's own."""
-    with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -36,29 +26,6 @@ def operate(memory: Memory, tmp_path: Path) -> Operate:
         return LOOP.start(memory, devices=tmp_path / "devices", **asked)
 
     return begin
-
-
-@pytest.fixture
-def replays(memory: Memory) -> Replays:
-    """A replay has no model object, no server and no world to ask."""
-
-    def check(session: Session) -> None:
-        assert memory.events.verify(session.id).ok
-        assert LOOP.replay(session.id, memory).difference is None
-
-    return check
-
-
-@pytest.fixture
-def card(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a model card."""
-
-    def write(**values: Any) -> Path:
-        path = tmp_path / "card.yaml"
-        path.write_text(yaml.safe_dump(values))
-        return path
-
-    return write
 
 
 def redrawn(session: Session) -> list[bool]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.graphs.surgery.conftest import SEED, Operate, Replays, redrawn
+from tests.graphs.oracle import Replays
+from tests.graphs.surgery.conftest import SEED, Operate, redrawn
 from tests.scenario import payloads, saying
 
 from loopwright.agents.sessions.export import export_session, verify_export
@@ -15,7 +16,6 @@ from loopwright.agents.surgery.feedback import Correction
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.surgery import LOOP, nodes
-from loopwright.graphs.surgery.config import SurgeryRun, prepare
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.surgery.bayes import next_action
@@ -372,8 +372,11 @@ def test_a_session_is_exported(operate: Operate, memory: Memory, tmp_path: Path)
         ({"procedure": "appendectomy"}, UnknownName, "procedure"),
         ({"statistics": "missing.json"}, BadInput, "statistics"),
         ({"near_as": "pictures"}, BadInput, "`near_as`.*--planner model"),
-        ({"memory": "near", "planner": "bayes"}, BadInput, "`memory`.*--planner model"),
+        ({"memory_mode": "near", "planner": "bayes"}, BadInput, "`memory_mode`.*--planner model"),
         ({"distant_steps": 3}, BadInput, "`distant_steps`.*--planner model"),
+        ({"model": "other"}, BadInput, "`model`.*--planner model"),
+        ({"captioning_model": "small"}, BadInput, "`captioning_model`.*--captioner model"),
+        ({"planner": "model", "model": "nobody"}, UnknownName, "nobody"),
         ({"planner": "bayes", "statistics": "s.json"}, BadInput, "`statistics`.*--planner ngram"),
         (
             {"planner": "model", "near_as": "pictures", "captioner": "model"},
@@ -382,6 +385,9 @@ def test_a_session_is_exported(operate: Operate, memory: Memory, tmp_path: Path)
         ),
     ],
 )
-def test_what_will_not_do_is_said_before_the_run(options: dict[str, Any], error: type[Exception], told: str) -> None:
+def test_what_will_not_do_is_said_before_the_run(
+    operate: Operate, memory: Memory, options: dict[str, Any], error: type[Exception], told: str
+) -> None:
     with pytest.raises(error, match=told):
-        prepare(SurgeryRun.model_validate({"video": "simulated:1", **options}))
+        operate(**options)
+    assert memory.sessions.list() == []
