@@ -1,4 +1,4 @@
-"""One line about an event, as a terminal, a report and a page show it."""
+"""One line about an event, as a terminal, a report and a notebook show it."""
 
 from typing import Literal, NamedTuple
 
@@ -6,7 +6,10 @@ Tone = Literal["", "ok", "bad", "warn", "human", "model", "quiet"]
 
 
 class Line(NamedTuple):
-    """`label` says what kind of thing happened, `text` what, `detail` more for those who look closely."""
+    """Plain text: whoever shows it escapes it.
+
+    `label` says in a word what kind of thing happened, `text` what, `detail` more for those who look closely.
+    """
 
     label: str
     text: str

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langgraph.types import Command
 from pydantic import ValidationError
 
 from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
@@ -16,8 +15,9 @@ from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, kept_models
+from loopwright.graphs.loop.rewinding import fork_graph, observed_at, rewind_graph
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, default_memory, graph_of, open_runtime
-from loopwright.graphs.loop.session import Session, first_input, observed_at, rewind_graph
+from loopwright.graphs.loop.session import Session, first_input
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import Event
 
@@ -101,7 +101,7 @@ def fork(session: Session, step: int) -> Session:
     head, row = memory.events.head(session.id), memory.sessions.get(session.id)
     child = memory.sessions.create(row.loop, row.config, parent=session.id)
     forked = Session(loop, memory, child.id, models=session.models, devices=session.devices)
-    forked.adopt(snapshot, {"parent": session.id, "parent_head": head, "step": step})
+    forked.adopt(session.id, head, snapshot)
     return forked
 
 
@@ -135,8 +135,7 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
     given: Any = {**first_input(runtime), **begun_with}
     first = record[0] if record else None
     if first is not None and first.kind == "forked":
-        state = Command(update=first.payload["state"], goto=first.payload["next"])
-        graph.update_state(config, state, as_node=loop.entry.name)
+        fork_graph(graph, loop, config, first)
         given = None
     rewinds = [e for e in record if e.kind == "rewound"]
     while True:

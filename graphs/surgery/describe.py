@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from loopwright.agents.sessions.gate import Heard
+from loopwright.graphs.loop.describe import understood
 from loopwright.graphs.loop.lines import Line
 from loopwright.schema import Event
 
@@ -13,6 +15,8 @@ def describe(event: Event) -> list[Line] | None:
     """The lines of an event; none for one whose outcome another event tells, None for what is not the loop's own."""
     payload = event.payload
     match event.kind:
+        case "node" | "heard":
+            return [_message(Heard.model_validate(each)) for each in payload["messages"]]
         case "observed":
             return _observed(payload["output"])
         case "replied" if payload["is_exact"] and payload["attempts"] == 1:
@@ -27,7 +31,22 @@ def describe(event: Event) -> list[Line] | None:
 
 def _observed(seen: Payload) -> list[Line]:
     seconds = seen["end_s"] - seen["start_s"] + 1
-    return [Line(f"clip {seen['clip']}", f"{seen['action']}, {seconds} s", "" if seen["image"] else "no picture")]
+    return [Line("clip", f"{seen['clip']}: {seen['action']}, {seconds} s", "" if seen["image"] else "no picture")]
+
+
+def _message(heard: Heard) -> Line:
+    match heard.words:
+        case {"kind": "prefer", "action": action, "denied": denied}:
+            meaning = f"{action} comes first" + (f", not {', '.join(denied)}" if denied else "")
+        case {"kind": "deny", "denied": denied}:
+            meaning = f"not {', '.join(denied)}"
+        case {"kind": "aim", "goal": goal}:
+            meaning = f"the goal is: {goal}"
+        case {"kind": "remark"}:
+            meaning = "told to the planner"
+        case words:
+            meaning = understood(words)
+    return Line("heard", f"{heard.author}: “{heard.text}”", meaning, "human")
 
 
 def _captioned(payload: Payload) -> list[Line]:
@@ -35,12 +54,11 @@ def _captioned(payload: Payload) -> list[Line]:
 
 
 def _planned(payload: Payload) -> list[Line]:
-    plan, source = payload["plan"], "the surgeon asks for it" if payload["is_asked_for"] else payload["source"]
+    plan = payload["plan"]
     lines = [Line("progress", plan["progress"]), Line("safety", plan["safety"])]
     for rank, ranked in enumerate(plan["actions"], start=1):
         odds = f"{payload['probabilities'][ranked['action']]:.0%}"
-        label = f"planned by {source}" if rank == 1 else ""
-        lines.append(Line(label, f"{rank}. {ranked['action']}, {odds}", ranked["rationale"]))
+        lines.append(Line("planned" if rank == 1 else "", f"{rank}. {ranked['action']}, {odds}", ranked["rationale"]))
     return lines
 
 

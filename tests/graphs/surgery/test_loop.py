@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from tests.graphs.oracle import Replays
-from tests.graphs.surgery.conftest import SEED, Operate, redrawn
+from tests.graphs.surgery.conftest import SEED, Operate
 from tests.scenario import payloads, saying
 
 from loopwright.agents.sessions.export import export_session, verify_export
 from loopwright.agents.surgery.feedback import Correction
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
 from loopwright.graphs.surgery import LOOP, nodes
 from loopwright.memory import Memory
 from loopwright.schema import Event
@@ -52,7 +53,7 @@ def test_a_clip_is_observed_recalled_described_planned_checked_reviewed_and_reco
     assert [e.kind for e in events if e.step == 1 and e.kind in kinds] == kinds
     assert events == memory.events.read(session.id)
     replays(session)
-    assert redrawn(session) == [True] * 5
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
 
 
 def test_the_exact_odds_rank_what_is_planned_and_the_score_is_what_really_came(operate: Operate) -> None:
@@ -271,7 +272,7 @@ def test_the_simulator_performs_what_the_surgeon_asks_for(operate: Operate, memo
     events = saying(session, {("observed", 1): NO})
     assert seen(events)[2]["action"] == "Coagulation"
     assert acts(memory, session, "next_clip")[:3] == [{}, {"instead": "Coagulation"}, {}]
-    assert redrawn(session) == [True] * 5
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
 
 
 def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_it(
@@ -340,7 +341,7 @@ def test_stop_rewind_and_fork(operate: Operate, memory: Memory, tmp_path: Path, 
     assert found[0] == found[1]
     memory.retention.prune(session.id)
     replays(child)
-    assert redrawn(child) == [True]
+    assert redraw_session(memory, child.id, LOOP).n == 1
 
 
 def test_checkpoints_and_events_hold_no_pixels(operate: Operate, memory: Memory, tmp_path: Path) -> None:

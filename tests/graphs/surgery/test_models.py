@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.graphs.oracle import Card, Replays
-from tests.graphs.surgery.conftest import Operate, redrawn
+from tests.graphs.surgery.conftest import Operate
 from tests.models import tiny
 from tests.models.chat_server import MODEL, ChatServer, Turn
 from tests.scenario import payloads, saying
@@ -19,6 +19,8 @@ from loopwright.agents.surgery.history import MemoryMode
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.surgery.plans import CLIPS, bars_of, evaluate_plans, markdown
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
+from loopwright.graphs.surgery import LOOP
 from loopwright.memory import Memory
 from loopwright.tools.surgery.dataset import SurgeryData, build
 
@@ -158,7 +160,7 @@ def recorded(tmp_path: Path) -> Callable[[bool], str]:
 
 
 def test_a_recorded_video_is_gone_through_clip_by_clip(
-    operate: Operate, recorded: Callable[[bool], str], replays: Replays
+    operate: Operate, memory: Memory, recorded: Callable[[bool], str], replays: Replays
 ) -> None:
     session = operate(video=recorded(True), clips=None)
     events = saying(session, {("observed", 1): "coagulate"})
@@ -166,7 +168,7 @@ def test_a_recorded_video_is_gone_through_clip_by_clip(
     assert actions == ["Tissue Retraction", "Dissection", "Coagulation", "Dissection", "Tissue Retraction"]
     assert payloads(events, "captioned")[2]["caption"] == "Instruments: bipolar, grasper. Targets: gallbladder."
     assert {u for p in payloads(events, "validated") for u in p["unchecked"]}  # nobody knows the truth
-    assert redrawn(session) == [True] * 5
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
     replays(session)
 
 
@@ -177,7 +179,7 @@ def test_a_video_without_pictures_is_told_from_labels_alone(
     session = operate(video=video)
     assert session.run() == "succeeded"
     assert memory.blobs.of(session.id) == []
-    assert redrawn(session) == []
+    assert redraw_session(memory, session.id, LOOP).n == 0
     for options in ({"near_as": "pictures"}, {"captioner": "model"}):
         with pytest.raises(BadInput, match="no picture"):
             operate(video=video, planner="model", model=str(path), **options)
