@@ -58,7 +58,8 @@ def _planned(payload: Payload) -> list[Line]:
     lines = [Line("progress", plan["progress"]), Line("safety", plan["safety"])]
     for rank, ranked in enumerate(plan["actions"], start=1):
         odds = f"{payload['probabilities'][ranked['action']]:.0%}"
-        lines.append(Line("planned" if rank == 1 else "", f"{rank}. {ranked['action']}, {odds}", ranked["rationale"]))
+        said = f"{rank}. {ranked['action']:<17} {odds:>4}  {ranked['rationale']}"
+        lines.append(Line("planned" if rank == 1 else "", said))
     return lines
 
 
