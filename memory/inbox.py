@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, or_, select, update
+from sqlalchemy import Connection, Select, func, insert, or_, select, update
 
 from loopwright.errors import BadInput
 from loopwright.memory.sessions import lock_held, lock_session
@@ -74,8 +74,14 @@ class Inbox:
         with self._store.read() as connection:
             return active_stop(connection, session_id)
 
-    def clear_stop(self, session_id: str) -> int:
-        """A human lets the session go on; returns how many STOPs were active.
+    def newest(self, session_id: str) -> int:
+        """The id of the newest message, 0 before the first."""
+        query = select(func.max(MessageTable.id)).where(MessageTable.session_id == session_id)
+        with self._store.read() as connection:
+            return connection.scalar(query) or 0
+
+    def clear_stop(self, session_id: str, *, up_to: int | None = None) -> int:
+        """A human lets the session go on; returns how many STOPs were active. `up_to` is the last one meant.
 
         Raises:
             SessionBusy: this process does not hold the session.
@@ -83,6 +89,8 @@ class Inbox:
         with self._store.write() as connection:
             lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
+            if up_to is not None:
+                active = active.where(MessageTable.id <= up_to)
             return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
 
     def since(self, session_id: str, step: int) -> list[Message]:

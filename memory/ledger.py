@@ -185,13 +185,18 @@ class Ledger:
         return self._entry(connection, key)
 
 
+def is_expired(approved_at: datetime) -> bool:
+    """Whether `approved_at` is longer ago than approvals hold."""
+    return datetime.now(UTC) - approved_at > timedelta(seconds=settings().approval.expires_s)
+
+
 def refuse_expired(key: str, approved_at: datetime) -> None:
     """Raise `ApprovalExpired` where `approved_at` is longer ago than approvals hold."""
-    age, expires_s = datetime.now(UTC) - approved_at, settings().approval.expires_s
-    if age > timedelta(seconds=expires_s):
+    if is_expired(approved_at):
+        age = datetime.now(UTC) - approved_at
         raise ApprovalExpired(
-            f"Act `{key}` was approved {age.total_seconds():.0f} s ago; an approval holds for {expires_s:g} s "
-            "(`approval.expires_s`). Nothing was sent: have it approved again."
+            f"Act `{key}` was approved {age.total_seconds():.0f} s ago; an approval holds for "
+            f"{settings().approval.expires_s:g} s (`approval.expires_s`). Nothing was sent: have it approved again."
         )
 
 

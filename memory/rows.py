@@ -23,6 +23,11 @@ class SessionRow(Frozen):
     n_events: int
     head_hash: str
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop has come to its end; such a session can only be rewound."""
+        return self.status in ("succeeded", "failed")
+
 
 class Verification(Frozen):
     """Whether a session's chain is whole: `n` events checked; `broken_seq` is the first link that is not as written."""

@@ -101,12 +101,27 @@ class Actuator:
         entry = self._ledger.intend(self._session_id, key, act, step=step)
         return self._known(entry) or _refusal(self._ledger.refuse(key, reason))
 
-    def act_anew(self, key: str, act: Act, *, step: int, by: "Approver") -> Outcome:
+    def act_anew(
+        self,
+        key: str,
+        act: Act,
+        *,
+        step: int,
+        by: "Approver",
+        approved_at: datetime | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Outcome:
         """As `act`, under the first of the keys `key.0`, `key.1`, ... that no STOP kept back.
 
         Whoever resumes a session that was stopped asks anew for what was kept back. Raises as `act`.
         """
-        attempts = (self.act(f"{key}.{attempt}", act, step=step, by=by) for attempt in count())
+        how: dict[str, Any] = {"step": step, "by": by, "approved_at": approved_at, "timeout_s": timeout_s}
+        attempts = (self.act(f"{key}.{n}", act, **how) for n in count())
+        return next(outcome for outcome in attempts if outcome.reason != STOP)
+
+    def refuse_anew(self, key: str, act: Act, *, step: int, reason: str) -> Outcome:
+        """As `refuse`, under the first of the keys of `act_anew` that no STOP kept back."""
+        attempts = (self.refuse(f"{key}.{n}", act, step=step, reason=reason) for n in count())
         return next(outcome for outcome in attempts if outcome.reason != STOP)
 
     def take_over(self, token: int, *, refuse: str | None = None) -> list[Outcome]:

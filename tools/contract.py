@@ -58,8 +58,8 @@ Out = TypeVar("Out", bound=BaseModel)
 Effect = Literal["read", "write", "actuate"]
 Consent = Literal["always", "guard"]
 """Under `approval="human"`, whether a human has to agree to each act, or the guard's word will do (harmless acts)."""
-Send = Callable[[Act, float], Outcome]
-"""Sends an act, within so many seconds; see `ToolContext.send`."""
+Send = Callable[[str, Act, float], Outcome]
+"""Sends an act under an idempotency key, within so many seconds; see `ToolContext.send`."""
 Acting: TypeAlias = Generator[Act, Outcome, Out]
 """What an `actuate` function returns: it yields one act, is sent its outcome, and returns the output."""
 
@@ -243,7 +243,7 @@ class Tool(Generic[In, Out]):
                 "or give the `ToolContext` a `send` that goes through an `Actuator`."
             )
         acting = self._acting(args, context)
-        outcome = context.send(self._proposed(acting), self.timeout_s)
+        outcome = context.send(context.key(self.name), self._proposed(acting), self.timeout_s)
         if outcome.status == "refused":
             raise ToolRefused(outcome.reason)
         if outcome.status == "failed":

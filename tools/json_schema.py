@@ -13,11 +13,16 @@ UNITS = (
     *("deg", "degrees", "rad", "radians", "percent", "probability", "dimensionless"),
     *("count", "number of", "id", "index"),
 )
-"""What a number's description must contain, as a word of its own."""
+"""Common units: one of them as a word of its own, anywhere in a number's description, states its unit."""
 
-_UNIT = re.compile(
+_COMMON = re.compile(
     r"(?<![\w'’/^])(" + "|".join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True)) + r")(?![\w/^])"
 )
+_ATOM = r"(?:[A-Za-zµμΩ°%]+(?:_[a-z]+)?|\[[\w']+\]|10[*^]-?\d+|1)(?:\^?[+-]?\d+)?(?:\{[^{}]+\})?|\{[^{}]+\}"
+_UCUM = rf"/?(?:{_ATOM})(?:[./*·](?:{_ATOM}))*"
+_STATED = re.compile(rf"(?:,\s*(?:{_UCUM}|degrees? [CFK]|\w+ per \w+)|\s\((?:{_UCUM})\)|\s\[(?:{_UCUM})\])\.?$")
+"""Any other unit text at the end of the description, written as UCUM does: `, kPa`, `, mg/dL`, `(10*3/uL)`."""
+
 _DROPPED = ("title", "default", "$defs", "discriminator")
 
 
@@ -65,8 +70,11 @@ def _problems(node: dict[str, Any], where: str, description: str) -> Iterator[st
         yield f"`{where}` takes anything; give it a type"
     if kind == "string" and "maxLength" not in node:
         yield f"`{where}` is a string without `max_length`"
-    if kind in ("number", "integer") and not _UNIT.search(description):
-        yield f"`{where}` is a number whose description {description!r} states no unit (one of {', '.join(UNITS)})"
+    if kind in ("number", "integer") and not _states_unit(description):
+        yield (
+            f"`{where}` is a number whose description {description!r} states no unit. End it with one (`, mm`, "
+            "`, mg/dL`, `, degrees C`), or say what it counts (`number of`, `index of`)"
+        )
     if kind == "array":
         if "maxItems" not in node:
             yield f"`{where}` is a list without `max_length`"
@@ -78,3 +86,7 @@ def _problems(node: dict[str, Any], where: str, description: str) -> Iterator[st
             yield from _problems(each, f"{where}.{name}", "")
     for each in nested:
         yield from _problems(each, where, description)
+
+
+def _states_unit(description: str) -> bool:
+    return bool(_COMMON.search(description) or _STATED.search(description))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
-from loopwright.schema import Event, Feedback, Frozen, Unclear
+from loopwright.schema import Act, Event, Feedback, Frozen, Unclear
 
 _ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
 
@@ -63,6 +63,8 @@ class FeedbackGate:
         self._waiting: list[int] = []
         self._unclear: int | None = None
         self._open: dict[str, OpenQuestion] = {}
+        self._answered: set[str] = set()
+        self._done_orders: set[int] = set()
         self._n_questions = 0
         for event in recorder.events:
             self._restore(event)
@@ -98,8 +100,7 @@ class FeedbackGate:
 
             payload, is_new = self._recorder.record_look(place, kind, look, _is_empty)
             if is_new:
-                self._absorb(place.branch, place.step, [Heard.model_validate(m) for m in payload["messages"]])
-                self._take(payload.get("taken", ()))
+                self._absorb(place.branch, place.step, payload)
             for one in read:
                 self._memory.inbox.mark_read(one.message_id, one.words, place.step)
             return payload
@@ -121,13 +122,12 @@ class FeedbackGate:
         with self._lock:
             return [self._heard[i] for i in message_ids]
 
-    def orders(self, branch: int, step: int) -> dict[int, tuple[str, dict[str, Any]]]:
-        """The tool calls that humans ordered to the letter in this step, by message."""
+    def ordered_by(self, act: Act, branch: int, step: int) -> int | None:
+        """The message by which a human ordered exactly this act in this step; an order is for one act."""
         with self._lock:
-            heard = [self._heard[i] for i in self._heard_at.get((branch, step), ())]
+            heard = [self._heard[i] for i in self._heard_at.get((branch, step), ()) if i not in self._done_orders]
         values = {one.message_id: self.language.load(one.words) for one in heard}
-        ordered = {i: value.order() for i, value in values.items() if isinstance(value, Feedback)}
-        return {i: order for i, order in ordered.items() if order is not None}
+        return next((i for i, value in values.items() if isinstance(value, Feedback) and value.orders(act)), None)
 
     @property
     def waiting(self) -> list[Heard]:
@@ -165,7 +165,7 @@ class FeedbackGate:
             self._recorder.record_computed(
                 place, "answered", {"question": question_id, "message_ids": list(message_ids)}
             )
-            self._open.pop(question_id, None)
+            self._closed(question_id)
 
     def withdraw(self) -> None:
         """Forget what was said and asked, and is not acted on yet: a STOP, or a rewind, goes before it."""
@@ -218,12 +218,16 @@ class FeedbackGate:
         first = next(iter(self._open))
         return Unclear(text=text[:2000], question=f"Which question is that for? Say `{first}: {text}`. Open: {listed}")
 
-    def _absorb(self, branch: int, step: int, heard: Sequence[Heard]) -> None:
+    def _absorb(self, branch: int, step: int, payload: Payload) -> None:
+        heard = [Heard.model_validate(message) for message in payload["messages"]]
         self._unclear = self._unclear_after(heard)
         for one in heard:
             self._heard[one.message_id] = one
             self._heard_at.setdefault((branch, step), []).append(one.message_id)
             self._waiting.append(one.message_id)
+        self._take(payload.get("taken", ()))
+        if payload.get("ordered_by") is not None:
+            self._done_orders.add(payload["ordered_by"])
 
     def _unclear_after(self, heard: Sequence[Heard]) -> int | None:
         """Of several messages one that is clear does not say which of them holds."""
@@ -234,8 +238,12 @@ class FeedbackGate:
 
     def _open_again(self, question: Question, asked_at: datetime) -> None:
         """A question about what was said is none that a yes could answer."""
-        if question.about != "unclear":
+        if question.about != "unclear" and question.id not in self._answered:
             self._open.setdefault(question.id, OpenQuestion(question.text, asked_at))
+
+    def _closed(self, question_id: str) -> None:
+        self._open.pop(question_id, None)
+        self._answered.add(question_id)
 
     def _take(self, message_ids: Sequence[int]) -> None:
         self._waiting = [i for i in self._waiting if i not in set(message_ids)]
@@ -252,12 +260,11 @@ class FeedbackGate:
                 self._n_questions += 1
                 self._open_again(question, event.created_at)
             case "answered":
-                self._open.pop(payload["question"], None)
+                self._closed(payload["question"])
             case "taken":
                 self._take(payload["taken"])
             case _ if "messages" in payload:
-                self._absorb(event.branch, event.step, [Heard.model_validate(m) for m in payload["messages"]])
-                self._take(payload.get("taken", ()))
+                self._absorb(event.branch, event.step, payload)
             case _:
                 pass
 

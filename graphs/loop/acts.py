@@ -8,9 +8,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from loopwright.agents.sessions.gate import Heard
-from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
+from loopwright.errors import ApprovalExpired, DeveloperError, ToolError, ToolRefused, ToolRetry
 from loopwright.graphs.loop.questions import Questions, is_answer
 from loopwright.graphs.loop.visit import NodeVisit
+from loopwright.memory.ledger import is_expired
 from loopwright.schema import Act, Frozen, Verdict, canonical_json
 from loopwright.tools.contract import Tool
 
@@ -77,16 +78,18 @@ class Actor:
         said_no = [one for one in heard if one.kind == "reject"]
         if said_no and tool.consent == "always":
             return self._refused(key, tool, arguments, kind, _said_no(said_no[-1]), act)
-        by: Literal["guard", "human"] = "guard"
         if seen["ordered_by"] is not None:
-            by = "human"
-        elif ctx.scope.config.approval == "human" and tool.consent == "always":
-            refusal = self._approval(key, tool, act, because)
-            verdict = refusal or self._guarded(f"{key}/guard.2", act)
-            if not verdict.ok:
-                return self._refused(key, tool, arguments, kind, verdict, act)
-            by = "human"
-        return self._sent(key, tool, arguments, kind, act, by)
+            (order,) = ctx.runtime.gate.by_id([seen["ordered_by"]])
+            return self._sent(key, tool, arguments, kind, act, order)
+        if ctx.scope.config.approval == "guard" or tool.consent == "guard":
+            return self._sent(key, tool, arguments, kind, act, None)
+        answer = self._approval(key, tool, act, because)
+        verdict = _verdict_of(answer)
+        if verdict.ok:
+            verdict = self._guarded(f"{key}/guard.2", act)
+        if not verdict.ok:
+            return self._refused(key, tool, arguments, kind, verdict, act)
+        return self._sent(key, tool, arguments, kind, act, answer)
 
     def _read(self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str) -> ActResult:
         """A call of a tool that does not act: recorded, and neither guarded nor approved."""
@@ -126,41 +129,50 @@ class Actor:
         """Whether a STOP came after the node began, and before this act was sent."""
         if tool.consent != "always":
             return False
-        known = self._ctx.runtime.recorder.expects(key)
+        ctx = self._ctx
+        known = ctx.runtime.recorder.expects(key)
         if known is not None:
             return known.get("rule") == WITHDRAWN
-        return self._ctx.runtime.recorder.stopped_since(self._ctx.visit.key)
+        return ctx.runtime.recorder.stopped_since(ctx.visit.key) and not ctx.runtime.was_sent(ctx.visit, key, tool.name)
 
     def _ordered_by(self, act: Act) -> int | None:
-        """The message by which a human ordered exactly this act in the present step."""
-        visit = self._ctx.visit
-        orders = self._ctx.runtime.gate.orders(visit.branch, visit.step)
-        exact = (i for i, (tool, arguments) in orders.items() if Act(tool=tool, arguments=arguments) == act)
-        return next(exact, None)
+        """The message by which a human ordered exactly this act in this step, unless that was too long ago."""
+        visit, gate = self._ctx.visit, self._ctx.runtime.gate
+        found = gate.ordered_by(act, visit.branch, visit.step)
+        if found is None or is_expired(gate.by_id([found])[0].received_at):
+            return None
+        return found
 
-    def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Verdict | None:
-        """None where a human approves this exact act."""
+    def _approval(self, key: str, tool: Tool[Any, Any], act: Act, because: str) -> Heard:
+        """What a human answers, asked for consent to this exact act."""
         reason = f" ({because})" if because else ""
         text = f"May I {tool.in_words(act.arguments)}?{reason}"
         heard = self._questions.answers(
             f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), "approval", is_answer
         )
-        last = next(one for one in reversed(heard) if is_answer([one]))
-        if last.kind == "approve":
-            return None
-        if last.kind == "reject":
-            return _said_no(last)
-        return Verdict(ok=False, rule="human", reason=f"the human said instead: {last.text}")
+        return next(one for one in reversed(heard) if is_answer([one]))
 
     def _sent(
-        self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any], kind: str, act: Act, by: Any
+        self,
+        key: str,
+        tool: Tool[Any, Any],
+        arguments: dict[str, Any],
+        kind: str,
+        act: Act,
+        consent: Heard | None,
     ) -> ActResult:
+        """Send an act that a human agreed to by `consent`, None: that the guard lets pass."""
         ctx = self._ctx
+        by: Literal["guard", "human"] = "guard" if consent is None else "human"
         called = {"tool": tool.name, "arguments": arguments, "approved_by": by}
+        approved_at = None if consent is None else consent.received_at
 
         def send() -> dict[str, Any]:
             try:
-                output = tool.run(arguments, ctx.runtime.acting_context(ctx.scope, ctx.visit, key, by))
+                output = tool.run(arguments, ctx.runtime.acting_context(ctx.scope, ctx.visit, key, by, approved_at))
+            except ApprovalExpired as expired:
+                ctx.runtime.refuse(ctx.scope, ctx.visit, key, tool.name, act, f"approval: {expired}")
+                return {**called, "status": "refused", "rule": "approval", "reason": str(expired)}
             except ToolRefused as refusal:
                 return {**called, "status": "refused", "rule": "world", "reason": str(refusal)}
             except ToolError as error:
@@ -188,7 +200,7 @@ class Actor:
 
         def refuse() -> dict[str, Any]:
             if act is not None:
-                ctx.runtime.refuse(ctx.visit, key, act, f"{verdict.rule}: {verdict.reason}")
+                ctx.runtime.refuse(ctx.scope, ctx.visit, key, tool.name, act, f"{verdict.rule}: {verdict.reason}")
             return told
 
         payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, refuse)
@@ -208,3 +220,12 @@ def _result(payload: dict[str, Any]) -> ActResult:
 def _said_no(one: Heard) -> Verdict:
     why = one.words.get("reason", "")
     return Verdict(ok=False, rule="human", reason=f"the human said no{f': {why}' if why else ''}")
+
+
+def _verdict_of(answer: Heard) -> Verdict:
+    """Consent, or why there is none."""
+    if answer.kind == "approve":
+        return Verdict(ok=True)
+    if answer.kind == "reject":
+        return _said_no(answer)
+    return Verdict(ok=False, rule="human", reason=f"the human said instead: {answer.text}")

@@ -18,7 +18,7 @@ class BudgetKeeper:
                 continue
             if "usage" in event.payload:
                 self.count_tokens(event.key, event.payload)
-            if event.kind in ("acted", "observed") and event.payload.get("status") == "refused":
+            if event.kind in ("acted", "observed") and event.payload.get("status") in ("refused", "failed"):
                 self._refusals.setdefault((event.branch, event.step), []).append(event.key)
 
     @property
@@ -48,7 +48,7 @@ class BudgetKeeper:
         return next(over, "")
 
     def count_refusal(self, branch: int, step: int, key: str) -> str:
-        """Count an act that was refused; what is used up by it, "" for nothing."""
+        """Count an act that was refused, or failed; what is used up by it, "" for nothing."""
         refused = self._refusals.setdefault((branch, step), [])
         if key not in refused:
             refused.append(key)

@@ -21,6 +21,7 @@ from loopwright.graphs.loop.declare import Declaration, Node
 from loopwright.graphs.loop.questions import Questions
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.graphs.loop.visit import Left
+from loopwright.schema.base import sha256_of
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
@@ -29,8 +30,8 @@ FindRuntime = Callable[[RunnableConfig], Runtime]
 class KitState(TypedDict):
     """The kit's own channel.
 
-    `visits` counts those of each node on this branch, `tick` all of them, `path` leads to a nested loop, and
-    `snapshots` are the worlds' after this step's first node.
+    `visits` counts those of each node on this branch, `tick` all of them, `path` leads to a nested loop, `snapshots`
+    are the worlds' after this step's first node, and `digest` is that of the state ("" after nodes that ran at once).
     """
 
     branch: int
@@ -39,6 +40,7 @@ class KitState(TypedDict):
     path: str
     visits: dict[str, int]
     snapshots: dict[str, Any]
+    digest: str
 
 
 def merge(old: KitState | None, new: KitState | None) -> KitState:
@@ -47,12 +49,12 @@ def merge(old: KitState | None, new: KitState | None) -> KitState:
         return new or old or kit_state()
     newest = max(old, new, key=lambda kit: kit["tick"])
     visits = {n: max(old["visits"].get(n, 0), new["visits"].get(n, 0)) for n in {**old["visits"], **new["visits"]}}
-    return {**newest, "visits": visits}
+    return {**newest, "visits": visits, "digest": new["digest"] if new["tick"] > old["tick"] else ""}
 
 
 def kit_state(*, branch: int = 0, step: int = 0, path: str = "") -> KitState:
     """The channel before the first node."""
-    return KitState(branch=branch, step=step, tick=0, path=path, visits={}, snapshots={})
+    return KitState(branch=branch, step=step, tick=0, path=path, visits={}, snapshots={}, digest="")
 
 
 def _ended(old: str, new: str) -> str:
@@ -141,12 +143,14 @@ def _visited(
     scope = runtime.scopes[_scope_path(kit["path"])]
     values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
     ctx = Context(runtime, scope, _visit(loop, each, kit), values)
+    if kit["digest"] not in ("", _digest(values)):
+        raise Diverged(_foreign(ctx.visit, runtime, "its state is not what the node before left"))
     if ctx.visit.tick == 1 and not kit["path"]:
         _record_input(ctx)
     left = _run_node(each, inner, ctx, values, config)
     runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
-    update = {**changed, "kit": _after(loop, each, kit, ctx.visit, runtime)}
+    update = {**changed, "kit": _after(loop, each, kit, ctx, values)}
     if left is None:
         return update, None
     if left.goto is None:
@@ -172,9 +176,12 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
             values.update(each.run(values, ctx) or {})
     except Left as left:
         return left
+    except Exception:
+        if ctx.left is None:
+            raise
     if ctx.left is None or isinstance(ctx.left, Left):
         return ctx.left
-    raise ctx.left  # an author's `except Exception` held what must pass
+    raise ctx.left  # an author's `except` held what must pass
 
 
 def begin(ctx: Context) -> None:
@@ -183,8 +190,9 @@ def begin(ctx: Context) -> None:
     runtime, visit = ctx.runtime, ctx.visit
 
     def entry() -> dict[str, Any]:
-        _require_newest(ctx)
-        used_up = runtime.budget.exhausted(visit.step, runtime.running_s)
+        if visit.tick < (newest := runtime.newest_tick(visit.branch, visit.path)):
+            raise Diverged(_foreign(visit, runtime, f"its record goes on to tick {newest}"))
+        used_up = runtime.budget.exhausted(visit.step, runtime.running_s) or _passes_used_up(ctx)
         return {"node": visit.node, "path": visit.path, "tick": visit.tick, "used_up": used_up}
 
     seen = runtime.gate.look(ctx.place(visit.key), "node", entry)
@@ -198,16 +206,21 @@ def begin(ctx: Context) -> None:
         raise
 
 
-def _require_newest(ctx: Context) -> None:
-    """A node that is new to the record must come after all that is on it."""
-    visit = ctx.visit
-    newest = ctx.runtime.newest_tick(visit.branch, visit.path)
-    if visit.tick < newest:
-        raise Diverged(
-            f"The graph stands at node {visit.node!r} (tick {visit.tick}) of session {ctx.runtime.session_id}, and its "
-            f"record goes on to tick {newest}: this checkpoint is not the newest. Nothing was sent. To go back, rewind "
-            f"the session: `loopwright sessions rewind {ctx.runtime.session_id} STEP`."
-        )
+def _passes_used_up(ctx: Context) -> str:
+    """A nested loop has a budget of steps of its own; all else is the outer one's."""
+    visit, loop = ctx.visit, ctx.scope.loop
+    limit = loop.budget_of(ctx.config).steps
+    is_over = visit.path and visit.node == loop.entry.name and limit is not None and visit.visit >= limit
+    return f"{limit} steps of {loop.name!r}" if is_over else ""
+
+
+def _foreign(visit: Visit, runtime: Runtime, why: str) -> str:
+    """A checkpoint is not the one that the session's own run left."""
+    return (
+        f"The graph stands at node {visit.node!r} (tick {visit.tick}) of session {runtime.session_id}, and {why}: this "
+        "is not the checkpoint that its last run left. Nothing was sent. To go back, rewind the session: "
+        f"`loopwright sessions rewind {runtime.session_id} STEP`."
+    )
 
 
 def _run_nested(inner: Declaration, graph: Any, ctx: Context, values: dict[str, Any], config: RunnableConfig) -> None:
@@ -231,7 +244,8 @@ def _visit(loop: Declaration, each: Node, kit: KitState) -> Visit:
     return Visit(kit["branch"], kit["step"] + is_new_step, kit["path"], each.name, visits, kit["tick"] + 1)
 
 
-def _after(loop: Declaration, each: Node, kit: KitState, visit: Visit, runtime: Runtime) -> KitState:
+def _after(loop: Declaration, each: Node, kit: KitState, ctx: Context, values: dict[str, Any]) -> KitState:
+    visit = ctx.visit
     is_entry = not kit["path"] and each.name == loop.entry.name
     return KitState(
         branch=visit.branch,
@@ -239,8 +253,14 @@ def _after(loop: Declaration, each: Node, kit: KitState, visit: Visit, runtime: 
         tick=visit.tick,
         path=visit.path,
         visits={**kit["visits"], each.name: visit.visit + 1},
-        snapshots=runtime.snapshots() if is_entry else kit["snapshots"],
+        snapshots=ctx.runtime.snapshots() if is_entry else kit["snapshots"],
+        digest=_digest(values),
     )
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Of the state without what the kit itself changes between nodes."""
+    return sha256_of({name: value for name, value in values.items() if name not in ("status", "reason")})[:16]
 
 
 def initial_values(scope: Scope) -> dict[str, Any]:

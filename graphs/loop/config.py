@@ -32,10 +32,10 @@ class Budget(Frozen):
     """What ends a run. None: no limit.
 
     Attributes:
-        steps: passes of the loop's first node.
+        steps: passes of the loop's first node; a nested loop has a budget of its own of these.
         tokens: of models, read and written.
         seconds: of running, since the session began or was last resumed, s.
-        refusals: acts that were refused in one step.
+        refusals: acts that were refused, or failed, in one step.
         world: limits of what the world counts (`spent()`), by name, such as `{"exposures": 30}`.
     """
 

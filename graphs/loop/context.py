@@ -7,6 +7,8 @@ record returns what it returned. Keys are made of branch, outer path, node, visi
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from copy import deepcopy
 from datetime import UTC, datetime
 from functools import wraps
 from secrets import randbits
@@ -229,14 +231,21 @@ class Context(NodeVisit):
 
     @verb
     def map(self, function: "Callable[[T, Context], R]", items: Iterable[T]) -> list[R]:
-        """`function(item, ctx)` of each item, all at once; an item neither acts nor asks a human."""
+        """`function(item, ctx)` of each item, all at once; an item neither acts nor asks a human.
+
+        Each has a copy of the state: what it found is what it returns.
+        """
         key = self.next_key()
-        contexts = [
-            (item, Context(self.runtime, self.scope, self.visit, self.state, item=f"{key}/{n}"))
+        given = [
+            (item, Context(self.runtime, self.scope, self.visit, deepcopy(self.state), item=f"{key}/{n}"))
             for n, item in enumerate(items)
         ]
-        with ThreadPoolExecutor(max_workers=max(1, min(32, len(contexts))), thread_name_prefix="loop-map") as threads:
-            return [done.result() for done in [threads.submit(function, item, ctx) for item, ctx in contexts]]
+        with ThreadPoolExecutor(max_workers=max(1, min(32, len(given))), thread_name_prefix="loop-map") as threads:
+            calls = [threads.submit(copy_context().run, function, item, ctx) for item, ctx in given]
+        for _, ctx in given:
+            if ctx.left is not None:  # whatever its author's `except` made of it
+                raise ctx.left
+        return [call.result() for call in calls]
 
     @verb
     def goto(self, node: str) -> NoReturn:

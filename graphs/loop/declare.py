@@ -137,12 +137,17 @@ class Declaration:
 
     @property
     def language(self) -> FeedbackLanguage:
-        """What can be said to it."""
-        return FeedbackLanguage(self.feedback)
+        """What can be said to it and to the loops nested in it."""
+        inner = [each for nested in self.nested.values() for each in nested.language.types]
+        return FeedbackLanguage(tuple(dict.fromkeys((*self.feedback, *inner))))
 
     def roles_of(self, config: RunConfig) -> Mapping[str, Role]:
         """The models that a run of this configuration asks, by role."""
         return self.roles(config) if callable(self.roles) else self.roles
+
+    def budget_of(self, config: RunConfig) -> Budget:
+        """What ends a run of this configuration."""
+        return self.budget(config) if callable(self.budget) else self.budget
 
     @property
     def nested(self) -> dict[str, "Declaration"]:
@@ -222,8 +227,12 @@ def check(loop: Declaration) -> None:
     for each in loop.all_nodes.values():
         if unknown := set(each.to) - {*names, END}:
             raise DeveloperError(f"{who}: node {each.name!r} goes to {min(unknown)!r}, which is none of {names}.")
+        if each.to and any(len(layer) > 1 and each in layer for layer in loop.layers):
+            raise DeveloperError(f"{who}: node {each.name!r} runs beside others, so that it cannot go elsewhere.")
         if isinstance(each.run, Declaration) and each.run.state.keys() & {each.name}:
             raise DeveloperError(f"{who}: the nested loop {each.name!r} has a state key of its own name.")
+    if taken := set(loop.config.model_fields) & {"memory", "models", "devices"}:
+        raise DeveloperError(f"{who} has a setting {min(taken)!r}, which `Loop.start` takes for itself. Rename it.")
     if reserved := set(loop.state) & {"kit", "status", "reason"}:
         raise DeveloperError(f"{who} has a state key {min(reserved)!r}; the kit keeps that one. Rename it.")
     for one in loop.tools:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.graph.state import CompiledStateGraph
 
-from loopwright.errors import Halted
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.serve import graph_of
 from loopwright.graphs.loop.session import Session
@@ -43,41 +42,14 @@ class SessionGraph(CompiledStateGraph[Any, Any, Any, Any]):
                 raise
             await asyncio.to_thread(closing.close)
 
-    def _session(self, config: RunnableConfig | None) -> "_Run":
+    def _session(self, config: RunnableConfig | None) -> Session:
         given = merge_configs(self.config, config)["configurable"]
         session_id = given["thread_id"]
         if not self.memory.sessions.exists(session_id):
             settings = {name: given[name] for name in self.loop.config.model_fields if name in given}
             kept = prepared(self.loop, configured(self.loop, settings), given.get("models"))
             self.memory.sessions.create(self.loop.name, kept, session_id=session_id)
-        return _Run(Session(self.loop, self.memory, session_id, models=given.get("models")))
-
-
-class _Run:
-    """One run of a session's graph by somebody else than the session."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Hold the session; however the run ends, the session says so."""
-        with self._session.held() as runtime:
-            try:
-                yield
-            except Halted as halt:
-                runtime.wait_idle()
-                self._session.halted(halt)
-                raise
-            except Exception as error:
-                self._session.failed(error)
-                raise
-            except BaseException:  # cancelled, or the reader went away
-                runtime.cancel.pause("the run was cancelled")
-                runtime.wait_idle()
-                self._session.rest("paused")
-                raise
-            self._session.rest_as_graph()
+        return Session(self.loop, self.memory, session_id, models=given.get("models"))
 
 
 def _leave(stack: ExitStack, error: BaseException) -> None:

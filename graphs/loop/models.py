@@ -23,10 +23,18 @@ Given = Mapping[str, "str | BaseChatModel"]
 
 
 class ModelHandle:
-    """One role's model. Nothing is loaded before it is asked: a replay asks nobody."""
+    """One role's model. Nothing is loaded before it is asked: a replay asks nobody. `card` is None for an object."""
 
-    def __init__(self, facts: dict[str, Any], *, can_score: bool, open_: Callable[[], BaseChatModel]) -> None:
+    def __init__(
+        self,
+        facts: dict[str, Any],
+        *,
+        can_score: bool,
+        open_: Callable[[], BaseChatModel],
+        card: ModelCard | None = None,
+    ) -> None:
         self.facts = facts
+        self.card = card
         self.can_score = can_score
         self._open = open_
 
@@ -103,7 +111,7 @@ def of_card(card: ModelCard, adapter: str | None, images: BlobReader) -> ModelHa
         return LocalChatModel(card=card, engine=engine, images=images).with_adapter(chosen)
 
     facts = {"model": card.name, "adapter": chosen, "seed": card.decoding.seed}
-    return ModelHandle(facts, can_score=card.kind == "local", open_=open_it)
+    return ModelHandle(facts, can_score=card.kind == "local", open_=open_it, card=card)
 
 
 def object_facts(model: BaseChatModel) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Questions:
             seen = gate.look(place(f"{key}/{turn}"), "heard", since=since)
             heard = _meant(gate.by_id(seen["seen"]), asked)
             if seen["unclear"] is not None:
-                self._clarify(f"{key}/{turn}", seen["unclear"], f"{key}/{turn + 1}")
+                self._clarify(f"{key}/{turn}", seen["unclear"], f"{key}/{turn + 1}", since + len(seen["seen"]))
             elif until(heard):
                 if asked is not None:
                     gate.close(place(f"{key}/answered"), asked[0].id, [one.message_id for one in heard])
@@ -92,26 +92,26 @@ class Questions:
             else:
                 assert question is not None, "without a question one look is enough"
                 asked = asked or gate.ask(place(f"{key}/asked"), question)
-                self._wait(asked[0], f"{key}/{turn + 1}")
+                self._wait(asked[0], f"{key}/{turn + 1}", since + len(seen["seen"]))
             turn += 1
 
-    def _clarify(self, key: str, message_id: int, next_look: str) -> None:
+    def _clarify(self, key: str, message_id: int, next_look: str, n_heard: int) -> None:
         gate = self._ctx.runtime.gate
         text = gate.clarification(message_id)
         place = self._ctx.place(f"{key}/clarify")
         asked, _ = gate.ask(place, lambda name: Question(id=name, about="unclear", text=text))
-        self._wait(asked, next_look)
+        self._wait(asked, next_look, n_heard)
         gate.close(self._ctx.place(f"{key}/clarified"), asked.id, [])
 
-    def _wait(self, question: Question, next_look: str) -> None:
-        """Return when there is something to hear; else the graph rests here (LangGraph's `interrupt`)."""
+    def _wait(self, question: Question, next_look: str, n_heard: int) -> None:
+        """Return when more than the first `n_heard` messages can be heard; else the graph rests (`interrupt`)."""
         runtime = self._ctx.runtime
         if runtime.recorder.expects(next_look) is not None:
             return
         if self._ctx.is_item:
             raise DeveloperError("An item of `ctx.map` asks a human. Ask before or after the map.")
         runtime.require_live(next_look)
-        while not runtime.has_unread():
+        while not runtime.has_unread() and runtime.gate.n_heard <= n_heard:  # one that runs beside it may have heard it
             value = interrupt(question.model_dump(mode="json"))
             ordinal = self._ctx.next_resume()
             if not isinstance(value, bool | None):

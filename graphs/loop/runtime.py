@@ -8,22 +8,23 @@ world.
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.gate import FeedbackGate
-from loopwright.agents.sessions.recorder import Payload, Place, RecordEnded, Recorder, ReplayRecorder
-from loopwright.errors import BadInput, UnknownName
+from loopwright.agents.sessions.recorder import Place, RecordEnded, Recorder, ReplayRecorder
+from loopwright.errors import BadInput, MemoryUnavailable, UnknownName
 from loopwright.graphs.loop.budget import BudgetKeeper
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import ModelHandle, find_model
 from loopwright.memory import Lease, Memory
-from loopwright.schema import Act, CancelToken, Verdict, World
+from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
 
@@ -116,7 +117,7 @@ class Runtime:
         self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
         self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language)
-        self.budget = BudgetKeeper(_budget(scopes[""]), recorder)
+        self.budget = BudgetKeeper(scopes[""].loop.budget_of(scopes[""].config), recorder)
         self._ticks: dict[tuple[int, str], int] = {}
         for event in recorder.events:
             if event.kind == "node":
@@ -190,26 +191,33 @@ class Runtime:
             cancel=self.cancel,
         )
 
-    def acting_context(self, scope: Scope, visit: Visit, key: str, by: Literal["guard", "human"]) -> ToolContext:
-        """What a tool is handed whose act was judged and approved."""
+    def acting_context(
+        self, scope: Scope, visit: Visit, key: str, by: Literal["guard", "human"], approved_at: datetime | None
+    ) -> ToolContext:
+        """What a tool is handed whose act was judged, and approved at that time (None: now)."""
         actuator = self.actuator(scope)
 
-        def send(act: Act, timeout_s: float) -> Any:
-            return actuator.act(self.ledger_key(key), act, step=visit.step, by=by, timeout_s=timeout_s)
+        def send(ledger_key: str, act: Act, timeout_s: float) -> Outcome:
+            return actuator.act_anew(
+                ledger_key, act, step=visit.step, by=by, approved_at=approved_at, timeout_s=timeout_s
+            )
 
         return replace(self.tool_context(scope, visit, key), send=send)
 
-    def refuse(self, visit: Visit, key: str, act: Act, reason: str) -> None:
+    def refuse(self, scope: Scope, visit: Visit, key: str, tool: str, act: Act, reason: str) -> None:
         """Put on the ledger that an act is not to be sent."""
-        self.actuator(self.scopes[""]).refuse(self.ledger_key(key), act, step=visit.step, reason=reason)
+        ledger_key = self.tool_context(scope, visit, key).key(tool)
+        self.actuator(scope).refuse_anew(ledger_key, act, step=visit.step, reason=reason)
+
+    def was_sent(self, visit: Visit, key: str, tool: str) -> bool:
+        """Whether the act of an entry has an outcome; the takeover has asked the world for what was open."""
+        ledger_key = self.tool_context(self.scopes[""], visit, key).key(tool)
+        of = self.memory.ledger.of(self.session_id)
+        return any(e.outcome is not None and e.key.rpartition(".")[0] == ledger_key for e in of)
 
     def actuator(self, scope: Scope) -> Actuator:
         """The only door to a scope's world."""
         return Actuator(scope.world, self.memory.ledger, self.session_id, self.cancel)
-
-    def ledger_key(self, key: str) -> str:
-        """The idempotency key of the act of an entry."""
-        return f"{self.session_id}/{key}"
 
     @cached_property
     def worlds(self) -> dict[str, Any]:
@@ -232,11 +240,11 @@ class Runtime:
         """A value that the graph was resumed with enters the inbox, once, like any message."""
         text, author = (value, "clinician") if isinstance(value, str) else _message_of(value)
 
-        def put() -> Payload:
+        self.recorder.record_external(place, "resumed_with", lambda: {"value": value})
+        since = self.recorder.written_at(place.key)
+        put = (m for m in self.memory.inbox.since(self.session_id, 0) if m.received_at >= since)
+        if not any((m.text, m.author) == (text.strip(), author) for m in put):  # recorded, and killed before it was put
             say(self.memory, self.session_id, text, author=author)
-            return {"value": value}
-
-        self.recorder.record_external(place, "resumed_with", put)
         self.require_active()
 
     def recall(self, read: str, step: int, arguments: Mapping[str, Any]) -> Any:
@@ -285,9 +293,10 @@ def watching_for_stop(runtime: Runtime) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(STOP_POLL_S):
-            stop = runtime.memory.inbox.active_stop(runtime.session_id)
-            if stop is not None:
-                runtime.cancel.stop(f"{stop.author}: {stop.text}")
+            with suppress(MemoryUnavailable):  # a busy file may pass; acts look for a STOP themselves
+                stop = runtime.memory.inbox.active_stop(runtime.session_id)
+                if stop is not None:
+                    runtime.cancel.stop(f"{stop.author}: {stop.text}")
 
     watcher = threading.Thread(target=watch, name=f"stop-watch-{runtime.session_id}", daemon=True)
     watcher.start()
@@ -310,11 +319,6 @@ def device_of(folder: Path, session_id: str, path: str) -> Path:
     """The device file of a session's world."""
     inner = path.strip("/").replace("/", ".")
     return folder / (f"{session_id}.{inner}.sqlite" if inner else f"{session_id}.sqlite")
-
-
-def _budget(scope: Scope) -> Any:
-    budget = scope.loop.budget
-    return budget(scope.config) if callable(budget) else budget
 
 
 def _message_of(value: Any) -> tuple[str, str]:

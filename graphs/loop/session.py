@@ -5,30 +5,31 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
-from loopwright.agents.feedback import is_stop
-from loopwright.agents.sessions.recorder import Recorder
-from loopwright.errors import BadInput, Halted, LoopwrightError, SessionBusy, Stopped
+from loopwright.errors import BadInput, Halted, LoopwrightError, Paused, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.delivery import deliver, record_stops
 from loopwright.graphs.loop.models import Given
+from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
+from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
-from loopwright.schema import Event, Stop
+from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
 
 WAIT_POLL_S = 0.05
-ENDED = ("succeeded", "failed")
 
 
 class Session:
@@ -49,6 +50,8 @@ class Session:
         self._memory = memory
         self._graph = graph_of(loop, memory)
         self._runtime: live.Runtime | None = None
+        self._permitted = 0
+        self._drain: Callable[[], list[Event]] = list
 
     @property
     def memory(self) -> Memory:
@@ -66,9 +69,13 @@ class Session:
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[SessionEvent]:
         """The record, oldest first."""
-        return self._memory.events.read(self.id)
+        return self._shown(self._memory.events.read(self.id))
+
+    def report(self, out_file: Path | str) -> Path:
+        """Write what happened as one HTML page. See `report_session`."""
+        return report_session(self._memory, self.id, Path(out_file), self.loop)
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
@@ -79,7 +86,7 @@ class Session:
         if self._runtime is not None:
             self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Generator[Event, None, None]:
+    def stream(self, *, wait: bool = False) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
@@ -90,15 +97,9 @@ class Session:
             BadInput: the session has already ended.
             LoopwrightError: what a node raised; the session can be resumed.
         """
-        with self.held() as runtime:
-            try:
-                yield from self._run(runtime, wait)
-            except Halted as halt:
-                self.halted(halt)
-            except Exception as error:
-                self.failed(error)
-                raise
-            yield from runtime.recorder.drain()
+        with suppress(Halted), self.running() as runtime:
+            yield from self._run(runtime, wait)
+        yield from self._shown(self._drain())
 
     def run(self, *, wait: bool = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
@@ -106,12 +107,12 @@ class Session:
             pass
         return self.status
 
-    async def astream(self, *, wait: bool = False) -> AsyncIterator[Event]:
+    async def astream(self, *, wait: bool = False) -> AsyncIterator[SessionEvent]:
         """`stream` for async code. Cancelling it pauses the session, and waits until the running node has let go."""
         events = self.stream(wait=wait)
         threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"session-{self.id}")
         loop = asyncio.get_running_loop()
-        running: asyncio.Future[Event | None] | None = None
+        running: asyncio.Future[SessionEvent | None] | None = None
         try:
             while True:
                 running = loop.run_in_executor(threads, next, events, None)
@@ -145,8 +146,7 @@ class Session:
         """
         with self._held() as runtime:
             self._settle(runtime)
-            branch = self._kit()["branch"] + 1
-            self._rewind(runtime, self.observed_at(step), branch, step)
+            self._rewinder(runtime).rewind(step)
             self._memory.sessions.set_status(self.id, "paused")
 
     def observed_at(self, step: int) -> StateSnapshot:
@@ -157,72 +157,81 @@ class Session:
         """
         return observed_at(self._graph, self._config, step)
 
-    def adopt(self, snapshot: StateSnapshot, facts: Mapping[str, Any]) -> None:
+    def adopt(self, parent: str, parent_head: str, snapshot: StateSnapshot) -> None:
         """Begin as a fork: take over the parent's past and state, and name the parent in the first event."""
-        kit = {**snapshot.values["kit"], "branch": 0}
-        values = {**snapshot.values, "kit": kit}
+        step = snapshot.values["kit"]["step"]
         with self._held() as runtime:
-            payload = {**facts, **versions(self.loop, runtime), "state": values, "next": list(snapshot.next)}
-            runtime.recorder.record_process("forked", payload, branch=0, step=kit["step"])
-            for path in runtime.worlds:
-                actuator = runtime.actuator(runtime.scopes[path])
-                actuator.restore(f"{self.id}/fork/{path}", kit["snapshots"][path], step=kit["step"], by="human")
-            goto = Command(update=values, goto=list(snapshot.next))
-            self._graph.update_state(self._config, goto, as_node=self.loop.entry.name)
+            remember_parent(self._memory, parent, self.id, step, snapshot.values)
+            facts = {"parent": parent, "parent_head": parent_head, "step": step, **versions(self.loop, runtime)}
+            self._rewinder(runtime).fork(snapshot, facts)
             self._memory.sessions.set_status(self.id, "paused")
 
     # One hold of the session
 
     @contextmanager
-    def held(self) -> Iterator[live.Runtime]:
-        """Hold the session and let it run: its nodes find it, and a STOP reaches it.
+    def running(self) -> Iterator[live.Runtime]:
+        """Hold the session and let it run: its nodes find it, a STOP reaches it, and however it ends, it says so.
 
         Raises:
             SessionBusy: another live process runs this session.
             BadInput: the session has already ended.
+            Halted: a human halted it; that is on record.
         """
         with self._held() as runtime:
-            self._begin(runtime)
+            self._require_runnable(runtime)
             with live.watching_for_stop(runtime):
-                yield runtime
+                try:
+                    self._begin(runtime)
+                    yield runtime
+                except Halted as halt:
+                    runtime.wait_idle()
+                    self._halted(runtime, halt)
+                    raise
+                except Exception as error:
+                    self._failed(runtime, error)
+                    raise
+                except BaseException:  # the reader went away, or the process is about to end
+                    runtime.cancel.pause("whoever ran it went away")
+                    runtime.wait_idle()
+                    self._halted(runtime, Paused("whoever ran it went away"))
+                    raise
+                self._rest(self._graph_status())
 
-    def rest(self, status: Any) -> None:
-        """The graph has come to rest in `status`."""
+    def _graph_status(self) -> Any:
+        """The session's status by its newest checkpoint, while no node runs."""
+        snapshot = self._graph.get_state(self._config)
+        if snapshot.interrupts:
+            return "waiting"
+        status = snapshot.values.get("status", "running")
+        return "paused" if status == "running" else status
+
+    def _rest(self, status: Any) -> None:
         self._memory.sessions.set_status(self.id, status)
 
-    def rest_as_graph(self) -> None:
-        """The graph has come to its end, or waits for an answer."""
-        snapshot = self._graph.get_state(self._config)
-        self.rest("waiting" if snapshot.interrupts else snapshot.values["status"])
-
-    def halted(self, halt: Halted) -> None:
+    def _halted(self, runtime: live.Runtime, halt: Halted) -> None:
         """A human has halted it."""
-        runtime, kit = self._live, self._kit()
-        kind: Literal["stopped", "paused"] = "stopped" if isinstance(halt, Stopped) else "paused"
-        if kind == "stopped":
-            if self._memory.ledger.of(self.id):
-                for path in runtime.worlds:
-                    runtime.actuator(runtime.scopes[path]).settle(refuse=STOP)
-            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
-            runtime.gate.withdraw()
-        else:
-            runtime.recorder.record_process(kind, {"reason": str(halt)}, branch=kit["branch"], step=kit["step"])
-        self.rest(kind)
+        kit = self._kit()
+        if not isinstance(halt, Stopped):
+            runtime.recorder.record_process("paused", {"reason": str(halt)}, branch=kit["branch"], step=kit["step"])
+            self._rest("paused")
+            return
+        if self._memory.ledger.of(self.id):
+            for path in runtime.worlds:
+                runtime.actuator(runtime.scopes[path]).settle(refuse=STOP)
+        record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
+        runtime.gate.withdraw()
+        self._rest("stopped")
 
-    def failed(self, error: Exception) -> None:
+    def _failed(self, runtime: live.Runtime, error: Exception) -> None:
         """A node has raised; the session can be resumed. Where another process took over, that one writes."""
         if isinstance(error, SessionBusy):
             return
-        kit = self._kit()
         told = {"type": type(error).__name__, "text": str(error)}
         with suppress(LoopwrightError):  # the error itself is raised, whatever the memory can still take
-            self.rest("paused")
-            self._live.recorder.record_process("error", told, branch=kit["branch"], step=kit["step"])
-
-    @property
-    def _live(self) -> live.Runtime:
-        assert self._runtime is not None, "only a session that is held"
-        return self._runtime
+            runtime.wait_idle()
+            kit = self._kit()
+            self._rest("paused")
+            runtime.recorder.record_process("error", told, branch=kit["branch"], step=kit["step"])
 
     @property
     def _config(self) -> RunnableConfig:
@@ -230,10 +239,11 @@ class Session:
 
     @contextmanager
     def _held(self) -> Iterator[live.Runtime]:
+        self._permitted = self._memory.inbox.newest(self.id)  # what came before is known to whoever lets it run
         with self._memory.sessions.acquire(self.id) as lease:
             row = self._memory.sessions.get(self.id)
             runtime = open_runtime(self.loop, row, self._memory, lease, models=self.models, devices=self.devices)
-            self._runtime = runtime
+            self._runtime, self._drain = runtime, runtime.recorder.drain
             live.register(runtime)
             try:
                 yield runtime
@@ -242,109 +252,83 @@ class Session:
                 live.unregister(self.id)
                 self._runtime = None
 
-    def _begin(self, runtime: live.Runtime) -> None:
+    def _require_runnable(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
-        if row.status in ENDED:
+        if row.has_ended:
             raise BadInput(
                 f"Session {self.id} has {row.status}. Rewind it (`loopwright sessions rewind {self.id} STEP`) or "
                 "start a new one."
             )
-        if not runtime.recorder.events:
-            runtime.recorder.record_process("started", versions(self.loop, runtime), branch=0, step=0)
+        if row.parent is not None and not runtime.recorder.events:
+            raise BadInput(f"Session {self.id} is a fork that was not finished. Fork {row.parent} again.")
+
+    def _begin(self, runtime: live.Runtime) -> None:
+        self._settle(runtime)
+        if runtime.recorder.events:
+            kit, told = self._kit(), {"from": self.status}
+            runtime.recorder.record_process("resumed", told, branch=kit["branch"], step=kit["step"])
         else:
-            self._settle(runtime)
-            kit = self._kit()
-            runtime.recorder.record_process("resumed", {"from": row.status}, branch=kit["branch"], step=kit["step"])
-        self._memory.sessions.set_status(self.id, "running")
+            runtime.recorder.record_process("started", versions(self.loop, runtime), branch=0, step=0)
+        self._rest("running")
 
     def _settle(self, runtime: live.Runtime) -> None:
-        """Bring record, ledger, worlds and checkpoint of a session together that was interrupted anywhere."""
+        """Bring record, ledger, worlds and checkpoint of a session together that was interrupted anywhere.
+
+        A STOP that came before it was let run is on record, and over; a later one is still to be obeyed.
+        """
         kit = self._kit()
-        if record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"]):
+        if record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], up_to=self._permitted):
             runtime.gate.withdraw()
-        self._memory.inbox.clear_stop(self.id)
+        self._memory.inbox.clear_stop(self.id, up_to=self._permitted)
         if self._memory.ledger.of(self.id):
             for path in runtime.worlds:
                 runtime.actuator(runtime.scopes[path]).take_over(runtime.lease.token)
-        self._finish_rewind(runtime)
+        self._rewinder(runtime).finish()
 
-    def _finish_rewind(self, runtime: live.Runtime) -> None:
-        """A rewind that was killed is finished: a human had ordered it."""
-        begun = [e for e in runtime.recorder.events if e.kind == "rewinding"]
-        if begun and begun[-1].branch > self._kit()["branch"]:
-            self._rewind(runtime, self.observed_at(begun[-1].payload["to"]), begun[-1].branch, begun[-1].payload["to"])
+    def _rewinder(self, runtime: live.Runtime) -> Rewinder:
+        return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _rewind(self, runtime: live.Runtime, snapshot: StateSnapshot, branch: int, step: int) -> None:
-        """An act like any other: written down, done to each world once, then recorded and checkpointed."""
-        told = {"from": self._kit()["step"], "to": step}
-        if not any(e.kind == "rewinding" and e.branch == branch for e in runtime.recorder.events):
-            runtime.recorder.record_process("rewinding", told, branch=branch, step=step)
-        for path in runtime.worlds:
-            actuator = runtime.actuator(runtime.scopes[path])
-            actuator.restore(
-                f"{self.id}/rewind.{branch}/{path}", snapshot.values["kit"]["snapshots"][path], step=step, by="human"
-            )
-        if not any(e.kind == "rewound" and e.branch == branch for e in runtime.recorder.events):
-            runtime.recorder.record_process("rewound", told, branch=branch, step=step)
-        runtime.gate.withdraw()
-        rewind_graph(self._graph, self.loop, snapshot, branch)
-
-    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[Event]:
+    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
+            n_heard = runtime.gate.n_heard
             for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
-                yield from runtime.recorder.drain()
+                yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
             snapshot = self._graph.get_state(self._config)
             if not snapshot.interrupts:
-                self._memory.sessions.set_status(self.id, snapshot.values["status"])
                 return
-            self._memory.sessions.set_status(self.id, "waiting")
-            if not wait and not runtime.has_unread():
+            self._rest("waiting")
+            has_news = runtime.has_unread() or runtime.gate.n_heard > n_heard
+            while not has_news:
                 runtime.require_active()
-                return
-            while not runtime.has_unread():
+                if not wait:
+                    return
                 runtime.cancel.wait(WAIT_POLL_S)
-                runtime.require_active()
-            self._memory.sessions.set_status(self.id, "running")
+                has_news = runtime.has_unread()
+            runtime.require_active()
+            self._rest("running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})
 
+    def _shown(self, events: Iterable[Event]) -> list[SessionEvent]:
+        return [SessionEvent.of(event, self.loop, self._memory) for event in events]
+
+    def __repr__(self) -> str:
+        return f"<session {self.id}: {self.status}>"
+
+    def _repr_html_(self) -> str:
+        return session_html(f"{self.id}: {self.status}", self.events)
+
     def _kit(self) -> Any:
-        return self._graph.get_state(self._config).values.get("kit") or kit_state()
+        return kit_of(self._graph, self._config)
 
 
 def first_input(runtime: live.Runtime) -> dict[str, Any]:
     """What the graph of a new session is begun with."""
     return {**initial_values(runtime.scopes[""]), "status": "running", "reason": "", "kit": kit_state()}
-
-
-def observed_at(graph: Any, config: RunnableConfig, step: int) -> StateSnapshot:
-    """The checkpoint right after the first node of `step`, of the newest branch that has it.
-
-    Raises:
-        BadInput: the session has no such step.
-    """
-    history = list(graph.get_state_history(config))
-    found = [
-        each
-        for each in history
-        if (kit := each.values.get("kit")) and kit["step"] == step and kit["tick"] and each.next
-    ]
-    if not found:
-        reached = max((each.values["kit"]["step"] for each in history if each.values.get("kit")), default=0)
-        raise BadInput(f"`step` {step} was not reached; the session came to step {reached}.")
-    newest: StateSnapshot = min(found, key=lambda each: (-each.values["kit"]["branch"], each.values["kit"]["tick"]))
-    return newest
-
-
-def rewind_graph(graph: Any, loop: Declaration, snapshot: StateSnapshot, branch: int) -> None:
-    """Stand where `snapshot` stands, on a new branch."""
-    kit = {**snapshot.values["kit"], "branch": branch}
-    goto = Command(update={"kit": kit, "status": "running"}, goto=list(snapshot.next))
-    graph.update_state(snapshot.config, goto, as_node=loop.entry.name)
 
 
 def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
@@ -358,38 +342,3 @@ def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
         "loopwright": version("loopwright"),
         "models": used,
     }
-
-
-def record_stops(memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "") -> int:
-    """Each STOP that was delivered becomes an event, once, and withdraws what was asked for before it; their number."""
-    stops = [message for message in memory.inbox.unread(recorder.session_id) if message.is_stop]
-    done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
-    last = done[-1].act.model_dump(mode="json") if done else None
-    reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
-    for why in reasons:
-        payload = {"reason": why, "acts_sent": len(done), "last_act_sent": last}
-        recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in stops:
-        memory.inbox.mark_read(message.id, Stop().model_dump(mode="json"), step)
-    return len(reasons)
-
-
-def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
-    """Say something to a session of any status, from any process.
-
-    A STOP to a session that nobody runs is recorded at once, and the session is `stopped`.
-
-    Raises:
-        BadInput: the session has ended: there is nothing to stop or to hear.
-    """
-    row = memory.sessions.get(session_id)
-    if row.status in ENDED:
-        raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
-    live.say(memory, session_id, text, author=author)
-    if not is_stop(text) or live.find_runtime(session_id) is not None:
-        return
-    with suppress(SessionBusy), memory.sessions.acquire(session_id):
-        events = memory.events.read(session_id)
-        branch, step = (events[-1].branch, events[-1].step) if events else (0, 0)
-        record_stops(memory, Recorder(memory, session_id), branch, step)
-        memory.sessions.set_status(session_id, "stopped")

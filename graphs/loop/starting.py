@@ -6,10 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langgraph.types import Command
 from pydantic import ValidationError
 
-from loopwright.agents.sessions.export import image_refs
 from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
 from loopwright.agents.sessions.replay import first_difference
 from loopwright.errors import BadInput
@@ -17,8 +15,9 @@ from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, kept_models
+from loopwright.graphs.loop.rewinding import fork_graph, observed_at, rewind_graph
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, default_memory, graph_of, open_runtime
-from loopwright.graphs.loop.session import Session, first_input, observed_at, rewind_graph
+from loopwright.graphs.loop.session import Session, first_input
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import Event
 
@@ -102,23 +101,8 @@ def fork(session: Session, step: int) -> Session:
     head, row = memory.events.head(session.id), memory.sessions.get(session.id)
     child = memory.sessions.create(row.loop, row.config, parent=session.id)
     forked = Session(loop, memory, child.id, models=session.models, devices=session.devices)
-    forked.adopt(snapshot, {"parent": session.id, "parent_head": head, "step": step})
+    forked.adopt(session.id, head, snapshot)
     return forked
-
-
-def remember_parent(memory: Memory, parent: str, child: str, step: int, values: Mapping[str, Any]) -> None:
-    """Give a fork its parent's past before `step`, and every picture that it or its state refers to.
-
-    They are counted for the child too, so that pruning the parent leaves it whole.
-    """
-    past = memory.steps.near_history(parent, step, before_step=step).steps
-    for row in past:
-        memory.steps.record(child, 0, row.step, label=row.label, signature=row.signature, detail=row.detail)
-    for ref in image_refs([dict(values), *(row.detail for row in past)]):
-        memory.blobs.put(
-            memory.blobs.read(ref), session_id=child, media_type=ref.media_type,
-            width_px=ref.width_px, height_px=ref.height_px,
-        )  # fmt: skip
 
 
 def replay(loop: Declaration, memory: Memory, session_id: str) -> Replay:
@@ -151,8 +135,7 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
     given: Any = {**first_input(runtime), **begun_with}
     first = record[0] if record else None
     if first is not None and first.kind == "forked":
-        state = Command(update=first.payload["state"], goto=first.payload["next"])
-        graph.update_state(config, state, as_node=loop.entry.name)
+        fork_graph(graph, loop, config, first)
         given = None
     rewinds = [e for e in record if e.kind == "rewound"]
     while True:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.sending import Judge, sending
 
 from loopwright.errors import DeveloperError, Stopped
 from loopwright.memory import Memory, open_memory
@@ -97,7 +98,7 @@ class Rig:
             detail = {"why": "x" * 1000}
             memory.steps.record(self.session_id, 0, step, label="left", signature="a", detail=detail)
 
-    def context(self) -> ToolContext:
+    def context(self, judge: Judge | None = None) -> ToolContext:
         """A moment of its own."""
         self.n_calls += 1
         cancel = CancelToken()
@@ -107,8 +108,9 @@ class Rig:
             world=self.world,
             memory=self.memory,
             cancel=cancel,
-            actuator=Actuator(self.world, self.memory.ledger, self.session_id, cancel),
-            guard=lambda act: Verdict(ok=True),
+            send=sending(
+                Actuator(self.world, self.memory.ledger, self.session_id, cancel), step=10 + self.n_calls, judge=judge
+            ),
         )
 
     def memory_now(self) -> list[str]:
@@ -218,9 +220,9 @@ def test_an_actuation_changes_nothing_when_it_is_refused(tool: AnyTool, rig: Rig
     given_arguments, before = data.draw(arguments(tool)), rig.world_now()
 
     with pytest.raises(DeveloperError, match="only through the ledger"):
-        tool.call(given_arguments, replace(rig.context(), actuator=None))
+        tool.call(given_arguments, replace(rig.context(), send=None))
     no = Verdict(ok=False, rule="test", reason="No.")
-    assert tool.call(given_arguments, replace(rig.context(), guard=lambda act: no)).status == "refused"
+    assert tool.call(given_arguments, rig.context(judge=lambda act: no)).status == "refused"
     rig.memory.inbox.put(rig.session_id, "STOP", is_stop=True)
     with pytest.raises(Stopped):
         tool.call(given_arguments, rig.context())

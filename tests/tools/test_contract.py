@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
+from tests.sending import sending
 
 from loopwright.errors import DeveloperError, Stopped, ToolError, ToolRefused, ToolRetry
 from loopwright.memory import Memory, open_memory
-from loopwright.schema import Act, CancelToken, Frozen, Verdict
+from loopwright.schema import Act, CancelToken, Frozen, Outcome, Verdict
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Pose
@@ -62,15 +63,19 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 @pytest.fixture
 def context(world: CArmWorld, memory: Memory) -> ToolContext:
     session_id, cancel = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id, CancelToken()
+    actuator = Actuator(world, memory.ledger, session_id, cancel)
     return ToolContext(
         session_id=session_id,
         step=1,
         world=world,
         memory=memory,
         cancel=cancel,
-        actuator=Actuator(world, memory.ledger, session_id, cancel),
-        guard=lambda act: Verdict(ok=act.arguments["left_mm"] != 66, rule="sixes", reason="66 mm is a trap."),
+        send=sending(actuator, step=1, judge=no_sixes),
     )
+
+
+def no_sixes(act: Act) -> Verdict:
+    return Verdict(ok=act.arguments["left_mm"] != 66, rule="sixes", reason="66 mm is a trap.")
 
 
 def without(context: ToolContext, **changes: Any) -> ToolContext:
@@ -189,6 +194,25 @@ def test_what_cannot_be_constrained_is_refused_when_defined(model: type[BaseMode
         defining(Side, model)
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        *("how deep, mm", "depth in mm", "number of cuts", "index of the clip", "how likely, a probability"),
+        *("room temperature, degrees C", "room temperature, °C", "cuff pressure, mm[Hg]", "cuff pressure, kPa"),
+        *("blood sugar, mg/dL", "leukocytes, 10*3/uL", "rate, {beats}/min", "rate, beats per minute", "lift, kg.m/s2"),
+        *("flow (m3/h)", "slope [1]", "humidity, %", "price, EUR", "angular speed, rad/s", "fuel use, L/100.km"),
+    ],
+)
+def test_any_unit_will_do(description: str) -> None:
+    defining(create_model("Measured", value=(float, Field(description=description))))
+
+
+@pytest.mark.parametrize("description", ["how deep", "how deep it is, in the bone", "depth", ""])
+def test_a_unit_that_is_missing_is_missed(description: str) -> None:
+    with pytest.raises(DeveloperError, match=r"states no unit. End it with one"):
+        defining(create_model("Measured", value=(float, Field(description=description))))
+
+
 def test_closed_sets_need_neither_unit_nor_length() -> None:
     class Closed(Frozen):
         gear: Literal[1, 2]
@@ -284,25 +308,43 @@ class TestActuating:
         assert slide.run({"left_mm": 20}, without(context, branch=1)) == Place(x_mm=10)
         assert slide.run({"left_mm": 20}, without(context, call_id="second")) == Place(x_mm=-10)
 
-    def test_nothing_runs_without_an_actuator(self, context: ToolContext, world: CArmWorld) -> None:
+    def test_nothing_runs_without_a_way_to_send(self, context: ToolContext, world: CArmWorld) -> None:
         with pytest.raises(DeveloperError, match="only through the ledger"):
-            slide.call({"left_mm": 20}, without(context, actuator=None))
+            slide.call({"left_mm": 20}, without(context, send=None))
         assert world.pose.x_mm == 70
 
-    def test_the_ledger_names_a_guard_only_where_there_is_one(self, context: ToolContext, memory: Memory) -> None:
-        with pytest.raises(DeveloperError, match="give the `ToolContext` a `guard`"):
-            slide.run({"left_mm": 20}, without(context, guard=None))
-        slide.run({"left_mm": 20}, without(context, guard=None, by="human"))
-        assert [entry.approved_by for entry in memory.ledger.of(context.session_id)] == ["human"]
+    def test_the_function_itself_is_handed_no_way_to_send(self, context: ToolContext) -> None:
+        handed = []
 
-    @pytest.mark.parametrize("by", ["guard", "human"])
+        @tool(effect="actuate", timeout_s=1)
+        def peek(args: Side, context: ToolContext) -> Acting[Place]:
+            """Act."""
+            handed.append(context.send)
+            outcome = yield Act(tool="move_c_arm", arguments=args.model_dump())
+            return Place(x_mm=outcome.result["pose"]["x_mm"])
+
+        peek.run({"left_mm": 20}, context)
+        assert handed == [None]
+
+    def test_what_is_sent_carries_the_calls_key_and_the_tools_time(self, context: ToolContext) -> None:
+        sent: list[tuple[str, Act, float]] = []
+
+        def send(key: str, act: Act, timeout_s: float) -> Outcome:
+            sent.append((key, act, timeout_s))
+            return Outcome(key=key, status="failed", reason="nobody is there")
+
+        with pytest.raises(ToolError, match="nobody is there"):
+            slide.run({"left_mm": 20}, without(context, send=send, call_id="c1"))
+        act = Act(tool="move_c_arm", arguments={"left_mm": 20})
+        assert sent == [(f"{context.session_id}/0/1/slide/c1", act, slide.timeout_s)]
+
     def test_what_the_guard_rejects_is_on_record_and_another_act_may_follow(
-        self, context: ToolContext, memory: Memory, by: str
+        self, context: ToolContext, memory: Memory
     ) -> None:
         for _ in range(2):
-            reply = slide.call({"left_mm": 66}, without(context, by=by))
+            reply = slide.call({"left_mm": 66}, context)
             assert (reply.status, reply.for_model) == ("refused", "Refused: 66 mm is a trap. (rule `sixes`)")
-        assert slide.call({"left_mm": 20}, without(context, by=by)).status == "ok"
+        assert slide.call({"left_mm": 20}, without(context, call_id="another")).status == "ok"
         refused, done = memory.ledger.of(context.session_id)
         assert (refused.status, refused.reason) == ("refused", "66 mm is a trap. (rule `sixes`)")
         assert (refused.act.arguments, done.status) == ({"left_mm": 66}, "settled")
@@ -364,7 +406,7 @@ class TestLangChain:
 
     def test_the_rest_crashes(self, context: ToolContext) -> None:
         with pytest.raises(DeveloperError):
-            slide.as_langchain(without(context, actuator=None)).invoke({"left_mm": 1})
+            slide.as_langchain(without(context, send=None)).invoke({"left_mm": 1})
 
     def test_a_tool_without_arguments_can_be_called(self, context: ToolContext) -> None:
         class Nothing(Frozen):

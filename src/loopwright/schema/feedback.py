@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from loopwright.schema.acts import Act
 from loopwright.schema.base import Frozen
 
 
@@ -80,6 +81,11 @@ class Feedback(Frozen):
     def order(self) -> tuple[str, dict[str, Any]] | None:
         """The tool call that this orders to the letter, by name and arguments; such an act needs no further consent."""
         return None
+
+    def orders(self, act: Act) -> bool:
+        """Whether this orders `act`: by default, exactly the call of `order()`."""
+        order = self.order()
+        return order is not None and Act(tool=order[0], arguments=order[1]) == act
 
 
 def kind_of(feedback: type[Frozen]) -> str:

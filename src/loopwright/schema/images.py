@@ -10,10 +10,10 @@ from loopwright.schema.base import Frozen
 class ImageRef(Frozen):
     """A content-addressed image: the SHA-256 of its encoded bytes, and what is needed to lay it out."""
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    media_type: str = "image/png"
-    width_px: int = Field(gt=0)
-    height_px: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", max_length=64)
+    media_type: str = Field(default="image/png", max_length=40)
+    width_px: int = Field(gt=0, description="px")
+    height_px: int = Field(gt=0, description="px")
 
 
 class BlobReader(Protocol):

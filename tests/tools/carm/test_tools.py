@@ -7,10 +7,11 @@ from typing import cast
 
 import numpy as np
 import pytest
+from tests.sending import sending
 
 from loopwright.errors import DeveloperError, UnknownName
 from loopwright.memory import Memory, open_memory
-from loopwright.schema import CancelToken, Verdict, World
+from loopwright.schema import CancelToken, World
 from loopwright.settings import CArmSettings
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case
@@ -47,8 +48,7 @@ def context(world: CArmWorld, memory: Memory) -> ToolContext:
         world=world,
         memory=memory,
         cancel=cancel,
-        actuator=Actuator(world, memory.ledger, session_id, cancel),
-        guard=lambda act: Verdict(ok=True),
+        send=sending(Actuator(world, memory.ledger, session_id, cancel), step=1),
     )
 
 
