@@ -8,8 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from loopwright.agents.session import Session
-from loopwright.graphs.carm.run import CArmRun
+from loopwright.graphs.loop.session import Session
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
@@ -18,7 +17,9 @@ from loopwright.tools.carm.phantom import make_phantom
 
 See = Callable[[Pose], Localisation]
 Use = Callable[[See], None]
-Begin = Callable[[CArmRun], Session]
+Run = dict[str, Any]
+"""Settings of a run of the C-arm loop."""
+Begin = Callable[[Run], Session]
 
 
 class Patient:
@@ -31,11 +32,10 @@ class Patient:
         self.landmarks = {name: np.asarray(point) for name, point in case.landmarks.items()}
         self.landmarks_file.write_text(json.dumps({n: p.tolist() for n, p in self.landmarks.items()}))
 
-    def run(self, start: str = "Carina", target: tuple[str, ...] = ("T12",), **options: Any) -> CArmRun:
+    def run(self, start: str = "Carina", target: tuple[str, ...] = ("T12",), **options: Any) -> Run:
         """A run of the C-arm loop over this patient."""
-        return CArmRun.model_validate(
-            {"volume": str(self.volume), "landmarks": self.landmarks_file, "start": start, "target": target, **options}
-        )
+        place = {"volume": str(self.volume), "landmarks": self.landmarks_file}
+        return {**place, "start": start, "target": target, **options}
 
     def over(self, landmark: str) -> Pose:
         """The AP view centred on a landmark."""
@@ -59,6 +59,21 @@ class Patient:
             nearest_set=(max(closeness, key=closeness.__getitem__),),
             radius_mm=dict.fromkeys(LANDMARKS, 8.0),
         )
+
+
+def exposures(events: list[Event]) -> list[dict[str, Any]]:
+    """The outputs of `take_exposure`: pose, exposures, image."""
+    return [p["output"] for p in payloads(events, "observed")]
+
+
+def moved(events: list[Event]) -> list[dict[str, Any]]:
+    """What became of each motion that was tried."""
+    return [p for p in payloads(events, "acted") if p["tool"] == "move_c_arm"]
+
+
+def words(events: list[Event]) -> list[dict[str, Any]]:
+    """What was heard, as it was understood."""
+    return [m["words"] for e in events for m in e.payload.get("messages", ()) if e.key is not None]
 
 
 def payloads(events: list[Event], kind: str) -> list[dict[str, Any]]:

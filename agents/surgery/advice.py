@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from loopwright.agents.consult import Consult
+from loopwright.agents.asker import Asker
 from loopwright.agents.plain import plainly
 from loopwright.agents.role import SAID_SHARE
 from loopwright.agents.surgery.formats import ASSESSMENT_CHARS, N_RANKS, RATIONALE_CHARS, Plan, RankedAction, plan_form
@@ -22,6 +22,8 @@ from loopwright.tools.surgery.procedure import DUCT_CLIPPED, PROGRESS
 from loopwright.tools.surgery.vocabulary import Action
 
 PlannerName = Literal["ngram", "bayes", "model"]
+PLANNER = "planner"
+"""The role that a model plays here."""
 
 _ODDS = {"ngram": "so often after such a past", "bayes": "exact odds at this sight"}
 _N_VESSELS = 2
@@ -79,14 +81,14 @@ class Advice(Frozen):
 class ActionPlanner(Protocol):
     """Plans what comes next."""
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker) -> Advice:
         """Recommend three actions after `steps`, of which there is one at least.
 
         Args:
             steps: all so far, oldest first.
             preference: the surgeon's; it leaves something to recommend.
             goal: what is aimed at, in plain language; "" for the procedure's usual goal.
-            consult: the door to the model, for those who ask one.
+            asker: how to ask the role `planner`, for those who do.
         """
         ...
 
@@ -98,7 +100,7 @@ class PolicyPlanner:
         self._policy, self._knowledge = policy, knowledge
         self._source: PlannerName = source
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker) -> Advice:
         """See `ActionPlanner`."""
         odds = self._policy.next_action(steps, goal=goal, words=preference.words)
         best, second, third = (
@@ -130,21 +132,21 @@ class ModelPlanner:
     def __init__(self, memory: MemorySettings, knowledge: Knowledge) -> None:
         self._memory, self._knowledge = memory, knowledge
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker) -> Advice:
         """See `ActionPlanner`.
 
         Raises:
-            OperatorError, Stopped, Paused: as `Consult.reply`.
+            OperatorError, Stopped, Paused: as `loopwright.agents.role.ask`.
         """
         asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=preference.words)
         messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=preference.words)
-        if consult.has_scores:
-            scores = consult.scores("planner", asked.messages, asked.choices, asked.answer, name="next")
+        if asker.can_score(PLANNER):
+            scores = asker.score(PLANNER, asked.messages, asked.choices, asked.answer)
             scored: dict[Action, float] = {action: scores[action] for action in asked.choices}
             odds = following(scored, steps)
-            plan = consult.reply("planner", messages, plan_form(ranked(odds, preference), in_order=True), name="plan")
+            plan = asker.ask(PLANNER, messages, plan_form(ranked(odds, preference), in_order=True))
         else:
-            said = consult.reply("planner", messages, plan_form(asked.choices), name="plan")
+            said = asker.ask(PLANNER, messages, plan_form(asked.choices))
             odds = _said_odds(said.ranking, admissible(steps, asked.choices))
             plan = _rearranged(said, ranked(odds, preference), preference)
         return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=preference.first is not None)

@@ -12,7 +12,6 @@ from loopwright.agents.carm.formats import NAVIGATION, Ladder, Navigation
 from loopwright.agents.carm.prompts import Previous, previous_report
 from loopwright.finetune.data.rollouts import rollouts
 from loopwright.graphs.carm.roles import LocaliserName, NavigatorName
-from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.settings import settings
 from loopwright.tools.carm.geometry import Pose
