@@ -8,12 +8,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.session import Session
 from loopwright.models.networks.localisation import Localisation
-from loopwright.schema import Event
+from loopwright.schema import Event, ImageRef
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.landmarks import LANDMARKS
 from loopwright.tools.carm.phantom import make_phantom
+from loopwright.tools.carm.tools import Exposure
 
 See = Callable[[Pose], Localisation]
 Use = Callable[[See], None]
@@ -59,6 +61,17 @@ class Patient:
             nearest_set=(max(closeness, key=closeness.__getitem__),),
             radius_mm=dict.fromkeys(LANDMARKS, 8.0),
         )
+
+
+def network_that(see: See) -> Callable[[Context, ImageRef], Localisation]:
+    """In the place of `roles.network_sees`: what `see` says of the pose at which the picture was taken."""
+
+    def network_sees(ctx: Context, image: ImageRef) -> Localisation:
+        seen = Exposure.model_validate(ctx.state["observation"])
+        assert image == seen.image
+        return see(seen.pose)
+
+    return network_sees
 
 
 def exposures(events: list[Event]) -> list[dict[str, Any]]:

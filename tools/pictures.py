@@ -36,6 +36,11 @@ def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) ->
     )
 
 
+def open_picture(blobs: BlobReader, ref: ImageRef) -> Image.Image:
+    """A stored picture."""
+    return Image.open(io.BytesIO(blobs.read(ref)))
+
+
 def read_picture(blobs: BlobReader, ref: ImageRef) -> NDArray[np.uint8]:
     """A stored picture's pixels."""
-    return decode(blobs.read(ref))
+    return np.array(open_picture(blobs, ref))

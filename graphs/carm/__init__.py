@@ -1,7 +1,9 @@
 """The C-arm loop."""
 
 from loopwright.agents.carm.feedback import FEEDBACK
+from loopwright.graphs.carm.describe import describe
 from loopwright.graphs.carm.nodes import check_way, decide, localise, move, render, review
+from loopwright.graphs.carm.report import carm_sections
 from loopwright.graphs.carm.roles import roles_of
 from loopwright.graphs.carm.run import CArmRun, initial, open_world, prepare, redraw
 from loopwright.graphs.loop.loop import Loop
@@ -35,6 +37,8 @@ LOOP = Loop(
     config=CArmRun,
     prepare=prepare,
     initial=initial,
+    describe=describe,
+    report=carm_sections,
     redraw=redraw,
 )
 

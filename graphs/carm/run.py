@@ -90,7 +90,7 @@ def prepare(run: CArmRun) -> dict[str, Any]:
     if not verdict.ok:
         raise BadInput(f"`start` {run.start!r} is refused by the {verdict.rule} rule: {verdict.reason}")
     return {
-        "volume": _volume_sha256(run.volume, run.landmarks),
+        "volume": case.volume.sha256,
         "settings": world.model_dump(mode="json"),
         "field_of_view_mm": optics_of(world).field_of_view_mm,
         "limits": limits.model_dump(mode="json"),
@@ -149,12 +149,6 @@ def start_pose(text: str, case: Case) -> Pose:
 def opened_case(volume: str, landmarks: Path | None) -> Case:
     """A volume with its landmarks, kept for the next session over the same patient."""
     return open_case(volume, landmarks)
-
-
-@lru_cache(maxsize=2)
-def _volume_sha256(volume: str, landmarks: Path | None) -> str:
-    """What identifies the patient in other sessions, wherever the file lies."""
-    return opened_case(volume, landmarks).volume.sha256
 
 
 def _renderer(run: CArmRun, world: CArmSettings) -> Renderer:

@@ -10,6 +10,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from loopwright.agents.consult import Advisor, Consult
 from loopwright.agents.journal import Journal, Moment, ReplayJournal
 from loopwright.memory import Memory
+from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.scripted import ScriptedChatModel
 from loopwright.schema import CancelToken, Event
@@ -17,7 +18,7 @@ from loopwright.schema import CancelToken, Event
 CARD = ModelCard(name="told", kind="scripted", replies=("unused",), decoding=Decoding(seed=7))
 
 
-class Answering(BaseChatModel):
+class Answering(LoopwrightChatModel):
     """Answers each question as `answer` does, given the last thing that was asked; questions may come at once."""
 
     answer: Callable[[str], str]

@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 import yaml
 from tests.graphs.oracle import Card, Oracle, Replays
-from tests.scenario import Begin, Patient, See, Use
+from tests.scenario import Begin, Patient, See, Use, network_that
 
 from loopwright.graphs.carm import LOOP, roles
 from loopwright.graphs.loop import models
-from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.starting import replay
 from loopwright.memory import Memory, open_memory
-from loopwright.models.networks.localisation import Localisation
-from loopwright.schema import ImageRef
 from loopwright.settings import settings
-from loopwright.tools.carm.geometry import Pose
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +35,7 @@ def truth(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Use:
     """Replace the network by a function of the pose; the perfect one until told otherwise."""
 
     def use(see: See) -> None:
-        def network_sees(ctx: Context, image: ImageRef) -> Localisation:
-            assert image == ImageRef.model_validate(ctx.state["observation"]["image"])
-            return see(Pose.model_validate(ctx.state["observation"]["pose"]))
-
-        monkeypatch.setattr(roles, "network_sees", network_sees)
+        monkeypatch.setattr(roles, "network_sees", network_that(see))
 
     use(patient.truth)
     return use

@@ -8,6 +8,7 @@ from tests.scenario import Begin, Patient, Use, payloads
 from loopwright.graphs.carm import LOOP
 from loopwright.graphs.carm.run import CArmRun
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.models.networks.localisation import Localisation
 from loopwright.tools.carm.geometry import Pose
@@ -39,7 +40,7 @@ def test_with_nobody_to_ask_the_target_was_not_found(
 def test_the_report_does_not_say_that_it_was_reached(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run("T1", ("Carina", "T12")))
     session.run()
-    report = report_session(memory, session.id, patient.volume.with_name("report.html"))
+    report = report_session(memory, session.id, patient.volume.with_name("report.html"), LOOP)
     page = report.read_text(encoding="utf-8")
     assert "Carina ✓" in page and "T12 ✓" not in page
     assert page.count("not reached") == 1

@@ -13,6 +13,7 @@ from loopwright.graphs.carm import LOOP
 from loopwright.graphs.carm.run import CArmRun, prepare
 from loopwright.graphs.loop.runtime import device_of
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
 from loopwright.memory import Memory
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event
@@ -296,7 +297,7 @@ def test_a_replay_shows_what_was_tampered_with(
     session.run()
     found = LOOP.replay(session.id, memory)
     assert (found.n, found.difference) == (len(memory.events.read(session.id)), None)
-    assert rerender_session(memory, session.id).worst == 0.0
+    assert redraw_session(memory, session.id, LOOP).worst == 0.0
 
     real = memory.events
 

@@ -16,6 +16,7 @@ from tests.models import tiny
 from tests.scenario import Begin, Patient, payloads
 
 from loopwright.errors import LoopwrightError, OperatorError, UnknownName
+from loopwright.graphs.carm import LOOP
 from loopwright.memory import Memory
 from loopwright.schema import Event
 
@@ -30,7 +31,7 @@ def asked_of(body: dict[str, Any]) -> tuple[str, str]:
 def answered(events: list[Event]) -> set[tuple[str, str]]:
     """The same of what is on record."""
     found = set()
-    for prompt in (p["prompt"] for p in payloads(events, "consulted")):
+    for prompt in (p["prompt"] for p in payloads(events, "replied")):
         last = prompt[-1]["content"]
         found.add((prompt[1]["content"][0]["file_id"], last if isinstance(last, str) else last[-1]["text"]))
     return found
@@ -102,7 +103,7 @@ def test_stop_ends_a_question_and_the_session_goes_on_later(
 
     oracle.says = says
     assert session.run() == "stopped"
-    assert payloads(memory.events.read(session.id), "consulted") == []
+    assert payloads(memory.events.read(session.id), "replied") == []
     assert [e.act.tool for e in memory.ledger.of(session.id)] == ["take_exposure"]
     go_on.set()
     oracle.says = lambda question, answer: answer
@@ -125,7 +126,7 @@ def test_a_rewind_asks_anew_and_a_fork_remembers_the_step_before(
     told = {
         e.branch: e.payload["prompt"][-1]["content"][-1]["text"]
         for e in memory.events.read(session.id)
-        if e.kind == "consulted" and e.step == 1
+        if e.kind == "replied" and e.step == 1
     }
     assert told[1] == f'{told[0]} The clinician says: "note: look closely"'
     replays(session)
