@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ VERBS = {
     "Tissue Retraction": "retract",
     "Vessel Clipping": "clip",
 }
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "ngram": {"planner": "ngram"},
     "ngram, recall": {"planner": "ngram", "recall_choices": True},
     "bayes": {"planner": "bayes"},
@@ -73,7 +74,7 @@ def _teach(memory: Memory, devices: Path, seed: int) -> None:
             session.say("approve" if planned == follows else f"no, {VERBS[follows]} first")
 
 
-def _top_1(memory: Memory, devices: Path, seed: int, settings: dict[str, object]) -> list[float]:
+def _top_1(memory: Memory, devices: Path, seed: int, settings: dict[str, Any]) -> list[float]:
     """Of each plan of a patient, whether its first action came."""
     session = LOOP.start(memory, devices=devices, video=f"simulated:{seed}", **settings)
     return [float(event.payload["rank"] == 1) for event in session.stream() if event.kind == "scored"]
