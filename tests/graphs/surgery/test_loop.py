@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ from loopwright.tools.surgery.vocabulary import Action
 NO = "No, it is bleeding, coagulate first!"
 
 
-def seen(events: list[Event]) -> list[dict[str, Any]]:
+def seen(events: Sequence[Event]) -> list[dict[str, Any]]:
     """What was observed."""
     return [p["output"] for p in payloads(events, "observed")]
 
 
-def plans(events: list[Event], step: int) -> list[list[str]]:
+def plans(events: Sequence[Event], step: int) -> list[list[str]]:
     """The rankings of the plans that were made at a step."""
     found = [e.payload for e in events if e.kind == "planned" and e.step == step]
     return [[ranked["action"] for ranked in p["plan"]["actions"]] for p in found]
