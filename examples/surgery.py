@@ -5,6 +5,7 @@ python examples/surgery.py
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from loopwright.agents.surgery.feedback import Correction
 from loopwright.graphs.sessions import report_session
@@ -15,7 +16,7 @@ from loopwright.memory import open_memory
 def main() -> None:
     """Go through ten clips of a simulated patient; at the eighth it bleeds, and the surgeon says so."""
     with tempfile.TemporaryDirectory() as name, open_memory(f"sqlite:///{name}/memory.sqlite") as memory:
-        settings = {"video": "simulated:2000038", "clips": 10, "perform": "asked"}
+        settings: dict[str, Any] = {"video": "simulated:2000038", "clips": 10, "perform": "asked"}
         session = LOOP.start(memory, devices=Path(name) / "devices", **settings)
         for event in session.stream():
             match event.kind:
