@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import open_picture
 from loopwright.schema import Frozen
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.splits import patient_of
@@ -103,8 +103,7 @@ def _good(there: Sequence[int], pictures: Mapping[int, Path], per_clip: int) -> 
 
 def _problem(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
-            brightest = int(np.asarray(image.convert("L")).max())
-    except (OSError, SyntaxError):  # Pillow raises either for a damaged file
+        brightest = int(np.asarray(open_picture(path).convert("L")).max())
+    except BadInput:
         return "unreadable"
     return "black" if brightest <= _BLACK else None
