@@ -82,8 +82,8 @@ def check_rate(labelled: Sequence[int], pictures: Mapping[int, Path]) -> None:
     if not 1 / _SAME_RATE <= ratio <= _SAME_RATE:
         raise BadInput(
             f"`{pictures[last_picture].parent}` has pictures numbered to {last_picture}, the labels of the video go to "
-            f"{last_label}: about {ratio:.3g} pictures a labelled second; expected one. Name each picture by its second "
-            "(of a video at 25 fps, frame 3075 is `000123.png`), and copy those that are missing."
+            f"{last_label}: about {ratio:.3g} pictures a labelled second; expected one. Name each picture by its "
+            "second (of a video at 25 fps, frame 3075 is `000123.png`), and copy those that are missing."
         )
 
 

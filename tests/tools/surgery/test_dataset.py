@@ -171,7 +171,7 @@ def test_pictures_numbered_at_another_rate_than_the_labels_are_refused(
         folder = write_cholect50(tmp_path / "set", {"VID79": content})
     number_pictures(folder / "videos" / "VID79", numbers)
     data = SurgeryData(data_set=layout, split="all")
-    said = rf"videos/VID79` has pictures numbered to {numbers[-1]}, .* go to 29: about {per_second}\d* pictures .*000123\.png"
+    said = rf"VID79` has pictures numbered to {numbers[-1]}, .* go to 29: about {per_second}\d* pictures .*000123\.png"
     with pytest.raises(BadInput, match=said):
         build(tmp_path / "out", folder, data)
     assert not (tmp_path / "out" / "clips.jsonl").exists()
