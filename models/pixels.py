@@ -23,12 +23,12 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
 
     Args:
         source: a file, or what stands in one.
-        name: what messages call it; a file's path where nothing is given.
+        name: what messages call it; the file's path or the number of bytes where nothing is given.
 
     Raises:
         BadInput: there is no such file, it cannot be decoded, or its range of values is not known.
     """
-    name = name or f"`{source}`"
+    name = name or (f"`{source}`" if isinstance(source, Path) else f"A picture of {len(source)} bytes")
     try:
         with Image.open(source if isinstance(source, Path) else BytesIO(source)) as image:
             image.load()
@@ -36,7 +36,7 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
                 return _narrowed(image, name)
             return image.convert("L" if image.mode in _GREY else "RGB")
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # by the kind of damage
-        raise BadInput(f"{name} cannot be decoded: {error}. Store PNG or JPEG, whole.") from error
+        raise BadInput(f"{name} cannot be decoded: {str(error).rstrip('.')}. Store PNG or JPEG, whole.") from error
 
 
 def eight_bit(data: bytes, name: str) -> bytes:

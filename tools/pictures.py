@@ -23,7 +23,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 def decode(data: bytes) -> NDArray[np.uint8]:
     """Encoded bytes to (H, W) or (H, W, 3) uint8. Raises `BadInput` as `open_picture`."""
-    return np.array(open_picture(data, f"A picture of {len(data)} bytes"))
+    return np.array(open_picture(data))
 
 
 def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) -> ImageRef:

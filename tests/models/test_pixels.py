@@ -18,6 +18,7 @@ from loopwright.finetune.data.files import check_file
 from loopwright.finetune.sft.data import load_rows
 from loopwright.models.images import image_block, open_image, with_pixels
 from loopwright.models.pixels import open_picture
+from loopwright.schema import ImageRef
 from loopwright.tools.pictures import decode
 
 RAMP = np.linspace(0, 65535, 64 * 48).round().astype(np.uint16).reshape(48, 64)
@@ -28,6 +29,12 @@ def encoded(pixels: np.ndarray, form: str = "PNG", **options: object) -> bytes:
     out = BytesIO()
     Image.fromarray(pixels).save(out, format=form, **options)
     return out.getvalue()
+
+
+def sent_to_a_foreign_model(pictures: Pictures, ref: ImageRef) -> bytes:
+    block = with_pixels([HumanMessage([image_block(ref)])], pictures)[0].content[0]
+    assert isinstance(block, dict) and block["mime_type"] == "image/png"
+    return base64.b64decode(block["base64"])
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "JPEG2000"])
@@ -51,9 +58,7 @@ def test_inference_training_check_and_tools_show_the_same_pixels(tmp_path: Path)
     assert check_file(tmp_path / "a.jsonl").problems == ()
     pictures = Pictures()
     ref = pictures.add(data)
-    (block,) = with_pixels([HumanMessage([image_block(ref)])], pictures)[0].content
-    assert isinstance(block, dict) and block["mime_type"] == "image/png"
-    sent = Image.open(BytesIO(base64.b64decode(block["base64"])))
+    sent = Image.open(BytesIO(sent_to_a_foreign_model(pictures, ref)))
     trained = load_rows(tmp_path / "a.jsonl").dataset[0]["images"][0]
     for shown in (open_image(ref, pictures), trained, sent.convert("RGB")):
         np.testing.assert_array_equal(np.asarray(shown)[..., 0], TO_8_BIT)
@@ -63,8 +68,7 @@ def test_inference_training_check_and_tools_show_the_same_pixels(tmp_path: Path)
 def test_8_bit_pictures_are_sent_as_they_are() -> None:
     pictures = Pictures()
     data = png(1)
-    (block,) = with_pixels([HumanMessage([image_block(pictures.add(data))])], pictures)[0].content
-    assert isinstance(block, dict) and base64.b64decode(block["base64"]) == data
+    assert sent_to_a_foreign_model(pictures, pictures.add(data)) == data
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.loadsave import save as save_image
-from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
 from nibabel.spm2analyze import Spm2AnalyzeImage
 
 from loopwright.errors import BadInput
@@ -137,15 +137,17 @@ def test_missing_corrupt_and_truncated_files_are_named(tmp_path: Path, block_vol
 
 
 def coded(volume: Volume, sform: tuple[np.ndarray, int], qform: tuple[np.ndarray, int]) -> Nifti1Image:
-    image = Nifti1Image(volume.hounsfield, np.eye(4))
-    image.header.set_sform(sform[0], sform[1])
-    image.header.set_qform(qform[0], qform[1])
-    image._affine = None
-    return image
+    header = Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_sform(sform[0], sform[1])
+    header.set_qform(qform[0], qform[1])
+    return Nifti1Image(volume.hounsfield, None, header)
 
 
 def moved(affine: np.ndarray, x_mm: float) -> np.ndarray:
-    return affine + np.array([[0, 0, 0, x_mm], *[[0] * 4] * 3])
+    there = affine.copy()
+    there[0, 3] += x_mm
+    return there
 
 
 MIRROR = np.diag([-1.0, 1, 1, 1])
@@ -241,8 +243,8 @@ def test_voxels_without_a_size_are_refused_where_the_qform_needs_it(tmp_path: Pa
 def test_gzip_whose_checksum_or_length_is_wrong_is_refused(tmp_path: Path, block_volume: Volume, pair: bool) -> None:
     """Stored deflate blocks decode whatever was damaged in them: only the trailer shows it."""
     path = tmp_path / ("ct.img.gz" if pair else "ct.nii.gz")
-    kind = Nifti1Pair if pair else Nifti1Image
-    save_image(kind(block_volume.hounsfield, block_volume.affine_world), path)
+    values, affine = block_volume.hounsfield, block_volume.affine_world
+    save_image(Nifti1Pair(values, affine) if pair else Nifti1Image(values, affine), path)
     content = gzip.decompress(path.read_bytes())
     whole = gzip.compress(content, compresslevel=0)
     path.write_bytes(whole)
