@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from loopwright.models.pixels import open_picture
 from loopwright.schema import BlobReader, ImageRef
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """Encoded bytes to (H, W) or (H, W, 3) uint8."""
-    return np.array(Image.open(io.BytesIO(data)))
+    """Encoded bytes to (H, W) or (H, W, 3) uint8. Raises `BadInput` as `open_picture`."""
+    return np.array(open_picture(data))
 
 
 def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) -> ImageRef:
