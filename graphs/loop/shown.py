@@ -70,7 +70,7 @@ class SessionEvent(Event):
         said = "; ".join(
             f"{each.label} {each.text}" + (f" ({each.detail})" if each.detail else "") for each in self.lines
         )
-        return f"{self.place:>4} {visible(said or f'({self.kind})')}"
+        return f"{self.place:>4} {visible(' '.join(said.split()) or f'({self.kind})')}"
 
     def __repr__(self) -> str:
         return f"<event {self.seq}: {str(self).strip()}>"
