@@ -21,11 +21,6 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Encoded bytes to (H, W) or (H, W, 3) uint8. Raises `BadInput` as `open_picture`."""
-    return np.array(open_picture(data))
-
-
 def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) -> ImageRef:
     """Store a picture as `encode_png` has it."""
     return memory.blobs.put(
@@ -37,11 +32,11 @@ def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) ->
     )
 
 
-def open_picture(blobs: BlobReader, ref: ImageRef) -> Image.Image:
-    """A stored picture."""
-    return Image.open(io.BytesIO(blobs.read(ref)))
+def stored_picture(blobs: BlobReader, ref: ImageRef) -> Image.Image:
+    """A stored picture. Raises `BadInput` as `open_picture`."""
+    return open_picture(blobs.read(ref), f"Image `{ref.sha256}`")
 
 
 def read_picture(blobs: BlobReader, ref: ImageRef) -> NDArray[np.uint8]:
-    """A stored picture's pixels."""
-    return np.array(open_picture(blobs, ref))
+    """A stored picture's pixels, (H, W) or (H, W, 3) uint8."""
+    return np.array(stored_picture(blobs, ref))

@@ -14,7 +14,7 @@ from tests.loops.process import Order
 
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.session import Session
-from loopwright.memory import Memory, open_memory
+from loopwright.memory import open_memory
 from loopwright.schema import Event
 from loopwright.tools.device import Device
 
