@@ -19,7 +19,6 @@ from loopwright.finetune.sft.data import load_rows
 from loopwright.models.images import image_block, open_image, with_pixels
 from loopwright.models.pixels import open_picture
 from loopwright.schema import ImageRef
-from loopwright.tools.pictures import decode
 
 RAMP = np.linspace(0, 65535, 64 * 48).round().astype(np.uint16).reshape(48, 64)
 TO_8_BIT = (RAMP / 257).round().astype(np.uint8)
@@ -62,7 +61,7 @@ def test_inference_training_check_and_tools_show_the_same_pixels(tmp_path: Path)
     trained = load_rows(tmp_path / "a.jsonl").dataset[0]["images"][0]
     for shown in (open_image(ref, pictures), trained, sent.convert("RGB")):
         np.testing.assert_array_equal(np.asarray(shown)[..., 0], TO_8_BIT)
-    np.testing.assert_array_equal(decode(data), TO_8_BIT)
+    np.testing.assert_array_equal(np.array(open_picture(data)), TO_8_BIT)
 
 
 def test_8_bit_pictures_are_sent_as_they_are() -> None:
