@@ -1,7 +1,7 @@
 """A small patient on disk and a localiser that knows the truth: what tests of the loop itself need."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def words(events: list[Event]) -> list[dict[str, Any]]:
     return [m["words"] for e in events for m in e.payload.get("messages", ()) if e.key is not None]
 
 
-def payloads(events: list[Event], kind: str) -> list[dict[str, Any]]:
+def payloads(events: Sequence[Event], kind: str) -> list[dict[str, Any]]:
     """The payloads of one kind of event."""
     return [e.payload for e in events if e.kind == kind]
 

@@ -57,7 +57,8 @@ class Context(NodeVisit):
 
     def __init__(self, runtime: Runtime, scope: Scope, visit: Visit, state: State, *, item: str = "") -> None:
         super().__init__(runtime, scope, visit, state, item=item)
-        self.config, self.prepared = scope.config, scope.prepared
+        self.config: Any = scope.config
+        self.prepared = scope.prepared
         self._questions = Questions(self)
         self._actor = Actor(self)
         self._caller = ModelCaller(self)

@@ -5,7 +5,7 @@ from typing import Any
 
 from loopwright.agents.sessions.gate import Heard
 from loopwright.graphs.loop.describe import understood
-from loopwright.graphs.loop.lines import Line
+from loopwright.graphs.loop.lines import Line, Tone
 from loopwright.schema import Event
 
 Payload = Mapping[str, Any]
@@ -79,7 +79,7 @@ def _scored(payload: Payload) -> list[Line]:
     rank, tally = payload["rank"], payload["tally"]
     said = f"was ranked {rank}" if rank else "was not in the plan"
     so_far = f"first right in {tally['top_1']} of {tally['n']}" if payload["is_counted"] else "not counted"
-    tone = "bad" if rank is None else "ok" if rank == 1 else "warn"
+    tone: Tone = "bad" if rank is None else "ok" if rank == 1 else "warn"
     return [Line("came", f"{payload['action']}, which {said}", so_far, tone)]
 
 

@@ -1,5 +1,6 @@
 """The nodes of the surgery loop: observe -> recall -> caption -> plan -> validate -> review -> record, clip by clip."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from loopwright.agents.surgery.advice import (
     choices_after,
 )
 from loopwright.agents.surgery.feedback import Correction, Prefer
-from loopwright.agents.surgery.formats import CAPTION, caption_of
+from loopwright.agents.surgery.formats import CAPTION, caption_of, seen_words
 from loopwright.agents.surgery.goals import read_goal
 from loopwright.agents.surgery.history import Step, step_of
 from loopwright.agents.surgery.knowledge import Knowledge
@@ -33,10 +34,13 @@ from loopwright.tools.surgery.vocabulary import Action
 
 STUCK_CLIPS = 60
 """Plans that are performed are given up after so many clips without a step towards the goal: `ngram` reads none."""
+MOST_SIMILAR = 50
+"""Clips of earlier sessions, in the same situation, whose choices weigh in a plan's order."""
 STATE: State = {
     "goal": "",
     "goal_since": 0,
     "past": {"distant": [], "near": []},
+    "chosen": {},
     "caption": "",
     "preference": {},
     "decision": {},
@@ -44,9 +48,9 @@ STATE: State = {
     "approved_by": "guard",
     "tally": {"n": 0, "top_1": 0, "top_2": 0, "top_3": 0},
 }
-"""What is aimed at ("": the procedure's usual goal) and since which clip; the past as labels and near `Step`s; the
-clip's caption, the surgeon's `Preference`, the `Advice` ({}: none), its `SafetyReview` and who approved it; how the
-plans turned out so far."""
+"""What is aimed at ("": the procedure's usual goal) and since which clip; the past as labels and near `Step`s, and how
+often surgeons chose each action in the same situation before; the clip's caption, the surgeon's `Preference`, the
+`Advice` ({}: none), its `SafetyReview` and who approved it; how the plans turned out so far."""
 
 
 def observe(state: State, ctx: Context) -> None:
@@ -61,6 +65,9 @@ def recall(state: State, ctx: Context) -> None:
     found = ctx.recall("history", n=ctx.config.near_steps - 1, max_runs=MAX_CLIPS)
     distant = [run["label"] for run in found["earlier"] for _ in range(run["n"])]
     state["past"] = {"distant": distant, "near": [row["detail"]["step"] for row in found["steps"]]}
+    if ctx.config.recall_choices:
+        alike = ctx.recall("similar", signature=_situation(state, ctx), k=MOST_SIMILAR)
+        state["chosen"] = Counter(row["detail"]["chosen"] for row in alike if row["detail"]["chosen"])
     seen, goal = _seen(state), state["goal"]
     if goal and _is_reached(state):
         ctx.computed("reached", {"target": goal})
@@ -98,7 +105,7 @@ def plan(state: State, ctx: Context) -> None:
             state.update(decision={}, safety={})
             ctx.goto("record")
         _ask_what_is_left(state, ctx, choices)
-    advice = _planner(ctx).plan(_steps(state), _preference(state), state["goal"], ctx)
+    advice = _planner(ctx).plan(_steps(state), _preference(state), state["goal"], ctx, state["chosen"])
     state["decision"] = ctx.computed("planned", advice.model_dump(mode="json"))
 
 
@@ -218,9 +225,20 @@ def _scored(state: State, ctx: Context, came: Action, instead: Action | None) ->
 
 
 def _remember(state: State, ctx: Context) -> None:
-    now = _steps(state)[-1]
-    signature = " -> ".join(_actions(state)[-2:])
-    ctx.remember(label=now.action, signature=signature, detail={"step": now.model_dump(mode="json", exclude={"truth"})})
+    """Keep the clip, and what the surgeon approved or named to follow it."""
+    now, is_chosen = _steps(state)[-1], state["decision"] and state["approved_by"] == "human"
+    detail = {
+        "step": now.model_dump(mode="json", exclude={"truth"}),
+        "chosen": _advice(state).first if is_chosen else None,
+    }
+    ctx.remember(label=now.action, signature=_situation(state, ctx), detail=detail)
+
+
+def _situation(state: State, ctx: Context) -> str:
+    """What clips of any video have to share so that a surgeon's choice at the one says something of the other."""
+    truth, actions = _seen(state).truth, _actions(state)
+    shared = [actions[-1], seen_words(truth)] if truth is not None else actions[-2:]
+    return "; ".join((ctx.prepared["knowledge"]["name"], *shared))
 
 
 def _end(state: State, ctx: Context, status: Ending, why: str) -> None:

@@ -62,6 +62,10 @@ class SurgeryRun(RunConfig):
         default="video",
         description="what is done next: as the video goes; in the simulator what the surgeon asked for, or the plan",
     )
+    recall_choices: bool = Field(
+        default=False,
+        description="weigh in what surgeons approved or named in the same situation, in earlier sessions too",
+    )
     sure_from: float = Field(default=0.4, ge=0, le=1, description="probability from which the first action is sure")
     clips: int | None = Field(default=None, ge=1, description="number of clips to go through; all where none is given")
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def evaluate_plans(card: str, patients: int, on_progress: Callable[[str], object
         for seed in seeds_of("test", patients):
             video = f"simulated:{seed}"
             on_progress(video)
-            run = {"video": video, "planner": "model", "model": card, "clips": CLIPS + 2}
+            run: dict[str, Any] = {"video": video, "planner": "model", "model": card, "clips": CLIPS + 2}
             session = LOOP.start(memory, devices=folder / "devices", **run)
             plans += plans_of(video, list(session.stream()))
     values = {"strict_format": [float(p.is_strict) for p in plans], "took_s": [p.took_s for p in plans]}

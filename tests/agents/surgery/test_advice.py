@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agents.asking import ModelAsker
 
-from loopwright.agents.surgery.advice import Advice, ModelPlanner, PolicyPlanner, Preference, ranked
+from loopwright.agents.surgery.advice import Advice, ModelPlanner, PolicyPlanner, Preference, ranked, weighed
 from loopwright.agents.surgery.formats import PLAN
 from loopwright.agents.surgery.history import MemorySettings, Step
 from loopwright.agents.surgery.knowledge import bundled_knowledge
@@ -100,3 +100,28 @@ def test_what_the_surgeon_prefers_moves_in_a_plan_that_a_model_wrote() -> None:
     assert advice.plan.ranking == ("Vessel Clipping", "Dissection", "Aspiration")
     assert "clip now" in advice.plan.actions[0].rationale
     assert advice.is_asked_for
+
+
+@given(
+    st.lists(st.floats(0.01, 1), min_size=5, max_size=5),
+    st.dictionaries(st.sampled_from(ACTIONS), st.integers(0, 50)),
+)
+def test_earlier_choices_draw_the_odds_towards_themselves(weights: list[float], chosen: dict[Action, int]) -> None:
+    odds: dict[Action, float] = {a: w / sum(weights) for a, w in zip(ACTIONS, weights, strict=True)}
+    after = weighed(odds, chosen)
+    assert sum(after.values()) == pytest.approx(1)
+    n = sum(chosen.values())
+    for action in ACTIONS:
+        share = chosen.get(action, 0) / n if n else odds[action]
+        low, high = sorted((odds[action], share))
+        assert low - 1e-9 <= after[action] <= high + 1e-9
+
+
+def test_what_was_chosen_often_enough_comes_first_and_is_told_so() -> None:
+    steps = [Step(action="Tissue Retraction")]
+    planner = PolicyPlanner(NgramPolicy(), "ngram", bundled_knowledge())
+    alone = planner.plan(steps, Preference(), "", ModelAsker())
+    seldom = min(alone.probabilities, key=alone.probabilities.__getitem__)
+    advice = planner.plan(steps, Preference(), "", ModelAsker(), {seldom: 40})
+    assert advice.first == seldom
+    assert "chosen 40 of 40 times" in advice.plan.actions[0].rationale

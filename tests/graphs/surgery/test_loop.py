@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ from loopwright.tools.surgery.vocabulary import Action
 NO = "No, it is bleeding, coagulate first!"
 
 
-def seen(events: list[Event]) -> list[dict[str, Any]]:
+def seen(events: Sequence[Event]) -> list[dict[str, Any]]:
     """What was observed."""
     return [p["output"] for p in payloads(events, "observed")]
 
 
-def plans(events: list[Event], step: int) -> list[list[str]]:
+def plans(events: Sequence[Event], step: int) -> list[list[str]]:
     """The rankings of the plans that were made at a step."""
     found = [e.payload for e in events if e.kind == "planned" and e.step == step]
     return [[ranked["action"] for ranked in p["plan"]["actions"]] for p in found]
@@ -342,6 +343,26 @@ def test_stop_rewind_and_fork(operate: Operate, memory: Memory, tmp_path: Path, 
     memory.retention.prune(session.id)
     replays(child)
     assert redraw_session(memory, child.id, LOOP).n == 1
+
+
+def test_what_surgeons_chose_in_earlier_sessions_weighs_in_where_that_is_asked_for(
+    operate: Operate, replays: Replays
+) -> None:
+    for _ in range(8):
+        taught = operate(clips=2)
+        saying(taught, {("observed", 0): "coagulate"})
+        replays(taught)
+    silent = operate(clips=2)  # who says nothing chooses nothing
+    silent.run()
+    assert plans(silent.events, 0)[0][0] == "Tissue Retraction"
+    session = operate(clips=2, recall_choices=True)
+    session.run()
+    assert plans(session.events, 0)[0][0] == "Coagulation"
+    assert "chosen 8 of 8 times" in payloads(session.events, "planned")[0]["plan"]["actions"][0]["rationale"]
+    replays(session)
+    elsewhere = operate(clips=2, recall_choices=True, video="simulated:2000038")
+    elsewhere.run()
+    assert plans(elsewhere.events, 0)[0][0] != "Coagulation"
 
 
 def test_checkpoints_and_events_hold_no_pixels(operate: Operate, memory: Memory, tmp_path: Path) -> None:
