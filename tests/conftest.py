@@ -16,7 +16,7 @@ from loopwright.settings import Settings, settings
 if TYPE_CHECKING:
     from loopwright.tools.carm.case import Case
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.loops.bench"]
 
 CACHE_DIR = Settings().cache_dir
 """The user's real cache, read before any test isolates its variables: `make test` fetches the chest CT into it."""

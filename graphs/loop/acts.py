@@ -180,7 +180,7 @@ class Actor:
             return {**called, "status": "done", "output": output.model_dump(mode="json")}
 
         payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256)
-        return self._counted(key, _result(payload))
+        return self._counted(key, kind, _result(payload))
 
     def _refused(
         self,
@@ -204,11 +204,13 @@ class Actor:
             return told
 
         payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, refuse)
-        return self._counted(key, _result(payload))
+        return self._counted(key, kind, _result(payload))
 
-    def _counted(self, key: str, result: ActResult) -> ActResult:
-        visit = self._ctx.visit
-        if not result.ok and (used_up := self._ctx.runtime.budget.count_refusal(visit.branch, visit.step, key)):
+    def _counted(self, key: str, kind: str, result: ActResult) -> ActResult:
+        if kind != "acted":  # what cannot look ends the loop anyway
+            return result
+        used_up = self._ctx.runtime.budget.count_act(self._ctx.visit.branch, key, is_done=result.ok)
+        if used_up:
             self._ctx.leave("failed", f"the budget is used up: {used_up}; the last: {result.reason}")
         return result
 

@@ -12,14 +12,16 @@ class BudgetKeeper:
     def __init__(self, budget: Budget, recorder: Recorder) -> None:
         self.budget = budget
         self._tokens: dict[str, int] = {}
-        self._refusals: dict[tuple[int, int], list[str]] = {}
+        self._counted: set[str] = set()
+        self._refused: list[str] = []
+        self._branch = 0
         for event in recorder.events:
             if event.key is None:
                 continue
             if "usage" in event.payload:
                 self.count_tokens(event.key, event.payload)
-            if event.kind in ("acted", "observed") and event.payload.get("status") in ("refused", "failed"):
-                self._refusals.setdefault((event.branch, event.step), []).append(event.key)
+            if event.kind == "acted":
+                self.count_act(event.branch, event.key, is_done=event.payload["status"] == "done")
 
     @property
     def tokens(self) -> int:
@@ -47,10 +49,16 @@ class BudgetKeeper:
         over = (f"{limit:g} {name}" for name, limit in self.budget.world.items() if spent.get(name, 0) >= limit)
         return next(over, "")
 
-    def count_refusal(self, branch: int, step: int, key: str) -> str:
-        """Count an act that was refused, or failed; what is used up by it, "" for nothing."""
-        refused = self._refusals.setdefault((branch, step), [])
-        if key not in refused:
-            refused.append(key)
+    def count_act(self, branch: int, key: str, *, is_done: bool) -> str:
+        """Count an act; what is used up by it, "" for nothing. One that is done, and a rewind, begin a new row."""
+        if key not in self._counted:
+            if is_done or branch != self._branch:
+                self._refused.clear()
+            self._branch = branch
+            self._counted.add(key)
+            if not is_done:
+                self._refused.append(key)
         limit = self.budget.refusals
-        return f"{limit} acts were refused in one step" if limit is not None and refused.index(key) + 1 >= limit else ""
+        if limit is None or key not in self._refused or self._refused.index(key) + 1 < limit:
+            return ""
+        return f"{limit} acts in a row were refused"

@@ -35,7 +35,7 @@ class Budget(Frozen):
         steps: passes of the loop's first node; a nested loop has a budget of its own of these.
         tokens: of models, read and written.
         seconds: of running, since the session began or was last resumed, s.
-        refusals: acts that were refused, or failed, in one step.
+        refusals: acts that were refused, or failed, in a row.
         world: limits of what the world counts (`spent()`), by name, such as `{"exposures": 30}`.
     """
 

@@ -49,7 +49,7 @@ class SessionGraph(CompiledStateGraph[Any, Any, Any, Any]):
             settings = {name: given[name] for name in self.loop.config.model_fields if name in given}
             kept = prepared(self.loop, configured(self.loop, settings), given.get("models"))
             self.memory.sessions.create(self.loop.name, kept, session_id=session_id)
-        return Session(self.loop, self.memory, session_id, models=given.get("models"))
+        return Session(self.loop, self.memory, session_id, models=given.get("models"), devices=given.get("devices"))
 
 
 def _leave(stack: ExitStack, error: BaseException) -> None:

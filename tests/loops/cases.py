@@ -1,0 +1,69 @@
+"""The loops that the contract suite is run over, each with models that know what to say. A new loop is one entry."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from tests.loops.kiln import kiln, nested
+from tests.loops.thermostat import thermostat
+
+from loopwright.graphs.loop.loop import Loop
+
+Models = dict[str, BaseChatModel]
+
+
+class Answering(BaseChatModel):
+    """Answers as `answer` does, given the end of the prompt: the same after a kill."""
+
+    answer: Callable[[str], str]
+
+    @property
+    def _llm_type(self) -> str:
+        return "answering"
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(self.answer(messages[-1].text)))])
+
+
+def switch(prompt: str) -> str:
+    """Switch the heater on where it is colder than it should be."""
+    room_c, target_c = map(float, re.findall(r"[0-9.]+", prompt)[:2])
+    return f'{{"name": "set_heater", "arguments": {{"on": {str(room_c < target_c).lower()}}}}}'
+
+
+def heating() -> Models:
+    """A model that heats sensibly."""
+    return {"navigator": Answering(answer=switch)}
+
+
+def firing() -> Models:
+    """A model that heats sensibly, and one that echoes."""
+    return {**heating(), "marker": Answering(answer=lambda prompt: f"mark {prompt}")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopCase:
+    """A loop, and what the suite has to know of it.
+
+    Attributes:
+        models: makes the models of a run.
+        config: of a short run that succeeds.
+    """
+
+    loop: Loop
+    models: Callable[[], Models] = dict
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    case.loop.name: case
+    for case in (
+        LoopCase(loop=thermostat.varied(state={"target_c": 17.0}), models=heating),
+        LoopCase(loop=kiln, models=firing),
+        LoopCase(loop=nested, models=heating),
+    )
+}
