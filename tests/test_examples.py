@@ -13,14 +13,18 @@ from tests.models.chat_server import MODEL, ChatServer, Turn
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 SAYS = {
     "any_model.py": ("writer A loop hears itself.", '"too vague"', "finished succeeded", "replays the same: True"),
-    "carm.py": ("  heard   'the target is T1'", "  reached T1\n", "replays the same: True"),
+    "carm.py": ("heard clinician: “the target is T1”", "reached T1 is centred", "replays the same: True"),
     "compose.py": (
         "killed by signal 9\n   0 resumed it was running\n",
         "1 asked q2: May I switch the heater on?",
         "finished succeeded: it is warm enough",
         "replays the same: True",
     ),
-    "surgery.py": ("  planned Coagulation", "comes Coagulation", "replays the same: True"),
+    "surgery.py": (
+        "heard clinician: “No, it is bleeding",
+        "came Coagulation, which was ranked 1",
+        "replays the same: True",
+    ),
 }
 """What each example must say."""
 LOOP_LINES = 20

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pydantic import PrivateAttr
 
@@ -35,7 +35,7 @@ class SessionEvent(Event):
     _memory: Memory = PrivateAttr()
 
     @classmethod
-    def of(cls, event: Event, loop: Declaration, memory: Memory) -> Self:
+    def of(cls, event: Event, loop: Declaration, memory: Memory) -> "SessionEvent":
         """`event`, of a session of `loop` in `memory`."""
         made = cls.model_construct(**dict(event))
         made._loop, made._memory = loop, memory
@@ -70,7 +70,7 @@ class SessionEvent(Event):
         said = "; ".join(
             f"{each.label} {each.text}" + (f" ({each.detail})" if each.detail else "") for each in self.lines
         )
-        return f"{self.place:>4} {visible(said or f'({self.kind})')}"
+        return f"{self.place:>4} {visible(' '.join(said.split()) or f'({self.kind})')}"
 
     def __repr__(self) -> str:
         return f"<event {self.seq}: {str(self).strip()}>"

@@ -49,8 +49,8 @@ class Volume:
     @cached_property
     def sha256(self) -> str:
         """What identifies it, wherever it was read from: of its voxels and where they lie."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.affine_world))
-        digest.update(np.ascontiguousarray(self.hounsfield))
+        digest = hashlib.sha256(np.ascontiguousarray(self.affine_world).data)
+        digest.update(np.ascontiguousarray(self.hounsfield).data)
         return digest.hexdigest()
 
     @cached_property

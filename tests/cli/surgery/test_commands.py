@@ -12,7 +12,16 @@ SIMULATED = ("run", "surgery", "--video", "simulated:2000038")
 def test_run_tells_each_clip_its_plan_and_what_came(loopwright: Run) -> None:
     said = loopwright(*SIMULATED, "--clips", "4", "--planner", "bayes")
     assert said.code == 0
-    for word in ("clip      0: Tissue Retraction", "saw", "progress", "safety", "planned", "exact odds", "came", "succeeded"):
+    for word in (
+        "clip      0: Tissue Retraction",
+        "saw",
+        "progress",
+        "safety",
+        "planned",
+        "exact odds",
+        "came",
+        "succeeded",
+    ):
         assert word in said.out
 
 

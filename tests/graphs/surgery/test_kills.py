@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.graphs.surgery.lives import live
+from tests.graphs.lives import live
 from tests.scenario import payloads
 
 from loopwright.graphs.surgery import LOOP
@@ -38,7 +38,7 @@ def _anonymous(value: Any) -> Any:
 def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
     server: Any = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.graphs.surgery.lives"])
+    server.set_forkserver_preload(["tests.graphs.lives"])
     video = "simulated:2000038"
     rng = random.Random(20261121)
 

@@ -1,6 +1,7 @@
 """The C-arm's adapter that comes with the package: it fits the base, it steers, and it can be told better."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_one_message_puts_right_what_it_took_for_another(tmp_path: Path, monkeyp
     with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as memory:
         for pose, landmark in mistaken:
             place = f"{pose.x_mm},{pose.y_mm},{pose.z_mm}"
-            run = {"volume": PATIENT, "start": place, "target": "Skull", "localiser": "vlm"}
+            run: dict[str, Any] = {"volume": PATIENT, "start": place, "target": "Skull", "localiser": "vlm"}
             alone = list(LOOP.start(memory, devices=tmp_path, **run).stream())
             told = saying(LOOP.start(memory, devices=tmp_path, **run), {("localised", 0): f"that is the {landmark}"})
             assert not payloads(alone, "relocalised")
