@@ -55,7 +55,8 @@ def redraw_session(memory: Memory, session_id: str, loop: Declaration) -> Redraw
         raise BadInput(f"The loop {loop.name!r} cannot draw its pictures again: it has no `redraw`.")
     redraw = loop.redraw(*_kept(memory, session_id, loop))
     differences = []
-    for output in (e.payload.get("output") for e in memory.events.read(session_id) if e.kind == "observed"):
+    seen = (e.payload for e in memory.events.read(session_id) if e.kind == "observed")
+    for output in (payload["output"] for payload in seen if "output" in payload):
         for ref in image_refs(output):
             kept = read_picture(memory.blobs, ref).astype(np.float32)
             differences.append(float(np.abs(kept - redraw(output)).mean()))

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pydantic import PrivateAttr
 
@@ -35,7 +35,7 @@ class SessionEvent(Event):
     _memory: Memory = PrivateAttr()
 
     @classmethod
-    def of(cls, event: Event, loop: Declaration, memory: Memory) -> Self:
+    def of(cls, event: Event, loop: Declaration, memory: Memory) -> "SessionEvent":
         """`event`, of a session of `loop` in `memory`."""
         made = cls.model_construct(**dict(event))
         made._loop, made._memory = loop, memory
