@@ -1,30 +1,113 @@
-"""The loops that exist: one name each, imported when asked for.
+"""The loops that exist, by name, imported when asked for.
 
 The loop called NAME is `LOOP` of the package `loopwright.graphs.NAME`. By the same name the other parts find what it
 brings: its commands (`loopwright.cli.NAME`), what its world teaches (`loopwright.finetune.data.NAME.base_tasks`).
+A loop of another package is an entry point of the group `loopwright.loops`: its name is the loop's, its value
+`module:attribute`. One that is not installed is named by `module:attribute` itself.
 """
 
+import sys
+from collections.abc import Iterator
 from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopwright.errors import UnknownName
+from loopwright.errors import BadInput, DeveloperError, UnknownName
 
 if TYPE_CHECKING:
-    from loopwright.graphs.state import Loop
+    from loopwright.graphs.loop.loop import Loop
 
 LOOPS: tuple[str, ...] = (
     "carm",
     "surgery",
 )
+GROUP = "loopwright.loops"
+
+
+def loop_names() -> list[str]:
+    """The loops that come with the package, then those of other packages."""
+    return [*LOOPS, *(name for name in _installed() if name not in LOOPS)]
 
 
 def get_loop(name: str) -> "Loop":
-    """The loop registered under `name`.
+    """The loop called `name`, or at `module:attribute`; modules in the working folder are found as by `python -m`.
 
     Raises:
         UnknownName: with the nearest names.
+        BadInput: there is nothing at `module:attribute`.
+        DeveloperError: what is there is no loop, or has another name than its entry point.
     """
-    if name not in LOOPS:
-        raise UnknownName("loop", name, LOOPS)
-    loop: Loop = import_module(f"loopwright.graphs.{name}").LOOP
+    if ":" in name:
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, here)
+        return _loaded(name)
+    if name in LOOPS:
+        return _loaded(f"loopwright.graphs.{name}:LOOP")
+    installed = _installed()
+    if name not in installed:
+        raise UnknownName("loop", name, loop_names())
+    loop = _loaded(installed[name])
+    if loop.name != name:
+        raise DeveloperError(
+            f"The entry point {name!r} of {GROUP!r} is `{installed[name]}`, the loop {loop.name!r}. Give both one "
+            "name: sessions find their loop by it."
+        )
     return loop
+
+
+class Loops:
+    """The loops by name, each imported when it is asked for: `loops.NAME`, or `loops["NAME"]`."""
+
+    def __getattr__(self, name: str) -> "Loop":
+        if name.startswith("__") or name not in loop_names():
+            raise AttributeError(f"There is no loop {name!r}. Known: {', '.join(loop_names())}.")
+        return get_loop(name)
+
+    def __getitem__(self, name: str) -> "Loop":
+        return get_loop(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(loop_names())
+
+    def __dir__(self) -> list[str]:
+        return loop_names()
+
+    def __repr__(self) -> str:
+        return f"<loops: {', '.join(loop_names())}>"
+
+
+loops = Loops()
+
+
+def _installed() -> dict[str, str]:
+    return {each.name: each.value for each in entry_points(group=GROUP)}
+
+
+def _loaded(where: str) -> "Loop":
+    from loopwright.graphs.loop.loop import Loop
+
+    loop = resolve(where)
+    if not isinstance(loop, Loop):
+        raise DeveloperError(f"`{where}` is {loop!r}; expected a `Loop`.")
+    return loop
+
+
+def resolve(where: str) -> object:
+    """The object at `module:attribute`.
+
+    Raises:
+        BadInput: there is nothing.
+    """
+    module, _, attribute = where.partition(":")
+    if not (module and attribute):
+        raise BadInput(f"`{where}`: expected `module:attribute`, such as `my_package.loops:thermostat`.")
+    try:
+        holder = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something that it imports is not
+        raise BadInput(f"`{where}`: there is no module `{error.name}`. Install it, or correct the name.") from error
+    if not hasattr(holder, attribute):
+        raise BadInput(f"`{where}`: the module `{module}` has no `{attribute}`.")
+    return getattr(holder, attribute)

@@ -90,6 +90,8 @@ def result_of(row: SessionRow, events: Sequence[Event]) -> str:
         return ""
     if event.kind == "rewound":
         return f"rewound from step {event.payload['from']} to step {event.payload['to']}"
+    if event.kind == "asked":
+        return str(event.payload["question"]["text"])
     return str(event.payload.get("reason") or event.payload.get("text") or "")
 
 

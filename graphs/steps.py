@@ -13,7 +13,7 @@ from loopwright.schema import Event
 
 @dataclass(kw_only=True)
 class SessionStep:
-    """One step; `seen` is the payload of what was observed.
+    """One step; `seen` is the output of the tool by which it was first observed.
 
     `is_left_behind`: a rewind went back before it, or gave its observation another continuation.
     """
@@ -37,20 +37,20 @@ R = TypeVar("R", bound=SessionStep)
 def read_steps_as(kind: type[R], events: Sequence[Event]) -> list[R]:
     """The steps of a session in the order in which they began, each of the loop's own `kind`."""
     steps: dict[tuple[int, int], R] = {}
-    newest: dict[int, R] = {}  # step to the step that last stood at it with an observation
+    newest: dict[int, R] = {}  # step to the branch of it on which the loop last stood
     came_from: dict[int, R] = {}  # branch to the step whose observation it began with
     for event in events:
         at = steps.setdefault((event.branch, event.step), kind(branch=event.branch, step=event.step))
         at.events.append(event)
         match event.kind:
-            case "observed":
-                at.seen = event.payload
+            case "observed" if at.seen is None:
+                at.seen = event.payload.get("output")  # None: looking was refused
             case "forked":
-                at.seen, at.origin = event.payload["state"]["observation"], "forked"
+                at.seen, at.origin = event.payload["state"].get("observation"), "forked"
             case "rewound" if event.step in newest and newest[event.step].branch < event.branch:
                 came_from[event.branch] = newest[event.step]
                 at.seen, at.origin = newest[event.step].seen, "rewound"
-        if at.seen is not None:
+        if event.key is not None or event.kind in ("forked", "rewound"):
             newest[at.step] = at
     _mark_left_behind(list(steps.values()), came_from)
     return list(steps.values())

@@ -1,8 +1,9 @@
 """Events: append, find, read, verify. Hashes are those of `loopwright.schema.events`; no payload is interpreted."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce, update
 
@@ -30,6 +31,16 @@ _MOVE_HEAD = (
 """Built once: an append is the most frequent write, and building these takes longer than running them."""
 
 
+class NewEvent(NamedTuple):
+    """An event before it is written."""
+
+    branch: int
+    step: int
+    kind: str
+    payload: dict[str, Any]
+    key: str | None = None
+
+
 class Events:
     """The event logs of one memory."""
 
@@ -46,29 +57,26 @@ class Events:
             SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
-        body = plain_json(f"The payload of event `{kind}`", payload)
-        body_hash = payload_hash(branch, step, kind, body)
+        return self.append_all(session_id, [NewEvent(branch, step, kind, payload, key)])[0]
+
+    def append_all(self, session_id: str, new: Sequence[NewEvent]) -> list[Event]:
+        """Append events in order, all or none of them, in one transaction. See `append`."""
+        bodies = [plain_json(f"The payload of event `{each.kind}`", each.payload) for each in new]
+        events: list[Event] = []
         with self._store.write() as connection:
             session = lock_held(self._store, connection, session_id)
-            if key is not None and (known := _find(connection, session_id, key)) is not None:
-                return known
-            seq, now = session.n_events + 1, datetime.now(UTC)
-            event = Event(
-                session_id=session_id,
-                seq=seq,
-                branch=branch,
-                step=step,
-                kind=kind,
-                key=key,
-                payload=body,
-                created_at=now,
-                prev_hash=session.head_hash,
-                hash=chain_hash(session.head_hash, session_id, seq, now, body_hash, key),
-            )
-            connection.execute(_INSERT, event.model_dump())
-            head = {"of": session_id, "n_events": seq, "head_hash": event.hash, "updated_at": now}
-            connection.execute(_MOVE_HEAD, head)
-            return event
+            seq, head = session.n_events, session.head_hash
+            for each, body in zip(new, bodies, strict=True):
+                known = None if each.key is None else _find(connection, session_id, each.key)
+                if known is None:
+                    known = _link(session_id, each, body, seq + 1, head)
+                    connection.execute(_INSERT, known.model_dump())
+                    seq, head = known.seq, known.hash
+                    moved = {"n_events": seq, "head_hash": head, "updated_at": known.created_at}
+                events.append(known)
+            if seq > session.n_events:
+                connection.execute(_MOVE_HEAD, {"of": session_id, **moved})
+        return events
 
     def find(self, session_id: str, key: str) -> Event | None:
         """The event that was appended with `key`."""
@@ -126,6 +134,24 @@ def _find(connection: Connection, session_id: str, key: str) -> Event | None:
     query = select(*_COLUMNS).where(EventTable.session_id == session_id, EventTable.key == key)
     row = connection.execute(query).one_or_none()
     return None if row is None else Event(**row._mapping)
+
+
+def _link(session_id: str, new: NewEvent, body: dict[str, Any], seq: int, prev_hash: str) -> Event:
+    """`new` as the link number `seq` of its session's chain."""
+    now = datetime.now(UTC)
+    body_hash = payload_hash(new.branch, new.step, new.kind, body)
+    return Event(
+        session_id=session_id,
+        seq=seq,
+        branch=new.branch,
+        step=new.step,
+        kind=new.kind,
+        key=new.key,
+        payload=body,
+        created_at=now,
+        prev_hash=prev_hash,
+        hash=chain_hash(prev_hash, session_id, seq, now, body_hash, new.key),
+    )
 
 
 def _end(connection: Connection, session_id: str) -> tuple[int, str]:

@@ -94,6 +94,7 @@ class ToolContext:
     session_id: str
     step: int
     world: Any
+    """The loop's, as its author wrote it; None where there is none."""
     memory: "Memory | None" = None
     cancel: CancelToken = field(default_factory=CancelToken)
     branch: int = 0

@@ -8,6 +8,7 @@ estimate is outside the radius of arrival: the ladder's last step may leave more
 
 import numpy as np
 
+from loopwright.agents.asker import Asker
 from loopwright.agents.carm.formats import NAVIGATION, Ladder, Navigation
 from loopwright.agents.carm.navigator import (
     AtlasNavigator,
@@ -19,7 +20,6 @@ from loopwright.agents.carm.navigator import (
     waypoint,
 )
 from loopwright.agents.carm.prompts import Previous, estimate_report, navigation_messages
-from loopwright.agents.consult import Consult
 
 
 class ChatNavigator:
@@ -31,7 +31,7 @@ class ChatNavigator:
         self._is_told = is_told
         self._atlas = AtlasNavigator()
 
-    def decide(self, situation: Situation, consult: Consult) -> Decision:
+    def decide(self, situation: Situation, asker: Asker) -> Decision:
         """See `Navigator`. A lost elbow or wrist is looked for along the arm, as the atlas navigator does."""
         if situation.refusals:
             return self._atlas.decide(situation)
@@ -45,7 +45,7 @@ class ChatNavigator:
             words=situation.words,
             report=report_of(estimate, situation.field_of_view_mm, self._ladder) if self._is_told else "",
         )
-        said = consult.reply("navigator", messages, NAVIGATION)
+        said = asker.ask("navigator", messages, NAVIGATION)
         if said.stays and not self._may_be_there(estimate, situation, on_the_way=towards is not situation):
             instead = self._atlas.decide(situation)
             return instead.model_copy(update={"rationale": f"not there yet: {instead.rationale}"})

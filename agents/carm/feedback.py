@@ -7,50 +7,20 @@ later whether the motion is allowed.
 """
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Any
 
 from pydantic import Field
 
-from loopwright.agents import feedback as generic
+from loopwright.agents.feedback import unclear
+from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import UnknownName
-from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
+from loopwright.schema import Feedback, Frozen, Unclear
 from loopwright.tools.carm.guard import Direction, Motion
 from loopwright.tools.carm.landmarks import canonical_name
 
 MAX_TYPED_MM = 300.0
 """The longest motion that a message can ask for, mm."""
 
-
-class MoveView(Frozen):
-    """Move the view, in a direction of the patient's."""
-
-    kind: Literal["move_view"] = "move_view"
-    direction: Direction
-    distance_mm: float = Field(gt=0, le=MAX_TYPED_MM, allow_inf_nan=False)
-
-    @property
-    def motion(self) -> Motion:
-        """The motion that this asks for."""
-        return Motion.towards(self.direction, self.distance_mm)
-
-
-class Identify(Frozen):
-    """What is in the middle of the picture is this landmark, whatever the model made of it."""
-
-    kind: Literal["identify"] = "identify"
-    landmark: str = Field(max_length=40)
-
-
-class Retarget(Frozen):
-    """Go to this landmark instead."""
-
-    kind: Literal["retarget"] = "retarget"
-    landmark: str = Field(max_length=40)
-
-
-Feedback: TypeAlias = Annotated[
-    Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear, Field(discriminator="kind")
-]
 
 _DIRECTION_WORDS: dict[Direction, str] = {
     "cranial": r"cranial(?:ly)?|cephal(?:ad|ic)|superior(?:ly)?|up(?:wards?)?|headwards?|towards? the head|to the head",
@@ -103,32 +73,73 @@ _RETARGET = re.compile(
     r"|(?:go|move|continue|navigate)(?: back| on)? to|head (?:to|for|towards?)|take (?:me|us) to|show(?: me| us)?|find"
     r"|look (?:at|for)|cent(?:re|er)(?: on)?)(?: the)? (?P<name>.+)"
 )
-EXAMPLES = (
-    "You can say: `stop`, `approve`, `reject: REASON`, `20 mm cranial`, `that is the left humeral head`, "
-    "`the target is T12`, `note: TEXT`."
-)
 
 
-def parse_feedback(text: str) -> Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear:
-    """Read one message; never raises, and never guesses a motion."""
-    return generic.parse(text, _rules, EXAMPLES)
+class MoveView(Feedback):
+    """Move the view, in a direction of the patient's."""
+
+    examples = ("20 mm cranial",)
+
+    direction: Direction
+    distance_mm: float = Field(gt=0, le=MAX_TYPED_MM, allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, text: str) -> "MoveView | Unclear | None":
+        """A motion; half of one is clarified."""
+        return _motion(text) or _half_a_motion(text)
+
+    @property
+    def motion(self) -> Motion:
+        """The motion that this asks for."""
+        return Motion.towards(self.direction, self.distance_mm)
+
+    def order(self) -> tuple[str, dict[str, Any]]:
+        """This very motion needs no further consent."""
+        return "move_c_arm", self.motion.model_dump()
 
 
-def render_feedback(feedback: Approve | Reject | Stop | Note | MoveView | Identify | Retarget | Unclear) -> str:
-    """The phrase that `parse_feedback` reads as this value."""
-    match feedback:
-        case MoveView():
-            return f"{feedback.distance_mm:.15g} mm {feedback.direction}"
-        case Identify():
-            return f"that is the {feedback.landmark}"
-        case Retarget():
-            return f"the target is {feedback.landmark}"
-        case _:
-            return generic.render(feedback)
+class Identify(Feedback):
+    """What is in the middle of the picture is this landmark, whatever the model made of it."""
+
+    examples = ("that is the left humeral head",)
+
+    landmark: str = Field(max_length=40)
+
+    @classmethod
+    def read(cls, text: str) -> "Identify | Unclear | None":
+        """`that is the ...`."""
+        match = _IDENTIFY.fullmatch(text)
+        name = match and _landmark(match["name"])
+        return cls(landmark=name) if isinstance(name, str) else name
 
 
-def _rules(said: str) -> MoveView | Identify | Retarget | Unclear | None:
-    return _motion(said) or _half_a_motion(said) or _landmark_words(said)
+class Retarget(Feedback):
+    """Go to this landmark instead."""
+
+    examples = ("the target is T12",)
+
+    landmark: str = Field(max_length=40)
+
+    @classmethod
+    def read(cls, text: str) -> "Retarget | Unclear | None":
+        """`the target is ...`; a landmark by itself is clarified."""
+        if match := _RETARGET.fullmatch(text):
+            name = _landmark(match["name"])
+            return cls(landmark=name) if isinstance(name, str) else name
+        name = _landmark(text)
+        if isinstance(name, str):
+            return unclear(text, f"Say `that is the {name}` if you see it, or `the target is {name}` to go there.")
+        return None
+
+
+FEEDBACK = (MoveView, Identify, Retarget)
+"""In the order in which they are read."""
+LANGUAGE = FeedbackLanguage(FEEDBACK)
+
+
+def parse_feedback(text: str) -> Frozen:
+    """Read one message: one of `FEEDBACK`, or what any loop understands; never raises, and never guesses a motion."""
+    return LANGUAGE.parse(text)
 
 
 def _motion(said: str) -> MoveView | Unclear | None:
@@ -138,7 +149,7 @@ def _motion(said: str) -> MoveView | Unclear | None:
     parts = _NEXT.split(said)
     if len(parts) > 1 and all(isinstance(_motion(part), MoveView) for part in parts):
         commands = "`, then `".join(parts)
-        return generic.unclear(said, f"One motion a message, please: send `{commands}`.")
+        return unclear(said, f"One motion a message, please: send `{commands}`.")
     return None
 
 
@@ -146,9 +157,7 @@ def _move_view(said: str, match: re.Match[str]) -> MoveView | Unclear:
     direction = _direction(match)
     distance_mm = _number(match["number"]) * _MM_PER[match["unit"][0]]
     if not 0 < distance_mm <= MAX_TYPED_MM:
-        return generic.unclear(
-            said, f"How far {direction}? A message can ask for more than 0 and at most {MAX_TYPED_MM:g} mm."
-        )
+        return unclear(said, f"How far {direction}? A message can ask for more than 0 and at most {MAX_TYPED_MM:g} mm.")
     return MoveView(direction=direction, distance_mm=distance_mm)
 
 
@@ -156,24 +165,13 @@ def _half_a_motion(said: str) -> Unclear | None:
     if match := _ONLY_DIRECTION.fullmatch(said):
         direction = _direction(match)
         meant = " If you mean that it is correct, say `approve`." if direction == "right" else ""
-        return generic.unclear(said, f"How far {direction}? Say it with a unit, such as `20 mm {direction}`.{meant}")
+        return unclear(said, f"How far {direction}? Say it with a unit, such as `20 mm {direction}`.{meant}")
     if _ONLY_DISTANCE.fullmatch(said):
-        return generic.unclear(said, "Which way? Say cranial, caudal, left, right, anterior or posterior.")
+        return unclear(said, "Which way? Say cranial, caudal, left, right, anterior or posterior.")
     if any(pattern.fullmatch(said) for pattern in _NO_UNIT):
-        return generic.unclear(said, "Millimetres or centimetres? Say it with the unit, such as `20 mm left`.")
+        return unclear(said, "Millimetres or centimetres? Say it with the unit, such as `20 mm left`.")
     if _NEGATIVE.search(said):
-        return generic.unclear(said, "A distance is positive. Name the direction instead, such as `20 mm right`.")
-    return None
-
-
-def _landmark_words(said: str) -> Identify | Retarget | Unclear | None:
-    for pattern, kind in ((_IDENTIFY, Identify), (_RETARGET, Retarget)):
-        if match := pattern.fullmatch(said):
-            name = _landmark(match["name"])
-            return kind(landmark=name) if isinstance(name, str) else name
-    name = _landmark(said)
-    if isinstance(name, str):
-        return generic.unclear(said, f"Say `that is the {name}` if you see it, or `the target is {name}` to go there.")
+        return unclear(said, "A distance is positive. Name the direction instead, such as `20 mm right`.")
     return None
 
 
@@ -185,8 +183,8 @@ def _landmark(text: str) -> str | Unclear:
     try:
         right, left = canonical_name(f"right {text}"), canonical_name(f"left {text}")
     except UnknownName:
-        return generic.unclear(text, str(unknown))
-    return generic.unclear(text, f"Which side: `{right}` or `{left}`?")
+        return unclear(text, str(unknown))
+    return unclear(text, f"Which side: `{right}` or `{left}`?")
 
 
 def _direction(match: re.Match[str]) -> Direction:

@@ -1,17 +1,17 @@
 """Who says what a C-arm picture shows: the network, the vision-language model, or both; and how each is corrected.
 
-Nothing here sees an event log: what the model says comes through `Consult`, which keeps it.
+Nothing here sees an event log: what a model says comes through an `Asker`, which keeps it.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from loopwright.agents.asker import Asker
 from loopwright.agents.carm.formats import Centred, correction_form
 from loopwright.agents.carm.navigator import in_view
 from loopwright.agents.carm.places import NEAREST, PLACE
 from loopwright.agents.carm.prompts import Doubted, correction_messages, nearest_messages, place_messages, rejected
-from loopwright.agents.consult import Consult
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import ImageRef
 from loopwright.tools.carm.landmarks import LANDMARKS
@@ -42,11 +42,11 @@ class PictureFeedback(NamedTuple):
 class Localiser(Protocol):
     """Says what a picture shows, and says it anew when the clinician knows better."""
 
-    def localise(self, image: ImageRef, consult: Consult) -> Localisation:
+    def localise(self, image: ImageRef, asker: Asker) -> Localisation:
         """What the picture shows."""
         ...
 
-    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> Localisation:
         """`seen` in the light of `feedback` about the same picture; `seen` itself where that changes nothing."""
         ...
 
@@ -54,17 +54,15 @@ class Localiser(Protocol):
 class NetworkLocaliser:
     """The network. It hears nothing: what the clinician says of its pictures is for the navigator."""
 
-    def __init__(self, see: Callable[[ImageRef], Localisation], kind: str = "localised") -> None:
-        """`kind` is the event that its answer becomes."""
+    def __init__(self, see: Callable[[ImageRef], Localisation]) -> None:
         self._see = see
-        self._kind = kind
 
-    def localise(self, image: ImageRef, consult: Consult) -> Localisation:
+    def localise(self, image: ImageRef, asker: Asker) -> Localisation:
         """See `Localiser`."""
-        said = consult.once(self._kind, lambda: self._see(image).model_dump(mode="json"))
+        said = asker.external("measured", lambda: self._see(image).model_dump(mode="json"))
         return Localisation.model_validate(said)
 
-    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> Localisation:
         """See `Localiser`."""
         return seen
 
@@ -86,12 +84,15 @@ class VlmLocaliser:
         self._sd_in_view_mm, self._sd_beyond_mm = place_sd_mm
         self._coverage = coverage
 
-    def localise(self, image: ImageRef, consult: Consult) -> Localisation:
+    def localise(self, image: ImageRef, asker: Asker) -> Localisation:
         """See `Localiser`."""
-        nearest = _nearest(image, "", consult)
-        prompts = {name: place_messages(image, name) for name in LANDMARKS}
-        places = consult.replies("localiser", prompts, PLACE)
-        offsets = {name: (place.left_mm, place.down_mm) for name, place in places.items()}
+        nearest = _nearest(image, "", asker)
+
+        def ask_place(name: str, each: Asker) -> tuple[float, float]:
+            place = each.ask("localiser", place_messages(image, name), PLACE)
+            return place.left_mm, place.down_mm
+
+        offsets = dict(zip(LANDMARKS, asker.map(ask_place, LANDMARKS), strict=True))
         seen = {name: in_view(offset, self._field_of_view_mm) for name, offset in offsets.items()}
         return Localisation(
             nearest=nearest,
@@ -101,9 +102,9 @@ class VlmLocaliser:
             nearest_set=None if self._coverage is None else credible_set(nearest, self._coverage),
         )
 
-    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> Localisation:
         """See `Localiser`."""
-        return _revised(image, seen, feedback, consult)
+        return _revised(image, seen, feedback, asker)
 
 
 class HybridLocaliser:
@@ -114,10 +115,10 @@ class HybridLocaliser:
         self._network = network
         self._weight = weight
 
-    def localise(self, image: ImageRef, consult: Consult) -> Localisation:
+    def localise(self, image: ImageRef, asker: Asker) -> Localisation:
         """See `Localiser`."""
-        network = self._network.localise(image, consult)
-        nearest = pool(network.nearest, _nearest(image, "", consult), self._weight)
+        network = self._network.localise(image, asker)
+        nearest = pool(network.nearest, _nearest(image, "", asker), self._weight)
         pooled = network.model_copy(update={"nearest": nearest})
         if network.nearest_set is None:
             return pooled
@@ -125,9 +126,9 @@ class HybridLocaliser:
         members = {pooled.ranking[0], *network.nearest_set}
         return pooled.model_copy(update={"nearest_set": tuple(n for n in pooled.ranking if n in members)})
 
-    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+    def revise(self, image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> Localisation:
         """See `Localiser`. The network hears nothing, so the model alone answers."""
-        return _revised(image, seen, feedback, consult)
+        return _revised(image, seen, feedback, asker)
 
 
 def pool(network: Mapping[str, float], model: Mapping[str, float], weight: float) -> dict[str, float]:
@@ -147,30 +148,29 @@ def credible_set(posterior: Mapping[str, float], coverage: float) -> tuple[str, 
     return tuple(chosen)
 
 
-def _nearest(image: ImageRef, words: str, consult: Consult) -> dict[str, float]:
-    name = "nearest, told" if words else "nearest"
-    return consult.scores("localiser", nearest_messages(image, words), LANDMARKS, NEAREST, name=name)
+def _nearest(image: ImageRef, words: str, asker: Asker) -> dict[str, float]:
+    return asker.score("localiser", nearest_messages(image, words), LANDMARKS, NEAREST)
 
 
-def _revised(image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> Localisation:
+def _revised(image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> Localisation:
     """`seen` with what the model says once it knows the feedback; without any, `seen` itself.
 
     No set is claimed: nothing was calibrated on pictures that somebody had to explain.
     """
     if feedback.is_rejected:
-        nearest = _corrected(image, seen, feedback, consult)
+        nearest = _corrected(image, seen, feedback, asker)
     elif feedback.words:
-        nearest = _nearest(image, feedback.words, consult)
+        nearest = _nearest(image, feedback.words, asker)
     else:
         return seen
     return seen.model_copy(update={"nearest": nearest, "nearest_set": None})
 
 
-def _corrected(image: ImageRef, seen: Localisation, feedback: PictureFeedback, consult: Consult) -> dict[str, float]:
+def _corrected(image: ImageRef, seen: Localisation, feedback: PictureFeedback, asker: Asker) -> dict[str, float]:
     """The posterior with the corrector's answer as the nearest, and nothing left of what was denied."""
     first, second = seen.ranking[:2]
     doubted = [Doubted(answer=Centred(landmarks=(first, second)), objection="incorrect", words=feedback.words)]
-    answer = consult.reply("corrector", correction_messages(image, doubted), correction_form(rejected(doubted)))
+    answer = asker.ask("corrector", correction_messages(image, doubted), correction_form(rejected(doubted)))
     nearest = next(name for name in (*answer.landmarks, *seen.ranking) if name not in feedback.denied)
     return _moved_to(nearest, seen.nearest, feedback.denied)
 

@@ -8,14 +8,14 @@ outranks the network. Proposes only: the guard decides (rule 4). A language mode
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
+from loopwright.agents.asker import Asker
 from loopwright.agents.carm.prompts import Previous
-from loopwright.agents.consult import Consult
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM, expected_offset_mm
@@ -98,21 +98,12 @@ class Decision(Frozen):
     towards: str = Field(default="", description="what `distance_mm` is of, where it is not the target but on the way")
     said: Previous | None = Field(default=None, description="what a model saw and commanded, fed back at the next step")
 
-    @model_serializer(mode="wrap")
-    def _as_it_was(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What there was not always is left out where it says nothing, so that old records replay."""
-        written: dict[str, Any] = serialise(self)
-        for name in ("said", "towards"):
-            if not written[name]:
-                del written[name]
-        return written
-
 
 class Navigator(Protocol):
     """Decides where to look next."""
 
-    def decide(self, situation: Situation, consult: Consult) -> Decision:
-        """One decision for one situation; deterministic given the situation and what `consult` answers."""
+    def decide(self, situation: Situation, asker: Asker) -> Decision:
+        """One decision for one situation; deterministic given the situation and what `asker` answers."""
         ...
 
 
@@ -136,8 +127,8 @@ _Vote = tuple[Vector, float]
 class AtlasNavigator:
     """Own displacement where the target is in view, else the atlas offset from what is."""
 
-    def decide(self, situation: Situation, consult: Consult | None = None) -> Decision:
-        """See `Navigator`. After a refusal it proposes half the way, then a quarter. It consults nobody."""
+    def decide(self, situation: Situation, asker: Asker | None = None) -> Decision:
+        """See `Navigator`. After a refusal it proposes half the way, then a quarter. It asks nobody."""
         towards = waypoint(situation)
         estimate = estimate_target(towards)
         distance_mm = float(np.hypot(*estimate.offset_mm))

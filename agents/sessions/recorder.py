@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from loopwright.errors import Diverged, Halted
 from loopwright.memory import Memory
+from loopwright.memory.events import NewEvent
 from loopwright.memory.values import plain_json
 from loopwright.schema import Event, canonical_json, sha256_of
 
@@ -33,12 +34,6 @@ class RecordEnded(Halted):
     """A replay has come to the end of what was recorded."""
 
 
-class _Pending(NamedTuple):
-    place: Place
-    kind: str
-    payload: Payload
-
-
 class Recorder:
     """Writes one session's events, each key once. Safe for threads; one live process holds a session."""
 
@@ -49,7 +44,7 @@ class Recorder:
         self._log: list[Event] = memory.events.read(session_id)
         self._entries: dict[str, tuple[str, Payload]] = {e.key: (e.kind, e.payload) for e in self._log if e.key}
         self._times: dict[str, datetime] = {e.key: e.created_at for e in self._log if e.key}
-        self._pending: list[_Pending] = []
+        self._pending: list[NewEvent] = []
         self._fresh: list[Event] = []
 
     @property
@@ -131,16 +126,14 @@ class Recorder:
 
     def record_process(self, kind: str, payload: Payload, *, branch: int, step: int) -> Event:
         """Record what happened to the process: resumed, stopped, rewound, an error. Such events have no key."""
-        self.flush()
         with self._lock:
-            return self._append(branch, step, kind, payload, None)
+            return self._append(NewEvent(branch, step, kind, payload))[-1]
 
     def flush(self) -> None:
         """Write what was held back."""
         with self._lock:
-            pending, self._pending = self._pending, []
-            for place, kind, payload in pending:
-                self._append(place.branch, place.step, kind, payload, place.key)
+            if self._pending:
+                self._append()
 
     def drain(self) -> list[Event]:
         """The events written since the last call."""
@@ -160,24 +153,26 @@ class Recorder:
 
     def _write(self, place: Place, kind: str, payload: Payload) -> Payload:
         with self._lock:
-            self.flush()
-            return self._append(place.branch, place.step, kind, payload, place.key).payload
+            return self._append(NewEvent(place.branch, place.step, kind, payload, place.key))[-1].payload
 
     def _hold_back(self, place: Place, kind: str, payload: Payload) -> Payload:
         with self._lock:
             plain = plain_json(f"The entry {place.key!r} ({kind})", payload)
-            self._pending.append(_Pending(place, kind, plain))
+            self._pending.append(NewEvent(place.branch, place.step, kind, plain, place.key))
             self._entries[place.key] = (kind, plain)
             return plain
 
-    def _append(self, branch: int, step: int, kind: str, payload: Payload, key: str | None) -> Event:
-        event = self._memory.events.append(self.session_id, kind, payload, branch=branch, step=step, key=key)
-        if key is not None:
-            self._entries[key] = (kind, event.payload)
-            self._times[key] = event.created_at
-        self._log.append(event)
-        self._fresh.append(event)
-        return event
+    def _append(self, *new: NewEvent) -> list[Event]:
+        """Write what was held back and then `new`, in one transaction."""
+        events = self._memory.events.append_all(self.session_id, [*self._pending, *new])
+        self._pending.clear()
+        for event in events:
+            if event.key is not None:
+                self._entries[event.key] = (event.kind, event.payload)
+                self._times[event.key] = event.created_at
+        self._log += events
+        self._fresh += events
+        return events
 
 
 class ReplayRecorder(Recorder):

@@ -9,7 +9,7 @@ from typing import Any
 
 from loopwright.schema import Event, Frozen
 
-CONSULTED, FINISHED = "consulted", "finished"
+REPLIED, FINISHED = "replied", "finished"
 
 
 class Rollout(Frozen):
@@ -20,12 +20,12 @@ class Rollout(Frozen):
         branch: counts rewinds.
         step: the perception-action step.
         role: whose question it was, such as `navigator`.
-        model: name of the card.
+        model: name of the card, or what identifies a model object.
         adapter: role of the card's adapter, None for the base itself.
-        seed: of the decoding.
+        seed: of the decoding, None where it is not known.
         prompt: messages as they were sent, `{"role": ..., "content": ...}`; pictures by reference.
         completion: the reply's text.
-        is_strict: whether it was in the form at the first attempt, exactly.
+        is_exact: whether it was in the format at the first attempt, exactly.
         followed: what the session recorded after it, up to the next answer in this role: verdicts, feedback, motions,
             the next observation. What a reward looks at.
         ending: how the branch ended, None where it has not: it was stopped, or rewound.
@@ -37,10 +37,10 @@ class Rollout(Frozen):
     role: str
     model: str
     adapter: str | None
-    seed: int
+    seed: int | None
     prompt: tuple[dict[str, Any], ...]
     completion: str
-    is_strict: bool
+    is_exact: bool
     followed: tuple[Event, ...]
     ending: Event | None
 
@@ -54,7 +54,7 @@ def rollouts(events: Iterable[Event], role: str | None = None) -> Iterator[Rollo
     for event in events:
         branches.setdefault(event.branch, []).append(event)
     for branch in branches.values():
-        asked = [i for i, event in enumerate(branch) if event.kind == CONSULTED]
+        asked = [i for i, event in enumerate(branch) if event.kind == REPLIED]
         for i in asked:
             who = branch[i].payload["role"]
             if role is None or who == role:
@@ -64,7 +64,7 @@ def rollouts(events: Iterable[Event], role: str | None = None) -> Iterator[Rollo
 
 
 def _rollout(said: Event, followed: list[Event], ending: Event | None) -> Rollout:
-    told = {key: said.payload[key] for key in ("role", "model", "adapter", "seed", "prompt", "is_strict")}
+    told = {key: said.payload[key] for key in ("role", "model", "adapter", "seed", "prompt", "is_exact")}
     return Rollout(
         session_id=said.session_id,
         branch=said.branch,

@@ -1,18 +1,14 @@
 """The C-arm's own parts of a session's report: the targets, the path over the body, the distances, one card a step."""
 
 import base64
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from loopwright.agents.carm.navigator import Decision
-from loopwright.agents.replies import reply_flaws
 from loopwright.errors import LoopwrightError
+from loopwright.graphs.carm.describe import describe as own
 from loopwright.graphs.carm.drawings import (
     OVERLAY,
     Overlay,
@@ -22,20 +18,24 @@ from loopwright.graphs.carm.drawings import (
     project_body,
     true_distance_mm,
 )
+from loopwright.graphs.carm.run import CArmRun
 from loopwright.graphs.carm.steps import CArmStep, read_steps
+from loopwright.graphs.loop.declare import ReadBlob
+from loopwright.graphs.loop.describe import describe
+from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Fact, Section, render_template
-from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, reply_line
-from loopwright.models.networks.localisation import Localisation
-from loopwright.schema import Event, ImageRef, Verdict
-from loopwright.settings import CArmSettings
-from loopwright.tools.carm.case import Case
-from loopwright.tools.carm.guard import Motion
+from loopwright.graphs.report_parts import picture_uris, short_name
+from loopwright.schema import Event
 from loopwright.tools.carm.landmarks import Landmarks, nearest
 from loopwright.tools.carm.sources import open_case
-from loopwright.tools.carm.world import optics_of
+from loopwright.tools.carm.tools import move_c_arm, take_exposure
+from loopwright.tools.pictures import encode_png
 
 PACKAGE = "loopwright.graphs.carm"
 """Whose `templates` this report is drawn with."""
+DRAWN = ("observed", "localised")
+"""Kinds of events that a card shows as its picture."""
+TOOLS = (move_c_arm, take_exposure)
 
 
 class Card(NamedTuple):
@@ -62,25 +62,21 @@ class Arrival(NamedTuple):
 
 
 def carm_sections(
-    kept: Mapping[str, Any],
-    events: Sequence[Event],
-    read_blob: Callable[[ImageRef], bytes],
-    case: Case | None = None,
+    run: CArmRun, prepared: Mapping[str, Any], events: Sequence[Event], read_blob: ReadBlob
 ) -> list[Section]:
-    """The sections of a C-arm session, whatever became of it.
+    """The sections of a C-arm session, whatever became of it; the page says so where its volume cannot be opened.
 
     Args:
-        kept: what the session keeps of its configuration (`loopwright.graphs.carm.run.prepare`).
+        run: the session's configuration.
+        prepared: what was prepared for it (`loopwright.graphs.carm.run.prepare`).
         events: the session's log, whole or as far as it got.
         read_blob: a picture's bytes.
-        case: the patient; None opens what `kept` names, and the page says so where that is not to be had any more.
     """
     steps = read_steps(events)
-    world = CArmSettings.model_validate(kept["settings"])
-    view_mm = optics_of(world).field_of_view_mm
-    landmarks = {name: np.asarray(point, dtype=np.float64) for name, point in kept["landmarks"].items()}
-    arrivals = _arrivals(steps, kept["run"]["target"], landmarks)
-    chart = distance_chart(steps, landmarks, world.success_radius_mm)
+    view_mm, success_mm = prepared["field_of_view_mm"], prepared["settings"]["success_radius_mm"]
+    landmarks = {name: np.asarray(point, dtype=np.float64) for name, point in prepared["landmarks"].items()}
+    arrivals = _arrivals(steps, run.target, landmarks)
+    chart = distance_chart(steps, landmarks, success_mm)
     cards = [_card(one, view_mm, landmarks) for one in steps]
     pictures = picture_uris((one.observation.image for one in steps if one.observation), read_blob)
     shown = {"steps": steps, "landmarks": landmarks, "size": OVERLAY}
@@ -88,11 +84,11 @@ def carm_sections(
         Section(
             title="Targets",
             html=render_template(
-                "targets.html.j2", PACKAGE, arrivals=arrivals, chart=chart, success_mm=world.success_radius_mm, **shown
+                "targets.html.j2", PACKAGE, arrivals=arrivals, chart=chart, success_mm=success_mm, **shown
             ),
-            facts=tuple(_facts(kept, steps, arrivals)),
+            facts=tuple(_facts(run, prepared, steps, arrivals)),
         ),
-        Section(title="The way over the body", html=_path(kept, steps, landmarks, arrivals, view_mm, case)),
+        Section(title="The way over the body", html=_path(run, steps, landmarks, arrivals, view_mm)),
         Section(
             title="Step by step",
             html=render_template("steps.html.j2", PACKAGE, cards=cards, pictures=pictures, **shown),
@@ -100,21 +96,24 @@ def carm_sections(
     ]
 
 
-def _facts(kept: Mapping[str, Any], steps: Sequence[CArmStep], arrivals: Sequence[Arrival]) -> Iterator[Fact]:
-    run, exposures = kept["run"], [one.observation.exposures for one in steps if one.observation]
-    yield Fact("Volume", run["volume"])
-    yield Fact("Start", run["start"])
+def _facts(
+    run: CArmRun, prepared: Mapping[str, Any], steps: Sequence[CArmStep], arrivals: Sequence[Arrival]
+) -> Iterator[Fact]:
+    exposures = [one.observation.exposures for one in steps if one.observation]
+    yield Fact("Volume", run.volume)
+    yield Fact("Start", run.start)
     reached = {a.target for a in arrivals if a.claimed_mm is not None}
     yield Fact("Targets", ", then ".join(f"{a.target}{' ✓' if a.target in reached else ''}" for a in arrivals))
-    yield Fact("Exposures", f"{max(exposures, default=0)} of at most {kept['limits']['max_exposures']}")
+    yield Fact("Exposures", f"{max(exposures, default=0)} of at most {prepared['limits']['max_exposures']}")
     moved = [one.proposed.motion.length_mm for one in steps if one.has_moved and one.proposed]
     yield Fact("Travelled", f"{sum(moved):.0f} mm in {len(moved)} motions")
-    yield Fact("Approved by", "a human" if run["approval"] == "human" else "the guard")
-    yield Fact("When unsure", run["on_uncertain"])
-    if kept.get("card"):
-        yield Fact("Localiser", run["localiser"])
-        yield Fact("Navigator", run["navigator"])
-        yield Fact("Model", kept["card"]["name"])
+    yield Fact("Approved by", "a human" if run.approval == "human" else "the guard")
+    yield Fact("When unsure", run.on_uncertain)
+    models = {said["model"] for one in steps for e in one.events for said in e.payload.get("models", {}).values()}
+    if models:
+        yield Fact("Localiser", run.localiser)
+        yield Fact("Navigator", run.navigator)
+        yield Fact("Model", ", ".join(sorted(models)))
 
 
 def _arrivals(steps: Sequence[CArmStep], targets: Sequence[str], landmarks: Landmarks) -> list[Arrival]:
@@ -132,20 +131,13 @@ def _arrivals(steps: Sequence[CArmStep], targets: Sequence[str], landmarks: Land
 
 
 def _path(
-    kept: Mapping[str, Any],
-    steps: Sequence[CArmStep],
-    landmarks: Landmarks,
-    arrivals: Sequence[Arrival],
-    view_mm: float,
-    case: Case | None,
+    run: CArmRun, steps: Sequence[CArmStep], landmarks: Landmarks, arrivals: Sequence[Arrival], view_mm: float
 ) -> Any:
-    missing = ""
-    if case is None:
-        run = kept["run"]
-        try:
-            case = open_case(run["volume"], Path(run["landmarks"]) if run["landmarks"] else None)
-        except LoopwrightError as error:
-            missing = str(error)
+    case, missing = None, ""
+    try:
+        case = open_case(run.volume, run.landmarks)
+    except LoopwrightError as error:
+        missing = str(error)
     body = project_body(case.volume) if case else None
     return render_template(
         "path.html.j2",
@@ -168,81 +160,15 @@ def _card(one: CArmStep, view_mm: float, landmarks: Landmarks) -> Card:
     return Card(
         step=one,
         target=target,
-        picture=one.observation.image.sha256[:16] if one.observation else "",
+        picture=short_name(one.observation.image) if one.observation else "",
         overlay=drawn,
         ranking=[(name, seen.nearest[name]) for name in seen.ranking[:3]] if seen else [],
         nearest_set=seen.nearest_set if seen else None,
         coverage=seen.coverage if seen else None,
         truth=nearest(landmarks, one.observation.pose.isocentre_world, 1)[0] if landmarks and one.observation else "",
-        lines=[line for event in one.events for line in _told(event)],
+        lines=[line for event in one.events if event.kind not in DRAWN for line in describe(event, own, TOOLS)],
     )
 
 
 def _png_uri(grey: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _told(event: Event) -> Iterator[Line]:
-    """What a reader is told of one event; nothing of what the card shows elsewhere."""
-    payload = event.payload
-    match event.kind:
-        case "asked":
-            yield asked_line(event)
-        case "heard":
-            yield heard_line(event, _understood)
-        case "reviewed" if payload["uncertain"]:
-            n = len(payload["nearest_set"])
-            yield Line("Reviewed", f"Not sure which landmark is nearest: {n} are possible.", tone="warn")
-        case "consulted":
-            yield from _consulted(payload)
-        case "relocalised":
-            revised = Localisation.model_validate(payload)
-            yield Line("Revised", f"{revised.ranking[0]} is now taken to be the nearest.", tone="warn")
-        case "decided":
-            yield _decided(Decision.model_validate(payload))
-        case "guarded":
-            verdict = Verdict.model_validate(payload)
-            refused = Line("Checked", f"Refused by the {verdict.rule} rule: {verdict.reason}", tone="bad")
-            yield Line("Checked", "The guard allows it.", tone="ok") if verdict.ok else refused
-        case "moved":
-            done = payload["status"] == "done"
-            yield Line("Moved", "Done.", tone="ok") if done else Line("Not moved", payload["reason"], tone="bad")
-        case "reached":
-            yield Line("Reached", f"{payload['target']} is centred.", tone="ok")
-        case "finished":
-            tone = "ok" if payload["status"] == "succeeded" else "bad"
-            yield Line("Finished", f"{payload['status']}: {payload['reason']}", tone=tone)
-        case "observed" | "measured" | "localised" | "reviewed":
-            pass
-        case _:
-            yield process_line(event)
-
-
-def _consulted(payload: Mapping[str, Any]) -> Iterator[Line]:
-    """The model's replies. What it saw is on the picture, so the localiser's answers show only where one was odd."""
-    if payload["role"] != "localiser" or reply_flaws(payload):
-        yield reply_line(payload)
-
-
-def _decided(decision: Decision) -> Line:
-    about = f"{decision.target} is taken to be {decision.distance_mm:.0f} ± {decision.sd_mm:.0f} mm away"
-    why = decision.rationale[:1].upper() + decision.rationale[1:]
-    if decision.arrived:
-        return Line("Decided", f"Stay: {decision.target} is taken to be centred.", f"{why}; {about}.")
-    claims_nothing = decision.source == "clinician" and decision.sd_mm == 0
-    text = f"Move the view {decision.motion.describe()}, towards {decision.target}."
-    return Line("Decided", text, f"{why}." if claims_nothing else f"{why}; {about}.")
-
-
-def _understood(words: Mapping[str, Any]) -> str:
-    match words["kind"]:
-        case "move_view":
-            return f"move the view {Motion.towards(words['direction'], words['distance_mm']).describe()}"
-        case "identify":
-            return f"what is in the middle is {words['landmark']}"
-        case "retarget":
-            return f"the target is {words['landmark']}"
-        case kind:
-            return str(kind)
+    return f"data:image/png;base64,{base64.b64encode(encode_png(grey)).decode()}"

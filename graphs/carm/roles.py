@@ -1,8 +1,5 @@
 """Who sees and who steers in a run of the C-arm loop."""
 
-from collections.abc import Callable
-from typing import Literal
-
 from loopwright.agents.carm.chat_navigator import ChatNavigator
 from loopwright.agents.carm.formats import Ladder
 from loopwright.agents.carm.localisers import (
@@ -14,41 +11,48 @@ from loopwright.agents.carm.localisers import (
     VlmLocaliser,
 )
 from loopwright.agents.carm.navigator import AtlasNavigator, Navigator
-from loopwright.agents.consult import Advisor
-from loopwright.errors import DeveloperError
+from loopwright.graphs.carm.run import CArmRun, carm_network
+from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.declare import Role
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import ImageRef
-
-LocaliserName = Literal["network", "vlm", "hybrid"]
-NavigatorName = Literal["atlas", "vlm", "vlm-unaided"]
+from loopwright.tools.pictures import read_picture
 
 ADAPTER = "carm"
 """The one adapter that serves all of the C-arm's roles, where a card has it; else the base answers."""
 
 
-def make_localiser(
-    name: LocaliserName,
-    see: Callable[[ImageRef], Localisation],
-    *,
-    field_of_view_mm: float,
-    coverage: float,
-    advisor: Advisor | None,
-) -> Localiser:
-    """The localiser of a run. `see` is the network's answer to a picture; what was fitted to a model, its card says."""
-    if name == "network":
-        return NetworkLocaliser(see)
-    if advisor is None:
-        raise DeveloperError(f"The localiser {name!r} asks a model, but this loop was opened without an `advisor`.")
-    role, card = advisor.adapter or "", advisor.card
-    if name == "hybrid":
-        return HybridLocaliser(NetworkLocaliser(see, "measured"), weight=card.pool_weight.get(role, POOL_WEIGHT))
+def roles_of(run: CArmRun) -> dict[str, Role]:
+    """The models that a run asks."""
+    sees = ("localiser", "corrector") if run.localiser != "network" else ()
+    steers = ("navigator",) if run.navigator != "atlas" else ()
+    return dict.fromkeys((*sees, *steers), Role(card=run.model, adapter=ADAPTER))
+
+
+def network_sees(ctx: Context, image: ImageRef) -> Localisation:
+    """The network's answer to a picture."""
+    return carm_network().localise(read_picture(ctx.runtime.memory.blobs, image), ctx.config.coverage)
+
+
+def make_localiser(ctx: Context) -> Localiser:
+    """The localiser of a run. What was fitted to a model, its card says."""
+    run: CArmRun = ctx.config
+    network = NetworkLocaliser(lambda image: network_sees(ctx, image))
+    if run.localiser == "network":
+        return network
+    model = ctx.runtime.model("localiser")
+    card, role = model.card, model.facts["adapter"] or ""
+    if run.localiser == "hybrid":
+        return HybridLocaliser(network, weight=card.pool_weight.get(role, POOL_WEIGHT) if card else POOL_WEIGHT)
     return VlmLocaliser(
-        field_of_view_mm=field_of_view_mm,
-        coverage=coverage if role in card.choice_temperature else None,
-        place_sd_mm=card.place_sd_mm.get(role, PLACE_SD_MM),
+        field_of_view_mm=ctx.prepared["field_of_view_mm"],
+        coverage=run.coverage if card and role in card.choice_temperature else None,
+        place_sd_mm=card.place_sd_mm.get(role, PLACE_SD_MM) if card else PLACE_SD_MM,
     )
 
 
-def make_navigator(name: NavigatorName, ladder: Ladder) -> Navigator:
-    """The navigator of a run. `ladder` are the steps of one that is a model."""
-    return AtlasNavigator() if name == "atlas" else ChatNavigator(ladder=ladder, is_told=name == "vlm")
+def make_navigator(run: CArmRun) -> Navigator:
+    """The navigator of a run."""
+    if run.navigator == "atlas":
+        return AtlasNavigator()
+    return ChatNavigator(ladder=Ladder.of(run.ladder), is_told=run.navigator == "vlm")

@@ -1,32 +1,18 @@
-"""Running the C-arm loop: its configuration, and how a session gets its volume, world, localiser and guard."""
+"""A run of the C-arm loop: its configuration, checked against the real volume, and its world."""
 
-import io
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field, FiniteFloat, field_validator
 
-from loopwright.agents.carm.feedback import parse_feedback
 from loopwright.agents.carm.formats import Ladder
-from loopwright.agents.hearing import Ear
-from loopwright.agents.session import Runtime
-from loopwright.errors import BadInput, ToolRefused
-from loopwright.graphs.advisors import checked_card, make_advisor
-from loopwright.graphs.carm.nodes import CArmDeps, CArmState, build, initial_state
-from loopwright.graphs.carm.report import carm_sections
-from loopwright.graphs.carm.roles import ADAPTER, LocaliserName, NavigatorName, make_localiser, make_navigator
-from loopwright.graphs.late_world import LateWorld
-from loopwright.graphs.state import Loop, Opening, RunConfig
-from loopwright.memory import Memory
-from loopwright.models.networks.localisation import Localisation
-from loopwright.schema import Act, ImageRef
+from loopwright.errors import BadInput
+from loopwright.graphs.loop.config import RunConfig
 from loopwright.settings import CArmSettings, settings
-from loopwright.tools.actuate import Actuator
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.guard import MotionLimits
@@ -34,10 +20,12 @@ from loopwright.tools.carm.landmarks import canonical_name
 from loopwright.tools.carm.render import Renderer, make_renderer, to_uint8
 from loopwright.tools.carm.sources import open_case
 from loopwright.tools.carm.world import CArmWorld, optics_of
-from loopwright.tools.pictures import keep_picture
 
 if TYPE_CHECKING:
     from loopwright.models.networks.carm import CArmLocaliser
+
+LocaliserName = Literal["network", "vlm", "hybrid"]
+NavigatorName = Literal["atlas", "vlm", "vlm-unaided"]
 
 
 class CArmRun(RunConfig):
@@ -83,25 +71,14 @@ class CArmRun(RunConfig):
     def _absolute_volume(cls, value: Any) -> Any:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).exists() else value
 
-    @property
-    def needs_model(self) -> bool:
-        """Whether anybody in this run asks a model."""
-        return self.localiser != "network" or self.navigator != "atlas"
 
-
-_BEFORE = {"max_arrival_sd_mm": 1e6}
-"""What runs did before they had a setting for it, so that their records replay."""
-
-
-def prepare(config: RunConfig) -> dict[str, Any]:
-    """Check a run against the real volume and model; what the session keeps: run, settings, limits, start pose, card.
+def prepare(run: CArmRun) -> dict[str, Any]:
+    """Check a run against the real volume; what the session keeps: settings, limits, start pose, known landmarks.
 
     Raises:
-        BadInput: the volume, a landmark, the start pose or the model will not do.
+        BadInput: the volume, a landmark or the start pose will not do.
     """
-    run = CArmRun.model_validate(config)
-    case = opened_case(run.volume, run.landmarks)
-    world = settings().carm
+    case, world = opened_case(run.volume, run.landmarks), settings().carm
     for name in run.target:
         if case.landmarks and name not in case.landmarks:
             raise BadInput(
@@ -113,13 +90,41 @@ def prepare(config: RunConfig) -> dict[str, Any]:
     if not verdict.ok:
         raise BadInput(f"`start` {run.start!r} is refused by the {verdict.rule} rule: {verdict.reason}")
     return {
-        "run": run.model_dump(mode="json"),
+        "volume": case.volume.sha256,
         "settings": world.model_dump(mode="json"),
+        "field_of_view_mm": optics_of(world).field_of_view_mm,
         "limits": limits.model_dump(mode="json"),
         "start": start.model_dump(mode="json"),
         "landmarks": {name: [float(v) for v in point] for name, point in case.landmarks.items()},
-        "card": checked_card(run.model) if run.needs_model else None,
     }
+
+
+def initial(run: CArmRun, prepared: dict[str, Any]) -> dict[str, Any]:
+    """The state before the first exposure, where it depends on the run."""
+    return {"goals": list(run.target), "limits": prepared["limits"]}
+
+
+def open_world(run: CArmRun, prepared: dict[str, Any], device: Path) -> CArmWorld:
+    """The C-arm over the run's volume."""
+    world = CArmSettings.model_validate(prepared["settings"])
+    return CArmWorld(
+        opened_case(run.volume, run.landmarks),
+        device=device,
+        start=Pose.model_validate(prepared["start"]),
+        settings=world,
+        renderer=_renderer(run, world),
+    )
+
+
+def redraw(run: CArmRun, prepared: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:
+    """A function from an exposure's JSON to its picture, (N, N) uint8, drawn anew at the recorded pose."""
+    world = CArmSettings.model_validate(prepared["settings"])
+    renderer = _renderer(run, world)
+
+    def draw(exposure: dict[str, Any]) -> NDArray[np.uint8]:
+        return to_uint8(renderer.render(Pose.model_validate(exposure["pose"]), world.image_size_px))
+
+    return draw
 
 
 def start_pose(text: str, case: Case) -> Pose:
@@ -156,7 +161,8 @@ def _kept_renderer(volume: str, landmarks: Path | None, name: str, optics_json: 
 
 
 @lru_cache(maxsize=1)  # so that whoever has it does not wait for another model that is being made
-def _network() -> "CArmLocaliser":
+def carm_network() -> "CArmLocaliser":
+    """The bundled network, loaded when it is first asked."""
     from loopwright.models.load_lock import MODEL_LOAD_LOCK
 
     with MODEL_LOAD_LOCK:  # sessions that begin together wait for one network, and do not each load it
@@ -168,130 +174,3 @@ def _kept_network() -> "CArmLocaliser":
     from loopwright.models.networks.carm import load_carm_network  # torch: seconds that only a run has to spend
 
     return load_carm_network()
-
-
-def redraw(kept: dict[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:
-    """A function from an observation's JSON to its picture, (N, N) uint8, drawn anew at the recorded pose."""
-    run, world = CArmRun.model_validate(kept["run"]), CArmSettings.model_validate(kept["settings"])
-    renderer = _renderer(run, world)
-
-    def draw(observation: dict[str, Any]) -> NDArray[np.uint8]:
-        return to_uint8(renderer.render(Pose.model_validate(observation["pose"]), world.image_size_px))
-
-    return draw
-
-
-class _Patient(LateWorld[CArmWorld]):
-    """The world of a run, opened when first needed: a replay needs neither volume nor network."""
-
-    def __init__(self, kept: dict[str, Any], opening: Opening) -> None:
-        self.run = CArmRun.model_validate(_BEFORE | kept["run"])
-        self.settings = CArmSettings.model_validate(kept["settings"])
-        self._start = Pose.model_validate(kept["start"])
-        self._opening = opening
-
-    def open(self) -> CArmWorld:
-        device = self._opening.device_dir / f"{self._opening.session_id}.sqlite"
-        case = opened_case(self.run.volume, self.run.landmarks)
-        renderer = _renderer(self.run, self.settings)
-        return CArmWorld(case, device=device, start=self._start, settings=self.settings, renderer=renderer)
-
-    def localise(self, image: NDArray[np.uint8]) -> Localisation:
-        return _network().localise(image, self.run.coverage)
-
-
-class _Camera:
-    """Exposes through the ledger, keeps the picture in the memory."""
-
-    def __init__(self, patient: _Patient, actuator: Actuator, memory: Memory, session_id: str) -> None:
-        self._patient, self._actuator, self._memory, self._session_id = patient, actuator, memory, session_id
-
-    def expose(self, key: str, step: int) -> dict[str, Any]:
-        outcome = self._actuator.act_anew(key, Act(tool="take_exposure"), step=step, by="guard")
-        if outcome.status != "done":
-            raise ToolRefused(f"`take_exposure` was refused: {outcome.reason}")
-        world = self._patient.world
-        image = world.image()
-        ref = keep_picture(self._memory, self._session_id, image)
-        return {
-            "pose": world.pose.model_dump(mode="json"),
-            "exposures": world.exposures,
-            "image": ref.model_dump(mode="json"),
-            "snapshot": world.snapshot(),
-        }
-
-    def picture(self, ref: ImageRef) -> NDArray[np.uint8]:
-        return np.array(Image.open(io.BytesIO(self._memory.blobs.read(ref))))
-
-
-def open_runtime(kept: dict[str, Any], opening: Opening) -> Runtime:
-    """The loop's runtime for one session, from what `prepare` returned."""
-    patient = _Patient(kept, opening)
-    memory, journal = opening.memory, opening.journal
-    actuator = Actuator(patient, memory.ledger, opening.session_id, opening.cancel)
-
-    def record(state: CArmState) -> None:
-        seen = Localisation.model_validate(state["localisation"])
-        nearest, goal = seen.ranking[0], (state["goals"] or state["reached"][-1:])[0]
-        memory.steps.record(
-            opening.session_id,
-            state["branch"],
-            state["step"],
-            label=nearest,
-            signature=f"{nearest} -> {goal}",
-            detail={
-                "pose": state["observation"]["pose"],
-                "image": state["observation"]["image"],
-                "decision": state["decision"],
-            },
-        )
-
-    camera = _Camera(patient, actuator, memory, opening.session_id)
-    view_mm = optics_of(patient.settings).field_of_view_mm
-    advisor = make_advisor(kept["card"], memory.blobs, ADAPTER) if kept.get("card") else None
-    localiser = make_localiser(
-        patient.run.localiser,
-        lambda ref: patient.localise(camera.picture(ref)),
-        field_of_view_mm=view_mm,
-        coverage=patient.run.coverage,
-        advisor=advisor,
-    )
-    deps = CArmDeps(
-        journal=journal,
-        ear=Ear(memory, journal, parse_feedback, waits=patient.run.on_uncertain == "ask"),
-        camera=camera,
-        actuator=actuator,
-        localiser=localiser,
-        navigator=make_navigator(patient.run.navigator, Ladder.of(patient.run.ladder)),
-        advisor=advisor,
-        cancel=opening.cancel,
-        limits=MotionLimits.model_validate(kept["limits"]),
-        recorder=record,
-        approval=patient.run.approval,
-        on_uncertain=patient.run.on_uncertain,
-        max_set_size=patient.run.max_set_size,
-        field_of_view_mm=view_mm,
-        arrival_radius_mm=patient.run.arrival_radius_mm,
-        max_arrival_sd_mm=patient.run.max_arrival_sd_mm,
-    )
-    return Runtime(
-        graph=build(deps).compile(checkpointer=memory.checkpointer()),
-        initial=dict(initial_state(patient.run.target)),
-        world=patient,
-        actuator=actuator,
-        journal=journal,
-        cancel=opening.cancel,
-        parse=parse_feedback,
-    )
-
-
-LOOP = Loop(
-    name="carm",
-    summary="steer a C-arm over a CT to the anatomy that was asked for",
-    config=CArmRun,
-    prepare=prepare,
-    open=open_runtime,
-    parse=parse_feedback,
-    redraw=redraw,
-    sections=carm_sections,
-)

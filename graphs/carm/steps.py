@@ -4,27 +4,13 @@ Knows no volume and draws nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from loopwright.agents.carm.navigator import Decision
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.models.networks.localisation import Localisation
-from loopwright.schema import Event, ImageRef
-from loopwright.tools.carm.geometry import Pose
-
-
-class Observation(NamedTuple):
-    """One exposure: where it was taken, how many there had been with it, and the picture."""
-
-    pose: Pose
-    exposures: int
-    image: ImageRef
-
-    @classmethod
-    def of(cls, payload: dict[str, Any]) -> "Observation":
-        """From the JSON of an `observed` event."""
-        pose, image = Pose.model_validate(payload["pose"]), ImageRef.model_validate(payload["image"])
-        return cls(pose, payload["exposures"], image)
+from loopwright.schema import Event
+from loopwright.tools.carm.tools import Exposure, move_c_arm
 
 
 class Claim(NamedTuple):
@@ -39,9 +25,9 @@ class CArmStep(SessionStep):
     """One step of the C-arm loop."""
 
     @property
-    def observation(self) -> Observation | None:
+    def observation(self) -> Exposure | None:
         """The exposure that it began with."""
-        return None if self.seen is None else Observation.of(self.seen)
+        return None if self.seen is None else Exposure.model_validate(self.seen)
 
     @property
     def localisation(self) -> Localisation | None:
@@ -62,7 +48,8 @@ class CArmStep(SessionStep):
     @property
     def has_moved(self) -> bool:
         """Whether a motion was made from here."""
-        return any(e.kind == "moved" and e.payload["status"] == "done" for e in self.events)
+        acts = [e.payload for e in self.events if e.kind == "acted"]
+        return any(p["tool"] == move_c_arm.name and p["status"] == "done" for p in acts)
 
     @property
     def claims(self) -> list[Claim]:

@@ -34,7 +34,7 @@ class ModelCaller:
 
         def reply() -> Payload:
             handle = self._runtime.model(role)
-            said = ask(handle.model, messages, form, cancel=self._runtime.cancel)
+            said = ask(handle.model, messages, form, cancel=self._runtime.cancel, images=self._runtime.memory.blobs)
             return self._told(role, messages, said)
 
         inputs = {"role": role, "prompt": prompt_json(messages), "answer": None if form is None else form.name}
@@ -54,7 +54,8 @@ class ModelCaller:
 
         def reply() -> Payload:
             handle = self._runtime.model(role)
-            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel)
+            images = self._runtime.memory.blobs
+            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel, images=images)
             likeliest = max(choices, key=found.probabilities.__getitem__)
             if found.reply is not None:
                 told = self._told(role, messages, found.reply)

@@ -5,7 +5,7 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -15,17 +15,18 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
-from loopwright.agents.feedback import is_stop
-from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput, Halted, LoopwrightError, Paused, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.delivery import deliver, record_stops
 from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
+from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
-from loopwright.schema import Event, Note, Stop
+from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
 
 WAIT_POLL_S = 0.05
@@ -68,9 +69,13 @@ class Session:
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[SessionEvent]:
         """The record, oldest first."""
-        return self._memory.events.read(self.id)
+        return self._shown(self._memory.events.read(self.id))
+
+    def report(self, out_file: Path | str) -> Path:
+        """Write what happened as one HTML page. See `report_session`."""
+        return report_session(self._memory, self.id, Path(out_file), self.loop)
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
@@ -81,7 +86,7 @@ class Session:
         if self._runtime is not None:
             self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Generator[Event, None, None]:
+    def stream(self, *, wait: bool = False) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
@@ -94,7 +99,7 @@ class Session:
         """
         with suppress(Halted), self.running() as runtime:
             yield from self._run(runtime, wait)
-        yield from self._drain()
+        yield from self._shown(self._drain())
 
     def run(self, *, wait: bool = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
@@ -102,12 +107,12 @@ class Session:
             pass
         return self.status
 
-    async def astream(self, *, wait: bool = False) -> AsyncIterator[Event]:
+    async def astream(self, *, wait: bool = False) -> AsyncIterator[SessionEvent]:
         """`stream` for async code. Cancelling it pauses the session, and waits until the running node has let go."""
         events = self.stream(wait=wait)
         threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"session-{self.id}")
         loop = asyncio.get_running_loop()
-        running: asyncio.Future[Event | None] | None = None
+        running: asyncio.Future[SessionEvent | None] | None = None
         try:
             while True:
                 running = loop.run_in_executor(threads, next, events, None)
@@ -282,16 +287,16 @@ class Session:
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[Event]:
+    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
             for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
-                yield from runtime.recorder.drain()
+                yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
             snapshot = self._graph.get_state(self._config)
             if not snapshot.interrupts:
                 return
@@ -306,6 +311,15 @@ class Session:
             runtime.require_active()
             self._rest("running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})
+
+    def _shown(self, events: Iterable[Event]) -> list[SessionEvent]:
+        return [SessionEvent.of(event, self.loop, self._memory) for event in events]
+
+    def __repr__(self) -> str:
+        return f"<session {self.id}: {self.status}>"
+
+    def _repr_html_(self) -> str:
+        return session_html(f"{self.id}: {self.status}", self.events)
 
     def _kit(self) -> Any:
         return kit_of(self._graph, self._config)
@@ -327,55 +341,3 @@ def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
         "loopwright": version("loopwright"),
         "models": used,
     }
-
-
-def record_stops(
-    memory: Memory, recorder: Recorder, branch: int, step: int, *, reason: str = "", up_to: int | None = None
-) -> int:
-    """Each STOP that was delivered becomes an event, once, and withdraws what was said before it; their number.
-
-    `reason` is that of a STOP without a message, `up_to` the last message to look at.
-    """
-    unread = [m for m in memory.inbox.unread(recorder.session_id) if up_to is None or m.id <= up_to]
-    stops = [message for message in unread if message.is_stop]
-    withdrawn = [message for message in unread if stops and not message.is_stop and message.id < stops[-1].id]
-    done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
-    last = done[-1].act.model_dump(mode="json") if done else None
-    reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
-    for why in reasons:
-        payload = {
-            "reason": why, "acts_sent": len(done), "last_act_sent": last,
-            "withdrawn": [message.text for message in withdrawn],
-        }  # fmt: skip
-        recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in (*stops, *withdrawn):
-        read = Stop() if message.is_stop else Note(text=message.text)
-        memory.inbox.mark_read(message.id, read.model_dump(mode="json"), step)
-    return len(reasons)
-
-
-def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
-    """Say something to a session of any status, from any process.
-
-    A STOP to a session that nobody runs is recorded at once, and the session is `stopped`.
-
-    Raises:
-        BadInput: the session has ended: there is nothing to stop or to hear.
-    """
-    row = memory.sessions.get(session_id)
-    if row.has_ended:
-        raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
-    live.say(memory, session_id, text, author=author)
-    if is_stop(text):
-        stop_at_rest(memory, session_id)
-
-
-def stop_at_rest(memory: Memory, session_id: str) -> None:
-    """A STOP that was delivered to a session that nobody runs is recorded at once, and the session is `stopped`."""
-    if live.find_runtime(memory, session_id) is not None:
-        return
-    with suppress(SessionBusy), memory.sessions.acquire(session_id):
-        events = memory.events.read(session_id)
-        branch, step = (events[-1].branch, events[-1].step) if events else (0, 0)
-        record_stops(memory, Recorder(memory, session_id), branch, step)
-        memory.sessions.set_status(session_id, "stopped")

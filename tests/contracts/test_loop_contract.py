@@ -12,8 +12,9 @@ from tests.loops.cases import CASES, LoopCase
 
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import Budget
+from loopwright.graphs.loop.delivery import deliver
 from loopwright.graphs.loop.factory import served_graph
-from loopwright.graphs.loop.session import Session, deliver
+from loopwright.graphs.loop.session import Session
 from loopwright.graphs.report import write_report
 from loopwright.schema import Act, Event, Verdict
 from loopwright.tools.contract import Tool

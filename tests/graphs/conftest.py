@@ -4,19 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from numpy.typing import NDArray
 from tests.graphs.oracle import Card, Oracle, Replays
-from tests.scenario import Begin, Patient, See, Use
+from tests.scenario import Begin, Patient, See, Use, network_that
 
-from loopwright.agents.session import Session
-from loopwright.graphs import advisors
-from loopwright.graphs.carm import run as carm_run
-from loopwright.graphs.sessions import replay_session, start_session
+from loopwright.graphs.carm import LOOP, roles
+from loopwright.graphs.loop import models
+from loopwright.graphs.loop.session import Session
+from loopwright.graphs.loop.starting import replay
 from loopwright.memory import Memory, open_memory
-from loopwright.models.networks.localisation import Localisation
 from loopwright.settings import settings
 
 
@@ -38,11 +35,7 @@ def truth(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Use:
     """Replace the network by a function of the pose; the perfect one until told otherwise."""
 
     def use(see: See) -> None:
-        def localise(run: "carm_run._Patient", image: NDArray[np.uint8]) -> Localisation:
-            assert image.dtype == np.uint8
-            return see(run.world.pose)
-
-        monkeypatch.setattr(carm_run._Patient, "localise", localise)
+        monkeypatch.setattr(roles, "network_sees", network_that(see))
 
     use(patient.truth)
     return use
@@ -53,7 +46,7 @@ def begin(memory: Memory, tmp_path: Path, truth: Use, monkeypatch: pytest.Monkey
     """Start a session of the C-arm loop; small pictures, for these tests look at none."""
     monkeypatch.setenv("LOOPWRIGHT_CARM__IMAGE_SIZE_PX", "64")
     settings.cache_clear()
-    return lambda run: start_session(memory, "carm", run, tmp_path / "devices")
+    return lambda run: LOOP.start(memory, devices=tmp_path / "devices", **run)
 
 
 @pytest.fixture
@@ -86,8 +79,8 @@ def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
 
         assert memory.events.verify(session.id).ok
         with monkeypatch.context() as patch:
-            patch.setattr(advisors, "open_model", nobody)
-            patch.setattr(advisors, "_engine", nobody)
-            assert replay_session(memory, session.id).difference is None
+            patch.setattr(models, "open_model", nobody)
+            patch.setattr(models, "_engine", nobody)
+            assert replay(session.loop, memory, session.id).difference is None
 
     return check

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ import numpy as np
 import yaml
 from tests.graphs.carm.reports import reported_estimate
 from tests.models.chat_server import MODEL, ChatServer, Turn
-from tests.scenario import Patient, payloads
+from tests.scenario import Patient, Run, payloads
 
 from loopwright.agents.carm.formats import CORRECTION, NAVIGATION, Correction, Ladder, Navigation
 from loopwright.agents.carm.places import FARTHEST_MM, NEAREST, say_place
 from loopwright.agents.carm.prompts import in_sentence
-from loopwright.agents.session import Session
-from loopwright.graphs.carm.run import CArmRun
+from loopwright.graphs.loop.session import Session
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
@@ -89,11 +88,11 @@ class Oracle:
     def _pose(self) -> Pose:
         events = self._memory.events.read(self._memory.sessions.list()[0].id)
         newest = next(e for e in reversed(events) if e.kind in ("observed", "forked"))
-        seen = newest.payload if newest.kind == "observed" else newest.payload["state"]["observation"]
+        seen = newest.payload["output"] if newest.kind == "observed" else newest.payload["state"]["observation"]
         return Pose.model_validate(seen["pose"])
 
 
-def with_model(patient: Patient, model: Path, start: str, target: str, **options: Any) -> CArmRun:
+def with_model(patient: Patient, model: Path, start: str, target: str, **options: Any) -> Run:
     """A run that asks the model of this card."""
     return patient.run(start, (target,), model=str(model), **options)
 
@@ -103,7 +102,7 @@ def end_distance_mm(patient: Patient, session: Session, landmark: str) -> float:
     return patient.distance_mm(landmark, Pose.model_validate(session.state["observation"]["pose"]))
 
 
-def prompts(events: list[Event], role: str) -> list[str]:
+def prompts(events: Sequence[Event], role: str) -> list[str]:
     """The last turn of each question to `role`, as text."""
-    last = [p["prompt"][-1]["content"] for p in payloads(events, "consulted") if p["role"] == role]
+    last = [p["prompt"][-1]["content"] for p in payloads(events, "replied") if p["role"] == role]
     return [turn if isinstance(turn, str) else turn[-1]["text"] for turn in last]

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from tests.page import Page
 
 from loopwright.errors import BadInput, OperatorError, UnknownName
+from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Fact, Section, render_template, write_report
 from loopwright.memory import Memory, SessionStatus, open_memory
 from loopwright.schema import Act, Outcome
@@ -70,13 +71,16 @@ def test_sections_and_their_facts_come_in_order(memory: Memory, session_id: str,
         Section(title="First & foremost", html=Markup("<p>one</p>"), facts=(Fact("Volume", "a <CT>"),)),
         Section(
             title="Second",
-            html=render_template("path.html.j2", "loopwright.graphs.carm", missing="", map={"stops": []}, body=None),
+            html=render_template("lines.html.j2", lines=[Line("saw", EVIL, "in <detail>")]),
         ),
     ]
     page = Page(write_report(memory, session_id, tmp_path / "report.html", sections=sections))
     page.assert_stands_alone()
     assert "Volume a <CT>" in page.text
-    told = [page.text.index(words) for words in ("First & foremost one", "Second", "What people said", "Every event")]
+    told = [
+        page.text.index(words)
+        for words in ("First & foremost one", "Second", "Saw <script>", "What people said", "Every event")
+    ]
     assert told == sorted(told)
 
 
@@ -108,7 +112,12 @@ def test_a_session_in_which_nothing_happened(memory: Memory, tmp_path: Path) -> 
     ("kind", "payload", "status", "words"),
     [
         ("finished", {"status": "failed", "reason": "no motion was allowed"}, "failed", "failed no motion was allowed"),
-        ("asked", {"about": "x", "text": "Which is it?", "options": []}, "waiting", "waiting Which is it?"),
+        (
+            "asked",
+            {"question": {"id": "q1", "about": "x", "text": "Which is it?", "options": []}},
+            "waiting",
+            "waiting Which is it?",
+        ),
         ("error", {"type": "ToolRefused", "text": "no exposure left"}, "paused", "paused no exposure left"),
         ("rewound", {"from": 5, "to": 2}, "paused", "paused rewound from step 5 to step 2"),
     ],

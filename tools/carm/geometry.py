@@ -23,11 +23,15 @@ Array = NDArray[np.float64]
 class Pose(Frozen):
     """Where the C-arm looks: isocentre in `_world` mm, and two angles in degrees."""
 
-    x_mm: float = Field(allow_inf_nan=False)
-    y_mm: float = Field(allow_inf_nan=False)
-    z_mm: float = Field(allow_inf_nan=False)
-    alpha_deg: float = Field(default=0.0, allow_inf_nan=False)
-    beta_deg: float = Field(default=0.0, allow_inf_nan=False)
+    x_mm: float = Field(allow_inf_nan=False, description="isocentre, growing towards the patient's right, mm")
+    y_mm: float = Field(allow_inf_nan=False, description="isocentre, growing towards the patient's front, mm")
+    z_mm: float = Field(allow_inf_nan=False, description="isocentre, growing towards the patient's head, mm")
+    alpha_deg: float = Field(
+        default=0.0, allow_inf_nan=False, description="swing of the detector towards the patient's left, degrees"
+    )
+    beta_deg: float = Field(
+        default=0.0, allow_inf_nan=False, description="tilt of the detector towards the patient's head, degrees"
+    )
 
     @property
     def isocentre_world(self) -> Array:

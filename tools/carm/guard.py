@@ -1,7 +1,8 @@
 """What code says of a proposed motion, before any human or device is asked (rule 4).
 
 Pure functions over frozen values. A motion is accepted as it is or rejected with the rule, the value and the limit;
-nothing is ever clamped, and no text moves a limit. Knows no image, no localiser and no device.
+nothing is ever clamped, and no text moves a limit. What one motion or exposure may be, the world's own guard asks
+(`MotionLimits`); what may follow after a way gone, the loop's (`check_track`). Knows no image, localiser or device.
 """
 
 import math
@@ -160,7 +161,6 @@ class Track(Frozen):
 
     Attributes:
         visited: poses at which an exposure was taken, in order; the last is where the C-arm stands.
-        exposures: taken so far in the whole session.
         travel_mm: of the whole session.
         claimed_mm: what the navigator took the distance of what it was after to be at the visited poses, since the last
             motion that was not its own.
@@ -168,12 +168,11 @@ class Track(Frozen):
     """
 
     visited: tuple[Pose, ...] = ()
-    exposures: int = Field(default=0, ge=0)
     travel_mm: float = Field(default=0.0, ge=0)
     claimed_mm: tuple[float, ...] = ()
     towards: str = ""
 
-    def at(self, pose: Pose, exposures: int, claimed_mm: float | None, towards: str = "") -> "Track":
+    def at(self, pose: Pose, claimed_mm: float | None, towards: str = "") -> "Track":
         """Standing at `pose` now. `claimed_mm` is None where a human directs, which starts the claims afresh.
 
         So does another thing to go `towards`: who has reached the elbow is not nearer to the wrist by that.
@@ -181,7 +180,6 @@ class Track(Frozen):
         before = self.claimed_mm if towards == self.towards else ()
         return Track(
             visited=(*self.visited, pose),
-            exposures=exposures,
             travel_mm=self.travel_mm,
             claimed_mm=() if claimed_mm is None else (*before, claimed_mm),
             towards=towards,
@@ -192,12 +190,12 @@ class Track(Frozen):
         return self.model_copy(update={"travel_mm": self.travel_mm + motion.length_mm})
 
     def for_new_goal(self) -> "Track":
-        """Another target: old places and claims say nothing of it; exposures and travel stay counted."""
+        """Another target: old places and claims say nothing of it; travel stays counted."""
         return self.model_copy(update={"visited": (), "claimed_mm": (), "towards": ""})
 
 
-def check_motion(motion: Motion, pose: Pose, track: Track, limits: MotionLimits) -> Verdict:
-    """All rules, in order: finite, step, envelope, travel, exposures, oscillation, progress.
+def check_track(motion: Motion, pose: Pose, track: Track, limits: MotionLimits) -> Verdict:
+    """The rules that go by the way so far, in order: travel, oscillation, progress.
 
     Args:
         motion: what is proposed.
@@ -209,9 +207,7 @@ def check_motion(motion: Motion, pose: Pose, track: Track, limits: MotionLimits)
         A verdict whose `rule` names the first rule that is broken and whose `reason` its value and limit.
     """
     checks: tuple[Callable[[], Verdict], ...] = (
-        lambda: limits.check_step(motion, pose),
         lambda: _check_travel(motion, track, limits),
-        lambda: limits.check_exposure(track.exposures),
         lambda: _check_oscillation(motion, pose, track, limits),
         lambda: _check_progress(track, limits),
     )

@@ -2,10 +2,12 @@
 
 from typing import Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from loopwright.errors import DeveloperError
-from loopwright.schema import Act, Frozen, Outcome
+from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion, MotionLimits
 from loopwright.tools.contract import Acting, ToolContext, tool
@@ -29,20 +31,26 @@ class CArm(Protocol):
         """What bounds it."""
         ...
 
+    def image(self) -> NDArray[np.uint8]:
+        """The picture of the last exposure, (N, N) uint8."""
+        ...
+
 
 class NoArguments(Frozen):
     """Nothing to say."""
 
 
 class CArmPlace(Frozen):
-    """Where the C-arm stands. The isocentre is in the patient's RAS+ frame."""
+    """Where the C-arm stands."""
 
-    x_mm: float = Field(description="isocentre, growing towards the patient's right, mm")
-    y_mm: float = Field(description="isocentre, growing towards the patient's front, mm")
-    z_mm: float = Field(description="isocentre, growing towards the patient's head, mm")
-    alpha_deg: float = Field(description="swing of the detector towards the patient's left, degrees")
-    beta_deg: float = Field(description="tilt of the detector towards the patient's head, degrees")
+    pose: Pose
     exposures: int = Field(ge=0, description="number of exposures taken so far")
+
+
+class Exposure(CArmPlace):
+    """A picture, and where it was taken."""
+
+    image: ImageRef
 
 
 class RangeMm(Frozen):
@@ -80,7 +88,7 @@ def c_arm_status(args: NoArguments, context: ToolContext) -> CArmStatus:
     low, high = limits.low_world, limits.high_world
     (low_alpha, high_alpha), (low_beta, high_beta) = limits.alpha_range_deg, limits.beta_range_deg
     return CArmStatus(
-        **c_arm.pose.model_dump(),
+        pose=c_arm.pose,
         exposures=exposures,
         exposures_left=max(0, limits.max_exposures - exposures),
         max_step_mm=limits.max_step_mm,
@@ -93,23 +101,21 @@ def c_arm_status(args: NoArguments, context: ToolContext) -> CArmStatus:
     )
 
 
-@tool(effect="actuate", timeout_s=30)
+@tool(effect="actuate", timeout_s=30, words=lambda motion: f"move the view {motion.describe()}")
 def move_c_arm(args: Motion, context: ToolContext) -> Acting[CArmPlace]:
     """Move the C-arm's view in the patient's directions (mm) and swing it (degrees). Takes no exposure."""
-    return _place((yield Act(tool="move_c_arm", arguments=args.model_dump())))
+    outcome = yield Act(tool="move_c_arm", arguments=args.model_dump())
+    return CArmPlace.model_validate(outcome.result)
 
 
-@tool(effect="actuate", timeout_s=30)
-def take_exposure(args: NoArguments, context: ToolContext) -> Acting[CArmPlace]:
+@tool(effect="actuate", timeout_s=30, consent="guard", words=lambda _: "take an exposure")
+def take_exposure(args: NoArguments, context: ToolContext) -> Acting[Exposure]:
     """Take one X-ray exposure where the C-arm stands; it counts towards the budget."""
-    return _place((yield Act(tool="take_exposure")))
+    outcome = yield Act(tool="take_exposure")
+    return Exposure(**outcome.result, image=context.keep(_c_arm(context).image()))
 
 
 def _c_arm(context: ToolContext) -> CArm:
-    if not all(hasattr(context.world, name) for name in ("pose", "exposures", "limits")):
+    if not all(hasattr(context.world, name) for name in ("pose", "exposures", "limits", "image")):
         raise DeveloperError(f"The world {context.world!r} is no C-arm; give the `ToolContext` a `CArmWorld`.")
     return cast(CArm, context.world)
-
-
-def _place(outcome: Outcome) -> CArmPlace:
-    return CArmPlace(**outcome.result["pose"], exposures=outcome.result["exposures"])

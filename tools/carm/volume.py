@@ -3,6 +3,7 @@
 Knows nothing of C-arms, landmarks or files.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -44,6 +45,13 @@ class Volume:
         """Voxels along the three axes."""
         nx, ny, nz = self.hounsfield.shape
         return nx, ny, nz
+
+    @cached_property
+    def sha256(self) -> str:
+        """What identifies it, wherever it was read from: of its voxels and where they lie."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.affine_world).data)
+        digest.update(np.ascontiguousarray(self.hounsfield).data)
+        return digest.hexdigest()
 
     @cached_property
     def voxel_mm(self) -> Array:

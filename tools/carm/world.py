@@ -30,6 +30,7 @@ from loopwright.tools.simulated import SimulatedWorld
 Observation = dict[str, Any]
 ENV_ID = "loopwright/CArm-v0"
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
+ACTS = ("move_c_arm", "take_exposure")
 _EXPOSE = Act(tool="take_exposure")
 
 
@@ -110,6 +111,22 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
         """What draws the pictures, made when first asked for."""
         return self._own_renderer or make_renderer(self.settings.renderer, self.case.volume, self.optics)
 
+    # The guard
+
+    def check(self, act: Act) -> Verdict:
+        """What a session's guard says of `act` now: the device's own rules, and no motion after the last exposure."""
+        match act.tool:
+            case "move_c_arm":
+                step = self.limits.check_step(Motion.model_validate(act.arguments), self.pose)
+                return step if not step.ok else self.limits.check_exposure(self.exposures)
+            case "take_exposure":
+                return self.limits.check_exposure(self.exposures)
+        raise UnknownName("act", act.tool, ACTS)
+
+    def spent(self) -> dict[str, float]:
+        """What a session's budget may limit."""
+        return {"exposures": self.exposures}
+
     # The world
 
     def initial(self) -> State:
@@ -129,7 +146,7 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
                 _refuse(self.limits.check_exposure(state["exposures"]))
                 after = {**state, "exposures": state["exposures"] + 1, "exposed": state["pose"]}
             case _:
-                raise UnknownName("act", act.tool, ["move_c_arm", "take_exposure"])
+                raise UnknownName("act", act.tool, ACTS)
         return after, {"pose": after["pose"], "exposures": after["exposures"]}
 
     def observe(self, state: State) -> Observation:

@@ -18,13 +18,12 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from loopwright.agents.session import Session
 from loopwright.errors import OperatorError
 from loopwright.finetune.data.carm.rendered import seeds_of
 from loopwright.finetune.measure.rows import Bar, Row, averaged
-from loopwright.graphs.carm.roles import LocaliserName, NavigatorName
-from loopwright.graphs.carm.run import CArmRun, opened_case
-from loopwright.graphs.sessions import start_session
+from loopwright.graphs.carm import LOOP
+from loopwright.graphs.carm.run import LocaliserName, NavigatorName, opened_case
+from loopwright.graphs.loop.session import Session
 from loopwright.memory import Memory, open_memory
 from loopwright.settings import settings
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
@@ -142,11 +141,10 @@ def _navigate_once(
     memory: Memory, folder: Path, steering: Steering, model: str, run: tuple[str, str, str]
 ) -> NavigationRun:
     volume, start, target = run
-    config = CArmRun(
-        volume=volume, start=start, target=(target,),
+    session = LOOP.start(
+        memory, devices=folder, volume=volume, start=start, target=target,
         localiser=steering.localiser, navigator=steering.navigator, model=model,
     )  # fmt: skip
-    session = start_session(memory, "carm", config, folder)
     unanswered = ""
     try:
         session.run()
@@ -164,8 +162,8 @@ def _score(memory: Memory, session: Session, run: tuple[str, str, str], unanswer
     distance_mm = float(np.linalg.norm(in_plane_offset_mm(landmarks[target], pose)))
     exposures = int(state["observation"]["exposures"])
     claimed = state["status"] == "succeeded"
-    answers = [event.payload for event in memory.events.read(session.id) if event.kind == "consulted"]
-    strict = [answer["is_strict"] and answer["attempts"] == 1 for answer in answers]
+    answers = [event.payload for event in memory.events.read(session.id) if event.kind == "replied"]
+    strict = [answer["is_exact"] and answer["attempts"] == 1 for answer in answers]
     return NavigationRun(
         volume=volume,
         start=start,

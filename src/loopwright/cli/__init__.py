@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,28 +18,21 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, models, run, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, graph, models, run, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.cli.plugin import all_commands, group
-from loopwright.errors import LoopwrightError
+from loopwright.errors import DeveloperError, LoopwrightError
 from loopwright.log import configure_logging
 from loopwright.settings import settings
 
 _EPILOG = "\n".join(["Exit codes:", *(f"{code:>4}  {escape(what)}" for code, what in EXIT_CODES.items())])
 
-app = typer.Typer(
-    name="loopwright",
-    help="Closed perception-action loops run by agents. Research software, not a medical device.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 GROUPS: Mapping[str, typer.Typer] = {
     "demo": demo.app,
     "run": run.app,
     "plan": group("Plan ahead to a goal; exit code 0 where the plan reaches it."),
     "sessions": sessions.app,
+    "graph": graph.app,
     "tools": tools.app,
     "models": models.app,
     "train": train.app,
@@ -52,14 +46,36 @@ GROUPS: Mapping[str, typer.Typer] = {
 }
 """The words of each group of commands."""
 
-for _words, _group in GROUPS.items():
-    _parent, _, _name = _words.rpartition(" ")
-    GROUPS.get(_parent, app).add_typer(_group, name=_name)
-for _words, _command in ((w, c) for added in all_commands() for w, c in added.commands.items()):
-    _parent, _, _name = _words.rpartition(" ")
-    GROUPS[_parent].command(_name)(_command)
-app.command("feedback")(sessions.feedback)
-app.command("doctor")(doctor.doctor)
+
+@cache
+def application() -> typer.Typer:
+    """The whole command line.
+
+    Raises:
+        DeveloperError: a loop brings a command of a group that is not there.
+    """
+    app = typer.Typer(
+        name="loopwright",
+        help="Closed perception-action loops run by agents. Research software, not a medical device.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for words, added in GROUPS.items():
+        parent, _, name = words.rpartition(" ")
+        GROUPS.get(parent, app).add_typer(added, name=name)
+    for words, command in ((w, c) for added in all_commands() for w, c in added.commands.items()):
+        parent, _, name = words.rpartition(" ")
+        if parent not in GROUPS:
+            raise DeveloperError(
+                f"A loop brings the command {words!r}; its group has to be one of {', '.join(GROUPS)}."
+            )
+        GROUPS[parent].command(name)(command)
+    app.command("feedback")(sessions.feedback)
+    app.command("doctor")(doctor.doctor)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -68,7 +84,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -84,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (130 after Ctrl-C). The console script passes it to `sys.exit`."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="loopwright", standalone_mode=False)
+        code = typer.main.get_command(application()).main(arguments, prog_name="loopwright", standalone_mode=False)
     except Exception as error:
         return report(error, as_json="--json" in arguments, crash_dir=_crash_dir())
     return code if isinstance(code, int) else 0
@@ -108,5 +123,5 @@ def commands() -> list[tuple[tuple[str, ...], Any]]:
             for name in command.list_commands(context):
                 walk(command.get_command(context, name), (*path, name))
 
-    walk(typer.main.get_command(app), ())
+    walk(typer.main.get_command(application()), ())
     return found

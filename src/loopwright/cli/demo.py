@@ -1,5 +1,6 @@
 """`loopwright demo [LOOP]`: a loop on what comes with it, with one human correction on the way, and its report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -7,10 +8,8 @@ import typer
 
 from loopwright.cli.output import stdout
 from loopwright.cli.run_session import drive, opened_memory
-from loopwright.settings import settings
 
 if TYPE_CHECKING:
-    from loopwright.graphs.state import RunConfig
     from loopwright.schema import Event
 
 Out = Annotated[
@@ -21,10 +20,10 @@ app = typer.Typer(help="Show a loop on what comes with it, corrected once on the
 
 
 class Demo(NamedTuple):
-    """What is shown: a run, and what a human says once, when an event of a kind goes by at a step."""
+    """What is shown: a run by its settings, and what a human says when an event of a kind goes by at a step."""
 
     introduction: str
-    run: "RunConfig"
+    settings: Mapping[str, Any]
     at: tuple[str, int]
     words: str
 
@@ -39,18 +38,19 @@ def _demo(context: typer.Context) -> Any:
 
 def show(loop: str, demo: Demo, out: Path | None) -> int:
     """Run a demo of `loop`, write its report, and return the exit code."""
-    from loopwright.graphs.sessions import report_session, start_session
+    from loopwright.graphs.registry import get_loop
+    from loopwright.graphs.sessions import report_session
 
     console = stdout()
     console.print(demo.introduction)
     with opened_memory() as memory:
-        session = start_session(memory, loop, demo.run, settings().data_dir / "devices")
+        session = get_loop(loop).start(memory, **demo.settings)
 
         def human(event: "Event") -> None:
             if (event.kind, event.step) == demo.at:
                 session.say(demo.words)
 
         code = drive(session, wait=False, as_json=False, on_event=human)
-        report = report_session(memory, session.id, out or Path(f"runs/demo-{loop}.html"))
+        report = report_session(memory, session.id, out or Path(f"runs/demo-{loop}.html"), session.loop)
     console.print(f"\nThe report, with every picture, decision and event: [bold]{report.resolve()}[/bold]")
     return code

@@ -1,23 +1,23 @@
 """What a loop adds to the command line, and where it is found.
 
-A loop called NAME brings `loopwright.cli.NAME`, a package whose `COMMANDS` is a `LoopCommands`; a loop without one has
-what every loop has: `run`, `sessions`, `feedback`. It is imported whenever the command line starts, so it imports what
-it needs inside its functions.
+A loop called NAME that comes with the package brings `loopwright.cli.NAME`, a package whose `COMMANDS` is a
+`LoopCommands`; one of another package an entry point of the group `loopwright.commands`, whose value is the
+`module:attribute` of a `LoopCommands`. A loop without one has what every loop has: `run`, `sessions`, `feedback`,
+`graph`. It is imported whenever the command line starts, so it imports what it needs inside its functions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import typer
 
-from loopwright.graphs.registry import LOOPS
+from loopwright.errors import DeveloperError
+from loopwright.graphs.registry import LOOPS, resolve
 
-Description = Callable[[dict[str, Any]], Iterator[str]]
-"""An event's payload to lines of rich markup."""
+GROUP = "loopwright.commands"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +42,29 @@ class LoopCommands:
             `loopwright.cli.GROUPS`. `demo NAME` is its demo.
         checks: what `loopwright doctor` also looks at.
         environments: what `loopwright doctor --setup NAME` can make, each a function that returns the exit code.
-        describe: the kind of an event to how it reads at a terminal; overrules what is said of it for any loop.
     """
 
     commands: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     checks: tuple[Callable[[], Iterable[Check]], ...] = ()
     environments: Mapping[str, Callable[[], int]] = field(default_factory=dict)
-    describe: Mapping[str, Description] = field(default_factory=dict)
-
-
-@cache
-def commands_of(loop: str) -> LoopCommands:
-    """What the loop called `loop` adds; nothing where it has no module of commands."""
-    module = f"loopwright.cli.{loop}"
-    if loop not in LOOPS or find_spec(module) is None:
-        return LoopCommands()
-    commands: LoopCommands = import_module(module).COMMANDS
-    return commands
 
 
 def all_commands() -> list[LoopCommands]:
-    """What each registered loop adds, in the registry's order."""
-    return [commands_of(loop) for loop in LOOPS]
+    """What each loop adds, those of other packages last.
+
+    Raises:
+        DeveloperError: another package's entry point is no `LoopCommands`.
+    """
+    own = [module for loop in LOOPS if find_spec(module := f"loopwright.cli.{loop}") is not None]
+    installed = sorted(each.value for each in entry_points(group=GROUP))
+    return [_loaded(where) for where in (*(f"{module}:COMMANDS" for module in own), *installed)]
+
+
+def _loaded(where: str) -> LoopCommands:
+    found = resolve(where)
+    if not isinstance(found, LoopCommands):
+        raise DeveloperError(f"`{where}`, an entry point of {GROUP!r}, is {found!r}; expected a `LoopCommands`.")
+    return found
 
 
 def group(summary: str) -> typer.Typer:

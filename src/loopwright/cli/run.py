@@ -1,53 +1,61 @@
-"""`loopwright run LOOP`: one command per registered loop, its options made from the loop's `RunConfig`."""
+"""`loopwright run LOOP`: one command per loop, its options made from the loop's `RunConfig`."""
 
 import inspect
-import sys
-import threading
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from loopwright.cli.run_session import drive, opened_memory
+from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput
-from loopwright.graphs.registry import LOOPS, get_loop
-from loopwright.settings import settings
+from loopwright.graphs.registry import get_loop, loop_names
 
 if TYPE_CHECKING:
-    from loopwright.agents.session import Session
-    from loopwright.graphs.state import Loop, RunConfig
-
+    from loopwright.graphs.loop.loop import Loop
 
 _INTERACTIVE = typer.Option(
     "--interactive",
     help="Answer questions and speak at any moment; means --approval human --on-uncertain ask unless they are set.",
 )
-_JSON = typer.Option("--json", help="One JSON object a line: every event as it happens.")
+_FLAGS: dict[str, tuple[Any, Any]] = {
+    "model_of": (ModelOf, None),
+    "interactive": (Annotated[bool, _INTERACTIVE], False),
+    "as_json": (Json, False),
+}
+"""What every loop's command has beside its configuration: annotation and default."""
 
 
 class LoopGroup(TyperGroup):
     """Builds a loop's command when it is asked for, so that `loopwright --help` imports no loop."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The registered loops."""
-        return list(LOOPS)
+        """The loops that are installed."""
+        return loop_names()
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of one loop, None where there is no such loop."""
-        if cmd_name not in LOOPS:
+        """The command of one loop, by its name or `module:attribute`; None where there is no such loop."""
+        if cmd_name not in loop_names() and ":" not in cmd_name:
             return None
         single = typer.Typer(add_completion=False)
         loop = get_loop(cmd_name)
-        single.command(name=cmd_name, help=f"Run the {cmd_name} loop: {loop.summary}.")(_command(loop))
+        summary = f": {loop.summary}" if loop.summary else ""
+        single.command(name=cmd_name, help=f"Run the {loop.name} loop{summary}.")(_command(cmd_name, loop))
         command = typer.main.get_command(single)
         command.name = cmd_name
         return command
 
 
-app = typer.Typer(cls=LoopGroup, help="Run a loop in a new session.", no_args_is_help=True)
+app = typer.Typer(
+    cls=LoopGroup,
+    help="Run a loop in a new session. One that is not installed is named by its `module:attribute`.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -55,24 +63,21 @@ def _run() -> None:
     pass
 
 
-def _command(loop: "Loop") -> Callable[..., int]:
-    """A function whose signature is the loop's configuration plus `--interactive` and `--json`."""
+def _command(named: str, loop: "Loop") -> Callable[..., int]:
+    """A function whose signature is the loop's configuration, and what every loop's command has."""
 
-    def run(interactive: bool = False, as_json: bool = False, **values: Any) -> int:
+    def run(interactive: bool = False, as_json: bool = False, model_of: list[str] | None = None, **values: Any) -> int:
         config = _configured(loop, values, interactive)
-        from loopwright.graphs.sessions import start_session
-
         with opened_memory() as memory:
-            session = start_session(memory, loop.name, config, settings().data_dir / "devices")
+            session = loop.start(memory, models=models_of(model_of), **config)
             if interactive:
                 listen_to_keyboard(session)
-            return drive(session, wait=interactive, as_json=as_json)
+            return drive(session, wait=interactive, as_json=as_json, named=named)
 
-    flags = {"interactive": Annotated[bool, _INTERACTIVE], "as_json": Annotated[bool, _JSON]}
     options = [_parameter(name, field) for name, field in loop.config.model_fields.items()]
     options += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in flags.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _FLAGS.items()
     ]
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in options}
@@ -83,43 +88,57 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = field.annotation
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
+    elif not _fits_an_option(kind):
+        kind = str  # read as JSON
     flag = "--" + name.replace("_", "-")
-    default = field.default
     if field.is_required():
         option = typer.Option(..., flag, help=field.description)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=...)
     # None stands for "not given", so that --interactive can tell a default from a wish.
+    default = field.get_default() if field.default_factory is None else None
     words = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    shown = False if default is None else words
-    option = typer.Option(flag, help=field.description, show_default=shown)
+    option = typer.Option(flag, help=field.description, show_default=False if default is None else words)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, option], default=None
     )
 
 
-def _configured(loop: "Loop", values: dict[str, Any], interactive: bool) -> "RunConfig":
-    given = {name: value for name, value in values.items() if value is not None}
+def _fits_an_option(kind: Any) -> bool:
+    """Whether a type is one that a command's option can have."""
+    if get_origin(kind) in (Union, UnionType):
+        return all(_fits_an_option(each) for each in get_args(kind) if each is not type(None))
+    if get_origin(kind) is list:
+        return _fits_an_option(get_args(kind)[0])
+    return get_origin(kind) is Literal or kind in (str, int, float, bool, Path)
+
+
+def _configured(loop: "Loop", values: dict[str, Any], interactive: bool) -> dict[str, Any]:
+    """The settings that were given, after a look at whether they will do: a message names the option."""
+    fields = loop.config.model_fields
+    given = {n: _read_json(n, v, fields[n].annotation) for n, v in values.items() if v is not None}
     if interactive:
         given = {"approval": "human", "on_uncertain": "ask"} | given
     try:
-        return loop.config.model_validate(given)
+        loop.config.model_validate(given)
     except ValidationError as error:
         lines = [
-            f"`--{'-'.join(str(p) for p in e['loc'][:1]).replace('_', '-')}` {e.get('input')!r}: {e['msg']}"
-            for e in error.errors()
+            f"`{_flag(str(e['loc'][0]) if e['loc'] else '')}` {e.get('input')!r}: {e['msg']}" for e in error.errors()
         ]
         raise BadInput("; ".join(lines)) from error
+    return given
 
 
-def listen_to_keyboard(session: "Session") -> None:
-    """Every line that is typed goes into the session's inbox, whatever the loop is doing."""
+def _read_json(name: str, value: Any, kind: Any) -> Any:
+    if not isinstance(value, str) or _fits_an_option(kind):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"`{_flag(name)}` {value!r}: expected JSON ({error}).") from error
 
-    def listen() -> None:
-        for line in sys.stdin:
-            if line.strip():
-                session.say(line.strip())
 
-    threading.Thread(target=listen, name="keyboard", daemon=True).start()
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 __all__ = ["app"]

@@ -1,23 +1,46 @@
 """Driving a session from a terminal: print each event as it happens, pause cleanly on Ctrl-C, say how to go on."""
 
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 
 from loopwright.cli.describe import describe
 from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.errors import BadInput
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
-    from loopwright.agents.session import Session
+    from loopwright.graphs.loop.session import Session
     from loopwright.memory import Memory
     from loopwright.schema import Event
 
 EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "stopped": 5, "paused": 130, "waiting": 6}
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+ModelOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-of",
+        metavar="ROLE=CARD",
+        help="The model in a role, by its card's name or path, in place of the loop's. May be given several times.",
+    ),
+]
+
+
+def models_of(given: list[str] | None) -> dict[str, str]:
+    """What was given by `--model-of`: a card's name or path by role."""
+    pairs = [each.partition("=") for each in given or ()]
+    for role, _, card in pairs:
+        if not (role and card):
+            raise BadInput(f"`--model-of` {role!r}: expected ROLE=CARD, such as `--model-of navigator=small`.")
+    return {role: card for role, _, card in pairs}
 
 
 @contextmanager
@@ -30,9 +53,22 @@ def opened_memory() -> "Iterator[Memory]":
 
 
 def drive(
-    session: "Session", *, wait: bool, as_json: bool, on_event: "Callable[[Event], None]" = lambda event: None
+    session: "Session",
+    *,
+    wait: bool,
+    as_json: bool,
+    named: str | None = None,
+    on_event: "Callable[[Event], None]" = lambda event: None,
 ) -> int:
-    """Stream a session to its rest and return the exit code of the state that it came to rest in."""
+    """Stream a session to its rest and return the exit code of the state that it came to rest in.
+
+    Args:
+        session: begun or resumed.
+        wait: stay when the loop asks something.
+        as_json: print events as JSON.
+        named: how the user named the loop, for the command that goes on.
+        on_event: called with each event.
+    """
     console, loop = stdout(), session.loop
     with _ctrl_c_pauses(session):
         for n, event in enumerate(session.stream(wait=wait)):
@@ -49,21 +85,36 @@ def drive(
     if as_json:
         json_line({"session": session.id, "status": status})
     else:
-        console.print(_how_to_go_on(session.id, status))
+        option = f" --loop {named}" if named and ":" in named else ""
+        console.print(_how_to_go_on(f"{session.id}{option}", status))
     return EXIT_BY_STATUS[status]
 
 
-def _how_to_go_on(session_id: str, status: str) -> str:
+def listen_to_keyboard(session: "Session") -> None:
+    """Every line that is typed goes into the session's inbox, whatever the loop is doing."""
+
+    def listen() -> None:
+        for line in sys.stdin:
+            if line.strip():
+                try:
+                    session.say(line.strip())
+                except BadInput as error:  # it has ended meanwhile
+                    stderr().print(escape(str(error)))
+
+    threading.Thread(target=listen, name="keyboard", daemon=True).start()
+
+
+def _how_to_go_on(session: str, status: str) -> str:
     match status:
         case "succeeded" | "failed":
-            return f"Session {status}. Report: loopwright sessions report {session_id}"
+            return f"Session {status}. Report: loopwright sessions report {session}"
         case "waiting":
             return (
-                f'The session waits for an answer. Give it: loopwright feedback {session_id} "..." and go on with: '
-                f"loopwright sessions resume {session_id}"
+                f'The session waits for an answer. Give it: loopwright feedback {session} "..." and go on with: '
+                f"loopwright sessions resume {session}"
             )
         case _:
-            return f"Session {status}; nothing is lost. Go on with: loopwright sessions resume {session_id}"
+            return f"Session {status}; nothing is lost. Go on with: loopwright sessions resume {session}"
 
 
 @contextmanager

@@ -1,36 +1,71 @@
 """`loopwright sessions ...` and `loopwright feedback`: everything that can be done to a session after it began."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from loopwright.cli.describe import describe
-from loopwright.cli.output import json_line, stdout, table
-from loopwright.cli.run_session import drive, opened_memory
+from loopwright.cli.describe import describe, plain
+from loopwright.cli.output import json_line, stderr, stdout, table
+from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.errors import BadInput, UnknownName
+from loopwright.graphs.registry import get_loop
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
-    from loopwright.agents.session import Session
+    from loopwright.graphs.loop.loop import Loop
+    from loopwright.graphs.loop.session import Session
     from loopwright.memory import Memory
 
 app = typer.Typer(
-    help="List, show, resume, rewind, fork, replay, verify, export and prune sessions.", no_args_is_help=True
+    help="List, show, resume, rewind, fork, replay, verify, export, report and prune sessions.", no_args_is_help=True
 )
 
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Step = Annotated[int, typer.Argument(min=0, metavar="STEP", help="Counted from 0.")]
+LoopName = Annotated[
+    str | None,
+    typer.Option("--loop", metavar="MODULE:ATTRIBUTE", help="The session's loop, where it is not installed."),
+]
 
 
-def _devices() -> Path:
-    return settings().data_dir / "devices"
+def _loop_of(memory: "Memory", session: str, named: str | None) -> "Loop":
+    """The loop of a session.
+
+    Raises:
+        BadInput: it is not installed, or `named` is another one.
+    """
+    name = memory.sessions.get(session).loop
+    try:
+        loop = get_loop(named or name)
+    except UnknownName as error:
+        raise BadInput(
+            f"Session {session} is of the loop {name!r}, which is not installed here. Install its package, or say "
+            "where the loop is: `--loop module:attribute`."
+        ) from error
+    if loop.name != name:
+        raise BadInput(f"`--loop` {named!r} is the loop {loop.name!r}; session {session} is of the loop {name!r}.")
+    return loop
 
 
-def _resume(memory: "Memory", session_id: str) -> "Session":
-    from loopwright.graphs.sessions import resume_session
+def _loop_if_installed(memory: "Memory", session: str, named: str | None) -> "Loop | None":
+    """The loop of a session, None where it is not installed and not named: what holds for any loop has to do."""
+    try:
+        return _loop_of(memory, session, named)
+    except BadInput as error:
+        if named is not None:
+            raise
+        stderr().print(f"[yellow]Shown without its loop.[/yellow] {escape(str(error))}")
+        return None
 
-    return resume_session(memory, session_id, _devices())
+
+@contextmanager
+def _opened(session: str, named: str | None, model_of: list[str] | None = None) -> "Iterator[Session]":
+    with opened_memory() as memory:
+        yield _loop_of(memory, session, named).resume(session, memory, models=models_of(model_of))
 
 
 @app.command("list")
@@ -51,19 +86,20 @@ def list_sessions(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(session: SessionId, as_json: Json = False) -> None:
+def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> None:
     """What happened in a session, event by event."""
     with opened_memory() as memory:
         row = memory.sessions.get(session)
         status = "interrupted" if session in memory.sessions.interrupted() else row.status
         events = memory.events.read(session)
-    if as_json:
-        for event in events:
-            json_line(event.model_dump(mode="json"))
-        return
+        if as_json:
+            for event in events:
+                json_line(event.model_dump(mode="json"))
+            return
+        described_by = _loop_if_installed(memory, session, loop)
     stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
     for event in events:
-        for line in describe(event, row.loop):
+        for line in describe(event, described_by):
             stdout().print(line)
 
 
@@ -71,54 +107,54 @@ def show(session: SessionId, as_json: Json = False) -> None:
 def resume(
     session: SessionId,
     interactive: Annotated[bool, typer.Option("--interactive", help="Stay and answer questions.")] = False,
+    loop: LoopName = None,
+    model_of: ModelOf = None,
     as_json: Json = False,
 ) -> int:
-    """Go on where a session was paused, stopped, killed or left waiting."""
-    from loopwright.cli.run import listen_to_keyboard
-
-    with opened_memory() as memory:
-        resumed = _resume(memory, session)
+    """Go on where a session was paused, stopped, killed or left waiting. Its models are those that it began with."""
+    with _opened(session, loop, model_of) as resumed:
         if interactive:
             listen_to_keyboard(resumed)
-        return drive(resumed, wait=interactive, as_json=as_json)
+        return drive(resumed, wait=interactive, as_json=as_json, named=loop)
 
 
 @app.command()
-def rewind(session: SessionId, step: Annotated[int, typer.Argument(min=0, help="The step to go back to.")]) -> None:
+def rewind(session: SessionId, step: Step, loop: LoopName = None) -> None:
     """Go back to the observation of a step. Nothing is deleted; `sessions resume` goes on from there."""
-    with opened_memory() as memory:
-        _resume(memory, session).rewind(step)
+    with _opened(session, loop) as opened:
+        opened.rewind(step)
     stdout().print(f"Rewound to step {step}. Go on with: loopwright sessions resume {session}")
 
 
 @app.command()
-def fork(session: SessionId, step: Annotated[int, typer.Argument(min=0, help="The step to fork from.")]) -> None:
+def fork(session: SessionId, step: Step, loop: LoopName = None) -> None:
     """A new session that begins where another stood at a step; the parent is left as it is."""
-    from loopwright.graphs.sessions import fork_session
-
     with opened_memory() as memory:
-        child = fork_session(memory, session, step, _devices())
-        stdout().print(f"Forked into session {child.id}. Go on with: loopwright sessions resume {child.id}")
+        of = _loop_of(memory, session, loop)
+        child = of.fork(of.resume(session, memory), step)
+    stdout().print(f"Forked into session {child.id}. Go on with: loopwright sessions resume {child.id}")
 
 
 @app.command()
 def replay(
     session: SessionId,
     rerender: Annotated[bool, typer.Option("--rerender", help="Also render every picture again and compare.")] = False,
+    loop: LoopName = None,
     as_json: Json = False,
 ) -> int:
     """Run a session's loop again from its log, without model, world or human, and compare every payload."""
-    from loopwright.graphs.sessions import replay_session, rerender_session
+    from loopwright.graphs.sessions import redraw_session
 
     with opened_memory() as memory:
-        result = replay_session(memory, session)
-        worst = rerender_session(memory, session) if rerender else None
+        of = _loop_of(memory, session, loop)
+        result = of.replay(session, memory)
+        worst = redraw_session(memory, session, of) if rerender else None
     same = result.difference is None and (worst is None or worst.within_tolerance)
     if as_json:
         found = {"events": result.n, "same": same, "difference": result.difference}
         json_line(found | ({"pictures": worst._asdict()} if worst else {}))
         return 0 if same else 1
-    stdout().print(f"{result.n} events replayed: {escape(result.difference or 'every payload hashes equal')}")
+    stdout().print(f"{result.n} events replayed: {plain(result.difference or 'every payload hashes equal')}")
     if worst:
         stdout().print(f"{worst.n} pictures rendered again: mean absolute difference at most {worst.worst:.3f} of 255")
     return 0 if same else 1
@@ -160,13 +196,16 @@ def export(
 
 @app.command()
 def report(
-    session: SessionId, out: Annotated[Path | None, typer.Option(help="File; default: ./SESSION.html.")] = None
+    session: SessionId,
+    out: Annotated[Path | None, typer.Option(help="File; default: ./SESSION.html.")] = None,
+    loop: LoopName = None,
 ) -> None:
-    """Write a session as one HTML page: every picture, overlay, decision, the path, the ledger and the events."""
+    """Write a session as one HTML page: what its loop shows of it, what was said, the ledger and the events."""
     from loopwright.graphs.sessions import report_session
 
     with opened_memory() as memory:
-        file = report_session(memory, session, out or Path(f"{session}.html"))
+        of = _loop_if_installed(memory, session, loop)
+        file = report_session(memory, session, out or Path(f"{session}.html"), of)
     stdout().print(f"Report: {file}")
 
 
@@ -178,34 +217,51 @@ def prune(session: SessionId, yes: Annotated[bool, typer.Option("--yes", "-y", h
         if not yes:
             typer.confirm(f"Delete session {row.id} ({row.loop}, {row.status}) for good?", abort=True)
         memory.retention.prune(session)
-        (_devices() / f"{session}.sqlite").unlink(missing_ok=True)
+        for device in (settings().data_dir / "devices").glob(f"{row.id}.*"):  # one for each of its worlds
+            device.unlink()
     stdout().print(f"Pruned {session}.")
 
 
 def feedback(
     session: SessionId,
-    message: Annotated[str, typer.Argument(help='For example "stop", "go 20 mm cranial", "that is the carina".')],
+    message: Annotated[str, typer.Argument(help='For example "stop", "approve", "note: the patient moved".')],
     author: Annotated[str, typer.Option(help="Who speaks.")] = "clinician",
+    loop: LoopName = None,
     as_json: Json = False,
 ) -> int:
     """Say something to a session, running or not. STOP acts at once; anything else is heard between nodes."""
     from loopwright.agents.feedback import is_stop
-    from loopwright.graphs.registry import get_loop
 
     with opened_memory() as memory:
         row = memory.sessions.get(session)
-        memory.inbox.put(session, message, author=author, is_stop=is_stop(message))
-    words = get_loop(row.loop).parse(message)  # after the message is on its way: a STOP does not wait for imports
-    understood = words.model_dump(mode="json")
+        if row.has_ended:
+            raise BadInput(f"Session {session} has {row.status}; it hears nothing any more.")
+        if is_stop(message):
+            memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
+            from loopwright.graphs.loop.delivery import stop_at_rest
+
+            stop_at_rest(memory, session)
+            words: dict[str, Any] = {"kind": "stop"}
+        else:
+            from loopwright.graphs.loop.delivery import deliver
+
+            language = _loop_of(memory, session, loop).language
+            words = language.dump(language.parse(message))
+            deliver(memory, session, message, author=author)
+        status = memory.sessions.get(session).status
     if as_json:
-        json_line({"session": session, "status": row.status, "understood": understood})
-    elif understood["kind"] == "unclear":
-        stdout().print(f"[yellow]Not understood:[/yellow] {escape(understood['question'])}")
+        json_line({"session": session, "status": status, "understood": words})
     else:
-        parts = ", ".join(f"{k} {v}" for k, v in understood.items() if k != "kind" and v not in ("", None, [], False))
-        said = f"{understood['kind']} {parts}".strip()
-        late = (
-            "" if row.status in ("running", "waiting") else f" The session is {row.status}: it hears when it resumes."
-        )
-        stdout().print(f"Understood: {escape(said)}.{late}")
-    return 2 if understood["kind"] == "unclear" else 0
+        stdout().print(_answer(words, status))
+    return 2 if words["kind"] == "unclear" else 0
+
+
+def _answer(words: dict[str, Any], status: str) -> str:
+    from loopwright.graphs.loop.describe import understood
+
+    if words["kind"] == "unclear":
+        return f"[yellow]Not understood:[/yellow] {plain(words['question'])}"
+    said = f"Understood: {plain(understood(words))}."
+    if status in ("running", "waiting"):
+        return said
+    return f"{said} The session is {status}{'' if words['kind'] == 'stop' else ': it hears when it resumes'}."

@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.desk import Answering, Desk
+from tests.agents.asking import Answering, ModelAsker
 
 from loopwright.agents.carm.localisers import (
     PLACE_SD_MM,
@@ -37,7 +37,7 @@ def network(sure_of: str = "T1", nearest_set: tuple[str, ...] | None = ("T1", "C
         coverage=0.95 if nearest_set else None,
         nearest_set=nearest_set,
     )
-    return NetworkLocaliser(lambda image: seen, "measured")
+    return NetworkLocaliser(lambda image: seen)
 
 
 @given(posteriors, posteriors, st.floats(0, 4))
@@ -74,6 +74,10 @@ def answers(question: str) -> str:
     return "left 5 mm, up 10 mm" if "the T1?" in question else "down 200 mm"
 
 
+def told_by_model() -> ModelAsker:
+    return ModelAsker(Answering(answer=answers))
+
+
 def vlm(coverage: float | None = None) -> VlmLocaliser:
     return VlmLocaliser(field_of_view_mm=VIEW_MM, coverage=coverage)
 
@@ -82,58 +86,60 @@ def hybrid() -> HybridLocaliser:
     return HybridLocaliser(network(), weight=1.0)
 
 
-def test_the_model_alone_sees_places_and_says_how_well_it_does(desk: Desk) -> None:
-    seen = vlm().localise(IMAGE, desk.asking(Answering(answer=answers)))
+def test_the_model_alone_sees_places_and_says_how_well_it_does() -> None:
+    asker = told_by_model()
+    seen = vlm().localise(IMAGE, asker)
     assert seen.ranking[0] == "T1"
     assert seen.offsets_mm == {n: (5.0, -10.0) if n == "T1" else (0.0, 200.0) for n in LANDMARKS}
     assert seen.sigma_mm == {n: PLACE_SD_MM[0] if n == "T1" else PLACE_SD_MM[1] for n in LANDMARKS}
     assert (seen.coverage, seen.nearest_set, seen.radius_mm) == (None, None, None)
-    assert [event.kind for event in desk.events] == ["consulted"] * 15
+    assert asker.asked == ["localiser"] * 15
 
 
-def test_calibrated_probabilities_give_sets(desk: Desk) -> None:
-    seen = vlm(0.75).localise(IMAGE, desk.asking(Answering(answer=answers)))
+def test_calibrated_probabilities_give_sets() -> None:
+    seen = vlm(0.75).localise(IMAGE, told_by_model())
     assert (seen.coverage, seen.nearest_set) == (0.75, ("T1",))
 
 
-def test_the_hybrid_is_the_network_but_for_its_posterior(desk: Desk) -> None:
-    alone = network("Carina").localise(IMAGE, desk.asking(None, step=1))
+def test_the_hybrid_is_the_network_but_for_its_posterior() -> None:
+    alone = network("Carina").localise(IMAGE, ModelAsker())
     both = HybridLocaliser(network("Carina", ("Carina",)), weight=4.0)
-    seen = both.localise(IMAGE, desk.asking(Answering(answer=answers)))
+    asker = told_by_model()
+    seen = both.localise(IMAGE, asker)
     assert (seen.offsets_mm, seen.sigma_mm, seen.coverage) == (alone.offsets_mm, alone.sigma_mm, 0.95)
     assert seen.ranking[0] == "T1" and seen.nearest_set == ("T1", "Carina")
-    assert [event.kind for event in desk.events] == ["measured", "measured", "consulted"]
+    assert asker.asked == ["measured", "localiser"]
     uncalibrated = HybridLocaliser(network(nearest_set=None))
-    assert uncalibrated.localise(IMAGE, desk.asking(Answering(answer=answers), step=2)).nearest_set is None
+    assert uncalibrated.localise(IMAGE, told_by_model()).nearest_set is None
 
 
 @pytest.mark.parametrize("localiser", [vlm(0.95), hybrid()], ids=["vlm", "hybrid"])
-def test_what_the_clinician_says_reaches_the_model(desk: Desk, localiser: VlmLocaliser | HybridLocaliser) -> None:
-    consult = desk.asking(Answering(answer=answers))
-    seen = localiser.localise(IMAGE, consult)
-    n_events = len(desk.events)
-    assert localiser.revise(IMAGE, seen, PictureFeedback(), consult) is seen and len(desk.events) == n_events
-    told = localiser.revise(IMAGE, seen, PictureFeedback(words="that is the carina"), consult)
+def test_what_the_clinician_says_reaches_the_model(localiser: VlmLocaliser | HybridLocaliser) -> None:
+    asker = told_by_model()
+    seen = localiser.localise(IMAGE, asker)
+    n_asked = len(asker.asked)
+    assert localiser.revise(IMAGE, seen, PictureFeedback(), asker) is seen and len(asker.asked) == n_asked
+    told = localiser.revise(IMAGE, seen, PictureFeedback(words="that is the carina"), asker)
     assert (seen.ranking[0], told.ranking[0], told.nearest_set) == ("T1", "Carina", None)
     assert told.offsets_mm == seen.offsets_mm
 
 
 @pytest.mark.parametrize("localiser", [vlm(0.95), hybrid()], ids=["vlm", "hybrid"])
-def test_a_rejected_answer_leaves_nothing_behind(desk: Desk, localiser: VlmLocaliser | HybridLocaliser) -> None:
+def test_a_rejected_answer_leaves_nothing_behind(localiser: VlmLocaliser | HybridLocaliser) -> None:
     """The corrector says T1 first, which was denied, so its second guess counts."""
-    consult = desk.asking(Answering(answer=answers))
-    seen = localiser.localise(IMAGE, consult)
-    told = localiser.revise(IMAGE, seen, PictureFeedback(is_rejected=True, denied=("T1",)), consult)
+    asker = told_by_model()
+    seen = localiser.localise(IMAGE, asker)
+    told = localiser.revise(IMAGE, seen, PictureFeedback(is_rejected=True, denied=("T1",)), asker)
     assert told.nearest["T1"] == 0 and told.ranking[0] == "T12" and told.nearest["T12"] > 0.5
     assert math.fsum(told.nearest.values()) == pytest.approx(1)
-    assert desk.events[-1].payload["role"] == "corrector"
+    assert asker.asked[-1] == "corrector"
 
 
-def test_the_network_hears_nothing(desk: Desk) -> None:
-    consult = desk.asking(None)
-    seen = network().localise(IMAGE, consult)
+def test_the_network_hears_nothing() -> None:
+    asker = ModelAsker()
+    seen = network().localise(IMAGE, asker)
     assert (
-        network().revise(IMAGE, seen, PictureFeedback("that is the T12", is_rejected=True, denied=("T1",)), consult)
+        network().revise(IMAGE, seen, PictureFeedback("that is the T12", is_rejected=True, denied=("T1",)), asker)
         is seen
     )
-    assert [event.kind for event in desk.events] == ["measured"]
+    assert asker.asked == ["measured"]

@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from numpy.typing import NDArray
 from tests.cli.conftest import Said
-from tests.scenario import Patient
+from tests.scenario import Patient, network_that
 
 from loopwright.agents.carm.formats import NAVIGATION, Ladder, Navigation
-from loopwright.graphs.carm import run as carm_run
+from loopwright.graphs.carm import roles
 from loopwright.models.networks.localisation import Localisation
 from loopwright.settings import settings
+from loopwright.tools.carm.geometry import Pose
 
 Run = Callable[..., Said]
 
@@ -35,10 +33,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
 def run_carm(loopwright: Run, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run_carm("--target", "T12")` over the phantom, with a localiser that knows the truth."""
 
-    def localise(run: "carm_run._Patient", image: NDArray[np.uint8]) -> Localisation:
-        return patient.truth(run.world.pose)
-
-    monkeypatch.setattr(carm_run._Patient, "localise", localise)
+    monkeypatch.setattr(roles, "network_sees", network_that(patient.truth))
     monkeypatch.setenv("LOOPWRIGHT_CARM__IMAGE_SIZE_PX", "64")
     volume = ("--volume", str(patient.volume), "--landmarks", str(patient.landmarks_file))
     return lambda *options: loopwright("run", "carm", *volume, *options)
@@ -67,7 +62,7 @@ def test_a_model_steers_and_its_thoughts_are_told(run_carm: Run, tmp_path: Path)
     told = run_carm("--start", "T12", "--target", "T12", *model)
     assert told.code == 0
     words = " ".join(told.out.split())
-    assert "navigator T12 CENTER NONE T12 is in line. CENTER NONE The last rib ends here. (repaired)" in words
+    assert "navigator T12 CENTER NONE T12 is in line. CENTER NONE The last rib ends here. (told; repaired)" in words
     assert "succeeded: T12 is centred" in words
 
 
@@ -112,19 +107,16 @@ def test_feedback_that_is_not_understood_is_clarified_at_once(run_carm: Run, loo
     assert "Not understood" in said.out
 
 
-def test_stop_from_another_terminal(run_carm: Run, loopwright: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from loopwright.graphs.carm.nodes import CArmNodes
+def test_stop_from_another_terminal(run_carm: Run, patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     from loopwright.memory import open_memory
 
-    decide = CArmNodes.decide
-
-    def slow(nodes: CArmNodes, state: Any) -> Any:
+    def slow(pose: Pose) -> Localisation:
         with open_memory(settings().memory_url) as other:  # as another process would
             other.inbox.put(other.sessions.list()[0].id, "STOP", is_stop=True)
         time.sleep(0.5)
-        return decide(nodes, state)
+        return patient.truth(pose)
 
-    monkeypatch.setattr(CArmNodes, "decide", slow)
+    monkeypatch.setattr(roles, "network_sees", network_that(slow))
     said = run_carm("--start", "Carina", "--target", "T12")
     assert said.code == 5
     assert "STOPPED" in said.out
@@ -132,17 +124,13 @@ def test_stop_from_another_terminal(run_carm: Run, loopwright: Run, monkeypatch:
     assert "loopwright sessions resume" in said.out
 
 
-def test_ctrl_c_pauses_cleanly_and_says_how_to_resume(run_carm: Run, loopwright: Run) -> None:
-    from loopwright.graphs.carm.nodes import CArmNodes
-
-    localise = CArmNodes.localise
-
-    def interrupting(nodes: CArmNodes, state: Any) -> Any:
+def test_ctrl_c_pauses_cleanly_and_says_how_to_resume(run_carm: Run, loopwright: Run, patient: Patient) -> None:
+    def interrupting(pose: Pose) -> Localisation:
         os.kill(os.getpid(), signal.SIGINT)
-        return localise(nodes, state)
+        return patient.truth(pose)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CArmNodes, "localise", interrupting)
+        patch.setattr(roles, "network_sees", network_that(interrupting))
         said = run_carm("--start", "Carina", "--target", "T12")
     assert said.code == 130
     assert "loopwright sessions resume" in said.out

@@ -13,4 +13,4 @@ def test_the_model_steers_the_c_arm_and_is_corrected_once(loopwright: Run, tmp_p
     assert said.code == 0, said
     assert "navigator" in said.out and "go 40 mm right" in said.out
     page = (tmp_path / "demo.html").read_text(encoding="utf-8")
-    assert "Navigator (small, carm)" in page and "go 40 mm right" in page
+    assert "small with the adapter carm" in page and "go 40 mm right" in page

@@ -6,17 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenario import Begin, Patient, Use, payloads, saying
+from tests.scenario import Begin, Patient, Use, exposures, moved, payloads, saying
 
-from loopwright.agents.session import Session
 from loopwright.errors import BadInput, MissingDependency, SessionBusy, UnknownName
-from loopwright.graphs.carm.run import prepare
-from loopwright.graphs.sessions import fork_session, replay_session, rerender_session, resume_session
+from loopwright.graphs.carm import LOOP
+from loopwright.graphs.carm.run import CArmRun, prepare
+from loopwright.graphs.loop.runtime import device_of
+from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
 from loopwright.memory import Memory
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event
 from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM
 from loopwright.tools.carm.geometry import Pose
+from loopwright.tools.device import Device
+
+TOLD = ("observed", "measured", "localised", "relocalised", "decided", "reached", "acted")
 
 
 def end_pose(session: Session) -> Pose:
@@ -34,8 +39,8 @@ def test_reaches_one_target_after_another(patient: Patient, begin: Begin, memory
     assert session.status == "succeeded"
     assert [p["target"] for p in payloads(events, "reached")] == ["Carina", "T12"]
     assert patient.distance_mm("T12", end_pose(session)) < 15
-    rounds = [e.kind for e in events if e.step == 0]
-    assert rounds == ["observed", "localised", "reviewed", "decided", "guarded", "moved"]
+    told = [e.kind for e in events if e.step == 0 and e.kind in TOLD]
+    assert told == ["observed", "measured", "localised", "decided", "acted"]
     assert memory.events.verify(session.id).ok
     assert events == memory.events.read(session.id)
 
@@ -44,9 +49,9 @@ def test_every_exposure_and_motion_stands_in_the_ledger(patient: Patient, begin:
     session = begin(patient.run())
     events = list(session.stream())
     entries = memory.ledger.of(session.id)
-    exposures = [e for e in entries if e.act.tool == "take_exposure"]
-    assert len(exposures) == len(payloads(events, "observed")) == session.state["observation"]["exposures"]
-    assert len(entries) - len(exposures) == len(payloads(events, "moved"))
+    taken = [e for e in entries if e.act.tool == "take_exposure"]
+    assert len(taken) == len(exposures(events)) == session.state["observation"]["exposures"]
+    assert len(entries) - len(taken) == len(moved(events))
     assert {e.approved_by for e in entries} == {"guard"}
     assert all(e.outcome is not None and e.outcome.status == "done" for e in entries)
 
@@ -121,8 +126,8 @@ def test_what_was_rejected_is_not_used_again(patient: Patient, begin: Begin) -> 
 def test_what_is_not_understood_is_clarified(patient: Patient, begin: Begin, on_uncertain: str) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
     events = saying(session, {("localised", 0): "go cranial"})
-    assert [p["about"] for p in payloads(events, "asked")] == ["unclear"]
-    assert session.status == ("waiting" if on_uncertain == "ask" else "succeeded")
+    assert [p["question"]["about"] for p in payloads(events, "asked")] == ["unclear"]
+    assert session.status == "waiting"
     assert all(p["source"] != "clinician" for p in payloads(events, "decided"))
 
 
@@ -150,11 +155,11 @@ def test_an_answer_lets_a_waiting_session_go_on(
     assert session.run() == "waiting"
     for _ in range(12):
         session.say("that is the carina" if motions_done(memory, session) == [] else "approve")
-        session = resume_session(memory, session.id, tmp_path / "devices")
+        session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
         if session.run() != "waiting":
             break
     assert session.status == "succeeded"
-    assert replay_session(memory, session.id).difference is None
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_a_human_approves_rejects_or_directs(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
@@ -166,13 +171,16 @@ def test_a_human_approves_rejects_or_directs(patient: Patient, begin: Begin, mem
     first, second = (e.payload["motion"] for e in memory.events.read(session.id) if e.kind == "decided")
     assert second["caudal_mm"] == pytest.approx(first["caudal_mm"] / 2, abs=0.1)
     session.say("approve")
-    session = resume_session(memory, session.id, tmp_path / "devices")
+    session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert session.run() == "waiting"
     assert motions_done(memory, session) == [second]
-    entry = next(e for e in memory.ledger.of(session.id) if e.act.tool == "move_c_arm")
-    assert entry.approved_by == "human"
+    refused, entry, *_ = [e for e in memory.ledger.of(session.id) if e.act.tool == "move_c_arm"]
+    assert (refused.status, entry.approved_by) == ("refused", "human")
     assert entry.command_sha256 == entry.act.sha256
-    assert replay_session(memory, session.id).difference is None
+    session.say("go 20 mm cranial")  # ordered exactly, so it is not asked about again
+    assert session.run() == "waiting"
+    assert [m["caudal_mm"] for m in motions_done(memory, session)] == [second["caudal_mm"], -20]
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_a_yes_approves_no_motion_that_was_not_asked_about_before_it(
@@ -182,22 +190,22 @@ def test_a_yes_approves_no_motion_that_was_not_asked_about_before_it(
     saying(session, {("localised", 0): "approve", ("decided", 0): "yes"})
     assert session.status == "waiting"
     assert motions_done(memory, session) == []
-    assert replay_session(memory, session.id).difference is None
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_stop_lets_no_motion_follow_and_resuming_goes_on(
     patient: Patient, begin: Begin, memory: Memory, tmp_path: Path
 ) -> None:
     session = begin(patient.run("Skull"))
-    events = saying(session, {("moved", 0): "STOP!"})
+    events = saying(session, {("acted", 0): "STOP!"})
     assert session.status == "stopped"
     before = motions_done(memory, session)
     assert len(before) <= 2  # the one already sent, and one that may have been sent before the word was committed
     assert payloads(events, "stopped")[0]["last_act_sent"] is not None
-    session = resume_session(memory, session.id, tmp_path / "devices")
+    session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert session.run() == "succeeded"
     assert motions_done(memory, session)[: len(before)] == before
-    assert replay_session(memory, session.id).difference is None
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_stop_before_a_motion_keeps_it_back(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
@@ -205,13 +213,13 @@ def test_stop_before_a_motion_keeps_it_back(patient: Patient, begin: Begin, memo
     saying(session, {("guarded", 0): "stop"})
     assert session.status == "stopped"
     assert motions_done(memory, session) == []
-    assert resume_session(memory, session.id, tmp_path / "devices").run() == "succeeded"
+    assert LOOP.resume(session.id, memory, devices=tmp_path / "devices").run() == "succeeded"
 
 
 def test_words_move_no_limit(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run())
     events = saying(session, {("localised", 0): "go 300 mm cranial"})
-    first = payloads(events, "guarded")[0]
+    first = next(p for p in payloads(events, "guarded") if p["tool"] == "move_c_arm")
     assert (first["ok"], first["rule"]) == (False, "step")
     assert all(abs(m["caudal_mm"]) <= 150 for m in motions_done(memory, session))
     assert session.status == "succeeded"
@@ -235,9 +243,9 @@ def test_pause_and_resume(patient: Patient, begin: Begin, memory: Memory, tmp_pa
         if event.kind == "localised" and event.step == 1:
             session.pause()
     assert session.status == "paused"
-    resumed = resume_session(memory, session.id, tmp_path / "devices")
+    resumed = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert resumed.run() == "succeeded"
-    assert replay_session(memory, session.id).difference is None
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_rewind_keeps_the_record_and_moves_the_world_back(
@@ -245,10 +253,10 @@ def test_rewind_keeps_the_record_and_moves_the_world_back(
 ) -> None:
     session = begin(patient.run("Skull"))
     session.run()
-    n_before, poses = len(memory.events.read(session.id)), payloads(memory.events.read(session.id), "observed")
+    n_before, poses = len(memory.events.read(session.id)), exposures(memory.events.read(session.id))
     session.rewind(1)
-    assert session.world.snapshot()["pose"] == poses[1]["pose"]
-    session = resume_session(memory, session.id, tmp_path / "devices")
+    assert Device(device_of(tmp_path / "devices", session.id, ""), {}).state()["pose"] == poses[1]["pose"]
+    session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     saying(session, {("localised", 1): "go 10 mm left"})
     events = memory.events.read(session.id)
     assert session.status == "succeeded"
@@ -256,7 +264,7 @@ def test_rewind_keeps_the_record_and_moves_the_world_back(
     assert memory.events.verify(session.id).ok
     assert {e.branch for e in events} == {0, 1}
     assert session.state["observation"]["exposures"] > len(poses)  # radiation is not undone
-    assert replay_session(memory, session.id).difference is None
+    assert LOOP.replay(session.id, memory).difference is None
 
 
 def test_rewinding_to_a_step_that_was_not_observed(patient: Patient, begin: Begin) -> None:
@@ -272,14 +280,14 @@ def test_fork_names_its_parent_and_leaves_it_alone(
     session = begin(patient.run("Skull"))
     session.run()
     head = memory.events.head(session.id)
-    child = fork_session(memory, session.id, 1, tmp_path / "devices")
+    child = LOOP.fork(session, 1)
     first = memory.events.read(child.id)[0]
     assert (first.kind, first.payload["parent"], first.payload["parent_head"]) == ("forked", session.id, head)
     saying(child, {("localised", 1): "the target is the carina"})
     assert child.status == "succeeded"
     assert memory.events.head(session.id) == head
     memory.retention.prune(session.id)
-    assert replay_session(memory, child.id).difference is None
+    assert LOOP.replay(child.id, memory).difference is None
 
 
 def test_a_replay_shows_what_was_tampered_with(
@@ -287,9 +295,9 @@ def test_a_replay_shows_what_was_tampered_with(
 ) -> None:
     session = begin(patient.run())
     session.run()
-    found = replay_session(memory, session.id)
+    found = LOOP.replay(session.id, memory)
     assert (found.n, found.difference) == (len(memory.events.read(session.id)), None)
-    assert rerender_session(memory, session.id).worst == 0.0
+    assert redraw_session(memory, session.id, LOOP).worst == 0.0
 
     real = memory.events
 
@@ -303,7 +311,7 @@ def test_a_replay_shows_what_was_tampered_with(
             return events
 
     monkeypatch.setattr(memory, "events", Forged())
-    difference = replay_session(memory, session.id).difference
+    difference = LOOP.replay(session.id, memory).difference
     assert difference is not None and "decided" in difference
 
 
@@ -311,7 +319,7 @@ def test_one_process_holds_a_session(patient: Patient, begin: Begin, memory: Mem
     session = begin(patient.run())
     stream = session.stream()
     next(stream)
-    other = resume_session(memory, session.id, tmp_path / "devices")
+    other = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     with pytest.raises(SessionBusy, match=session.id):
         other.run()
     stream.close()
@@ -330,7 +338,7 @@ def test_an_error_in_a_node_leaves_the_session_whole(
         session.run()
     assert memory.events.read(session.id)[-1].kind == "error"
     truth(patient.truth)
-    assert resume_session(memory, session.id, tmp_path / "devices").run() == "succeeded"
+    assert LOOP.resume(session.id, memory, devices=tmp_path / "devices").run() == "succeeded"
 
 
 def test_an_ended_session_is_not_run_again(patient: Patient, begin: Begin) -> None:
@@ -362,12 +370,11 @@ def test_a_target_outside_the_volume_is_named_with_what_there_is(patient: Patien
     few = tmp_path / "few.json"
     few.write_text(json.dumps({n: patient.landmarks[n].tolist() for n in ("T1", "Carina")}))
     with pytest.raises(BadInput, match=r"T12.*outside.*T1, Carina"):
-        prepare(patient.run("Carina", ("T12",), landmarks=few))
+        prepare(CArmRun(**patient.run("Carina", ("T12",), landmarks=few)))
 
 
 def test_observations_are_what_the_world_shows(patient: Patient, begin: Begin, memory: Memory) -> None:
     session = begin(patient.run())
-    events = list(session.stream())
-    seen = payloads(events, "observed")
+    seen = exposures(list(session.stream()))
     assert [p["exposures"] for p in seen] == list(range(1, len(seen) + 1))
     assert np.allclose(seen[0]["pose"]["x_mm"], patient.landmarks["Carina"][0])

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agents.lives import live
+from tests.graphs.lives import live
 from tests.graphs.oracle import Card, Oracle, Replays, prompts, with_model
 from tests.models import tiny
 from tests.scenario import Begin, Patient, payloads
 
 from loopwright.errors import LoopwrightError, OperatorError, UnknownName
-from loopwright.graphs.sessions import fork_session, resume_session
+from loopwright.graphs.carm import LOOP
 from loopwright.memory import Memory
 from loopwright.schema import Event
 
@@ -31,7 +31,7 @@ def asked_of(body: dict[str, Any]) -> tuple[str, str]:
 def answered(events: list[Event]) -> set[tuple[str, str]]:
     """The same of what is on record."""
     found = set()
-    for prompt in (p["prompt"] for p in payloads(events, "consulted")):
+    for prompt in (p["prompt"] for p in payloads(events, "replied")):
         last = prompt[-1]["content"]
         found.add((prompt[1]["content"][0]["file_id"], last if isinstance(last, str) else last[-1]["text"]))
     return found
@@ -51,7 +51,7 @@ def test_nonsense_ends_the_session_clearly_and_it_goes_on_where_it_was(
     assert len(answered(known)) == 16 + 15  # a whole step, and all but the navigator's answer of the next
     n_before = len(oracle.server.requests)
     oracle.says = lambda question, answer: answer
-    resumed = resume_session(memory, session.id, tmp_path / "devices")
+    resumed = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert resumed.run() == "succeeded"
     assert answered(known).isdisjoint(map(asked_of, oracle.server.requests[n_before:]))
     replays(resumed)
@@ -83,7 +83,7 @@ def test_a_killed_session_asks_nothing_twice_that_was_answered(
     known, n_before = memory.events.read(session.id), len(oracle.server.requests)
     assert len(answered(known)) == 16 + 15
     go_on.set()
-    resumed = resume_session(memory, session.id, devices)
+    resumed = LOOP.resume(session.id, memory, devices=devices)
     assert resumed.run() == "succeeded"
     later = Counter(map(asked_of, oracle.server.requests[n_before:]))
     assert answered(known).isdisjoint(later) and set(later.values()) == {1}
@@ -103,11 +103,11 @@ def test_stop_ends_a_question_and_the_session_goes_on_later(
 
     oracle.says = says
     assert session.run() == "stopped"
-    assert payloads(memory.events.read(session.id), "consulted") == []
+    assert payloads(memory.events.read(session.id), "replied") == []
     assert [e.act.tool for e in memory.ledger.of(session.id)] == ["take_exposure"]
     go_on.set()
     oracle.says = lambda question, answer: answer
-    resumed = resume_session(memory, session.id, tmp_path / "devices")
+    resumed = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert resumed.run() == "succeeded"
     replays(resumed)
 
@@ -117,7 +117,7 @@ def test_a_rewind_asks_anew_and_a_fork_remembers_the_step_before(
 ) -> None:
     session = begin(with_model(patient, oracle.card(tmp_path), "Carina", "T12", navigator="vlm"))
     assert session.run() == "succeeded"
-    child = fork_session(memory, session.id, 1, tmp_path / "devices")
+    child = LOOP.fork(session, 1)
     assert child.run() == "succeeded"
     assert "Previous: Carina" in prompts(memory.events.read(child.id), "navigator")[0]
     session.rewind(1)
@@ -126,7 +126,7 @@ def test_a_rewind_asks_anew_and_a_fork_remembers_the_step_before(
     told = {
         e.branch: e.payload["prompt"][-1]["content"][-1]["text"]
         for e in memory.events.read(session.id)
-        if e.kind == "consulted" and e.step == 1
+        if e.kind == "replied" and e.step == 1
     }
     assert told[1] == f'{told[0]} The clinician says: "note: look closely"'
     replays(session)

@@ -12,20 +12,22 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from tests.page import Page
-from tests.scenario import Begin, Patient, payloads, saying
+from tests.scenario import Begin, Patient, exposures, saying
 
 from loopwright.agents.carm.navigator import Decision
 from loopwright.errors import IntegrityError
+from loopwright.graphs.carm import LOOP
 from loopwright.graphs.carm.drawings import OVERLAY, distance_chart, overlay, path_map, place_labels, project_body
 from loopwright.graphs.carm.report import carm_sections
+from loopwright.graphs.carm.run import CArmRun
 from loopwright.graphs.carm.steps import CArmStep, read_steps
 from loopwright.graphs.report import write_report
-from loopwright.graphs.sessions import fork_session, report_session
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import GENESIS, Event, ImageRef
 from loopwright.tools.carm.geometry import Pose, in_plane_offset_mm
 from loopwright.tools.carm.guard import Motion
-from loopwright.tools.carm.sources import open_case
+from loopwright.tools.carm.tools import Exposure
 from loopwright.tools.carm.volume import Volume
 
 VIEW_MM = 154.8
@@ -44,7 +46,7 @@ motions = st.builds(
 
 
 def page_of(memory: Memory, session_id: str, folder: Path) -> Page:
-    page = Page(report_session(memory, session_id, folder / "report.html"))
+    page = Page(report_session(memory, session_id, folder / "report.html", LOOP))
     page.assert_stands_alone()
     return page
 
@@ -53,9 +55,9 @@ def test_a_finished_session_is_told_whole(patient: Patient, begin: Begin, memory
     session = begin(patient.run("Right scapular inferior angle", ("Carina", "T12")))
     events = saying(session, {("localised", 0): "go 30 mm cranial", ("localised", 1): "note: <b>bold</b>"})
     page = page_of(memory, session.id, tmp_path)
-    observed = payloads(events, "observed")
+    observed = exposures(events)
     assert len(page.all("article", class_="step")) == len(observed)
-    assert "clinician: “go 30 mm cranial” Understood: move the view 30 mm cranial" in page.text
+    assert "clinician: “go 30 mm cranial” move view: direction cranial, distance_mm 30" in page.text
     assert "Targets Carina ✓, then T12 ✓" in page.text
     assert f"Exposures {len(observed)} of at most 40" in page.text
     assert "Finished succeeded: T12 is centred" in page.text
@@ -86,9 +88,9 @@ def test_a_rewind_shows_what_it_left_behind(patient: Patient, begin: Begin, memo
 def test_a_fork_begins_with_its_parents_picture(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     parent = begin(patient.run("Right scapular inferior angle", ("T12",)))
     parent.run()
-    child = fork_session(memory, parent.id, 1, tmp_path / "devices")
+    child = LOOP.fork(parent, 1)
     unrun = page_of(memory, child.id, tmp_path)
-    assert f"From step 1 of session {parent.id}" in unrun.text
+    assert f"from step 1 of session {parent.id}" in unrun.text
     assert len(unrun.pictures()) == 2
     child.run()
     page = page_of(memory, child.id, tmp_path)
@@ -123,7 +125,7 @@ def test_before_the_first_exposure(patient: Patient, begin: Begin, memory: Memor
 
 def test_without_the_volume_it_says_so(patient: Patient, begin: Begin, memory: Memory, tmp_path: Path) -> None:
     volume = Path(shutil.copy(patient.volume, tmp_path / "patient.nii.gz"))
-    session = begin(patient.run().model_copy(update={"volume": str(volume)}))
+    session = begin({**patient.run(), "volume": str(volume)})
     session.run()
     with_body = page_of(memory, session.id, tmp_path)
     volume.unlink()
@@ -139,24 +141,25 @@ def test_a_picture_that_is_lost_is_said_to_be_lost(
 ) -> None:
     session = begin(patient.run())
     events = list(session.stream())
-    lost = ImageRef.model_validate(payloads(events, "observed")[0]["image"])
+    lost = ImageRef.model_validate(exposures(events)[0]["image"])
 
     def read(ref: ImageRef) -> bytes:
         if ref == lost:
             raise IntegrityError("changed")
         return memory.blobs.read(ref)
 
-    case = open_case(str(patient.volume), patient.landmarks_file)
-    sections = carm_sections(memory.sessions.get(session.id).config, events, read, case)
+    kept = memory.sessions.get(session.id).config["scopes"][""]
+    sections = carm_sections(CArmRun.model_validate(kept["config"]), kept["prepared"], events, read)
     page = Page(write_report(memory, session.id, tmp_path / "report.html", sections=sections))
     page.assert_stands_alone()
     assert page.text.count("cannot be read back") == 1
-    assert len(page.pictures()) == len(payloads(events, "observed"))
+    assert len(page.pictures()) == len(exposures(events))
 
 
 def event(seq: int, branch: int, step: int, kind: str, payload: dict[str, Any]) -> Event:
     return Event(
-        session_id="s", seq=seq, branch=branch, step=step, kind=kind, key=None, payload=payload,
+        session_id="s", seq=seq, branch=branch, step=step, kind=kind,
+        key=None if kind == "rewound" else f"{branch}/{kind}.{step}/0", payload=payload,
         created_at=datetime.now(UTC), prev_hash=GENESIS, hash=GENESIS,
     )  # fmt: skip
 
@@ -164,12 +167,8 @@ def event(seq: int, branch: int, step: int, kind: str, payload: dict[str, Any]) 
 def observed(step: int, x_mm: float = 0.0) -> dict[str, Any]:
     image = ImageRef(sha256=f"{step:064x}", width_px=8, height_px=8)
     pose = Pose(x_mm=x_mm, y_mm=0, z_mm=0)
-    return {
-        "pose": pose.model_dump(mode="json"),
-        "exposures": step + 1,
-        "image": image.model_dump(mode="json"),
-        "snapshot": {},
-    }
+    seen = Exposure(pose=pose, exposures=step + 1, image=image)
+    return {"tool": "take_exposure", "arguments": {}, "status": "done", "output": seen.model_dump(mode="json")}
 
 
 def test_rewinds_upon_rewinds_leave_one_line() -> None:

@@ -6,9 +6,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from loopwright.schema import Verdict
 from loopwright.settings import CArmSettings
 from loopwright.tools.carm.geometry import Pose
-from loopwright.tools.carm.guard import Direction, Motion, MotionLimits, Track, check_motion
+from loopwright.tools.carm.guard import Direction, Motion, MotionLimits, Track, check_track
 from loopwright.tools.carm.volume import Volume
 
 LIMITS = MotionLimits(
@@ -22,7 +23,13 @@ LIMITS = MotionLimits(
     max_exposures=8,
 )
 HERE = Pose(x_mm=0, y_mm=0, z_mm=-200)
-FRESH = Track().at(HERE, 1, 100.0)
+FRESH = Track().at(HERE, 100.0)
+
+
+def check_motion(motion: Motion, pose: Pose, track: Track, limits: MotionLimits, exposures: int = 1) -> Verdict:
+    """What a session asks of a motion: the world's guard, then the loop's."""
+    verdicts = (limits.check_step(motion, pose), limits.check_exposure(exposures))
+    return next((v for v in verdicts if not v.ok), None) or check_track(motion, pose, track, limits)
 
 
 def about(low: float, high: float) -> st.SearchStrategy[float]:
@@ -64,8 +71,8 @@ NOWHERE = Pose.model_construct(x_mm=math.nan, y_mm=0.0, z_mm=-200.0, alpha_deg=0
 def test_no_accepted_motion_ends_outside_whatever_goes_in(
     motion: Motion, pose: Pose, exposures: int, travel: float
 ) -> None:
-    track = Track(visited=(pose,), exposures=exposures, travel_mm=travel)
-    verdict = check_motion(motion, pose, track, LIMITS)
+    track = Track(visited=(pose,), travel_mm=travel)
+    verdict = check_motion(motion, pose, track, LIMITS, exposures)
     if verdict.ok:
         assert inside(motion.applied_to(pose))
         assert all(abs(v) <= 150 for v in (motion.left_mm, motion.caudal_mm, motion.anterior_mm))
@@ -94,7 +101,6 @@ def test_a_small_motion_from_the_middle_is_accepted_and_not_changed(left: float,
         ({"anterior_mm": 101}, FRESH, "envelope", ["`y_mm`", "101", "-100 to 100 mm"]),
         ({"alpha_deg": -41}, FRESH, "envelope", ["`alpha_deg`", "-41", "-40 to 110 deg"]),
         ({"left_mm": 50}, FRESH.model_copy(update={"travel_mm": 951}), "travel", ["1001", "1000"]),
-        ({"left_mm": 50}, FRESH.model_copy(update={"exposures": 8}), "exposures", ["8"]),
         ({"left_mm": 50}, FRESH.model_copy(update={"claimed_mm": (60, 70, 60, 61)}), "progress", ["60", "61", "3"]),
     ],
 )
@@ -107,6 +113,12 @@ def test_each_rule_names_itself_the_value_and_the_limit(
         assert word in verdict.reason
 
 
+def test_no_motion_follows_the_last_exposure() -> None:
+    verdict = LIMITS.check_exposure(8)
+    assert (verdict.ok, verdict.rule) == (False, "exposures") and "8" in verdict.reason
+    assert LIMITS.check_exposure(7).ok
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_no_motion(bad: float) -> None:
     with pytest.raises(ValidationError):
@@ -117,13 +129,13 @@ def test_what_is_not_finite_is_no_motion(bad: float) -> None:
 
 def walk(*steps: dict[str, float]) -> tuple[Pose, Track]:
     """Make the motions, each of which must be allowed."""
-    pose, track = HERE, Track().at(HERE, 1, None)
+    pose, track = HERE, Track().at(HERE, None)
     for step in steps:
         motion = Motion(**step)
         verdict = check_motion(motion, pose, track, LIMITS)
         assert verdict.ok, verdict.reason
         pose = motion.applied_to(pose)
-        track = track.after(motion).at(pose, track.exposures + 1, None)
+        track = track.after(motion).at(pose, None)
     return pose, track
 
 
@@ -148,12 +160,12 @@ def test_small_steps_in_one_direction_and_rotations_are_no_oscillation() -> None
 def test_progress_counts_from_the_navigators_last_own_motion() -> None:
     track = Track()
     for claimed in (100.0, 110.0, 105.0, 100.0):
-        track = track.at(HERE, 1, claimed)
+        track = track.at(HERE, claimed)
     there = Motion(left_mm=50)
     assert check_motion(there, HERE, track, LIMITS).rule == "progress"
-    assert check_motion(there, HERE, track.at(HERE, 1, None), LIMITS).ok
+    assert check_motion(there, HERE, track.at(HERE, None), LIMITS).ok
     assert check_motion(there, HERE, track.for_new_goal(), LIMITS).ok
-    assert check_motion(there, HERE, track.at(HERE, 1, 99.0), LIMITS).ok
+    assert check_motion(there, HERE, track.at(HERE, 99.0), LIMITS).ok
 
 
 def test_progress_is_towards_one_thing_at_a_time() -> None:
@@ -165,10 +177,10 @@ def test_progress_is_towards_one_thing_at_a_time() -> None:
         (250.0, ""),
         (260.0, ""),
     ):
-        track = track.at(HERE, 1, claimed, towards)
+        track = track.at(HERE, claimed, towards)
     there = Motion(left_mm=50)
     assert check_motion(there, HERE, track, LIMITS).ok  # at the elbow the wrist is as far as it always was
-    assert check_motion(there, HERE, track.at(HERE, 1, 255.0).at(HERE, 1, 250.0), LIMITS).rule == "progress"
+    assert check_motion(there, HERE, track.at(HERE, 255.0).at(HERE, 250.0), LIMITS).rule == "progress"
 
 
 def test_the_envelope_is_the_volume_and_the_settings_margin(block_volume: Volume) -> None:

@@ -20,6 +20,7 @@ from loopwright.tools.carm.tools import RangeMm, c_arm_status, move_c_arm, take_
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
 from loopwright.tools.contract import ToolContext
+from loopwright.tools.pictures import read_picture
 from loopwright.tools.registry import find_tool
 
 START = Pose(x_mm=70, y_mm=70, z_mm=70)
@@ -56,11 +57,14 @@ def test_the_view_moves_in_patient_directions(context: ToolContext, world: CArmW
     motion = {"left_mm": 20, "caudal_mm": 30, "anterior_mm": -5, "alpha_deg": 10, "beta_deg": -4}
     place = move_c_arm.run(motion, context)
     assert world.pose == Pose(x_mm=50, y_mm=65, z_mm=40, alpha_deg=10, beta_deg=-4)
-    assert place.model_dump() == {**world.pose.model_dump(), "exposures": 0}
+    assert (place.pose, place.exposures) == (world.pose, 0)
+    assert move_c_arm.in_words({"left_mm": 20, "caudal_mm": -30}) == "move the view 30 mm cranial, 20 mm left"
 
 
-def test_an_exposure_counts_and_the_budget_ends(context: ToolContext, world: CArmWorld) -> None:
-    assert take_exposure.run({}, context).exposures == 1
+def test_an_exposure_counts_and_the_budget_ends(context: ToolContext, world: CArmWorld, memory: Memory) -> None:
+    first = take_exposure.run({}, context)
+    assert (first.pose, first.exposures) == (START, 1)
+    assert np.array_equal(read_picture(memory.blobs, first.image), world.image())
     assert take_exposure.run({}, replace(context, step=2)).exposures == 2
     reply = take_exposure.call({}, replace(context, step=3))
     assert reply.status == "refused"
@@ -71,8 +75,7 @@ def test_an_exposure_counts_and_the_budget_ends(context: ToolContext, world: CAr
 def test_status_says_where_it_stands_and_what_it_may(context: ToolContext, world: CArmWorld) -> None:
     take_exposure.run({}, context)
     status = c_arm_status.run({}, context)
-    assert Pose.model_validate(status.model_dump(include=set(Pose.model_fields))) == world.pose
-    assert (status.exposures, status.exposures_left) == (1, 1)
+    assert (status.pose, status.exposures, status.exposures_left) == (world.pose, 1, 1)
     assert status.x == RangeMm(low_mm=-60, high_mm=200)
     assert (status.alpha.low_deg, status.beta.high_deg) == (-40, 45)
 

@@ -172,6 +172,19 @@ def test_a_refused_step_takes_no_exposure_and_the_budget_truncates(world: CArmWo
     assert "refused" in world.step(np.zeros(5))[4]
 
 
+def test_its_guard_judges_a_motion_and_an_exposure_before_they_are_sent(world: CArmWorld) -> None:
+    world.reset(options={"start": "T1"})
+    assert world.spent() == {"exposures": 1} and world.check(move(left_mm=10)).ok
+    assert world.check(move(left_mm=151)).rule == "step"
+    assert world.check(move(left_mm=150, alpha_deg=-45)).rule == "envelope"
+    for _ in range(4):
+        world.step(np.zeros(5))
+    assert world.check(Act(tool="take_exposure")).rule == "exposures"
+    assert world.check(move(left_mm=10)).rule == "exposures"  # nothing could be seen after it
+    with pytest.raises(UnknownName, match="move_c_arm"):
+        world.check(Act(tool="fly"))
+
+
 def test_resetting_is_seeded_and_keeps_the_targets_plane(world: CArmWorld) -> None:
     first, again, other = (world.reset(seed=s)[0]["pose"] for s in (3, 3, 4))
     assert first.tolist() == again.tolist() != other.tolist()

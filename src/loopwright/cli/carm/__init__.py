@@ -1,6 +1,6 @@
 """What the C-arm loop adds to the command line."""
 
-from loopwright.cli.carm import data, demo, describe, doctor, evaluate, train
+from loopwright.cli.carm import data, demo, doctor, evaluate, train
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
@@ -14,7 +14,6 @@ COMMANDS = LoopCommands(
     },
     checks=(doctor.renderers, doctor.network_and_data),
     environments={"deepdrr": doctor.set_up_deepdrr},
-    describe=describe.DESCRIBE,
 )
 
 __all__ = ["COMMANDS"]

@@ -13,16 +13,14 @@ def demo(
     volume: Annotated[str, typer.Option(help="`chest`, a file, or `phantom:SEED`.")] = "chest", out: Out = None
 ) -> int:
     """Steer the C-arm over a real chest CT."""
-    from loopwright.graphs.carm.run import CArmRun
-
     start, targets = "Right scapular inferior angle", ("Carina", "T12")
     volume = _available(volume)
     introduction = (
         f"The C-arm loop on [bold]{volume}[/bold]: from the {start.lower()} to the {' and on to '.join(targets)}.\n"
         "A network sees, and the vision-language model `small` decides."
     )
-    run = CArmRun(volume=volume, start=start, target=targets, navigator="vlm")
-    return show("carm", Demo(introduction, run, at=("localised", 1), words="go 40 mm right"), out)
+    settings = {"volume": volume, "start": start, "target": targets, "navigator": "vlm"}
+    return show("carm", Demo(introduction, settings, at=("localised", 1), words="go 40 mm right"), out)
 
 
 def _available(volume: str) -> str:

@@ -1,7 +1,7 @@
 """What the surgery loop adds to the command line."""
 
 from loopwright.cli.plugin import LoopCommands
-from loopwright.cli.surgery import data, demo, describe, evaluate, plan
+from loopwright.cli.surgery import data, demo, evaluate, plan
 
 COMMANDS = LoopCommands(
     commands={
@@ -11,7 +11,6 @@ COMMANDS = LoopCommands(
         "data distill surgery": data.distill,
         "eval surgery": evaluate.evaluate,
     },
-    describe=describe.DESCRIBE,
 )
 
 __all__ = ["COMMANDS"]

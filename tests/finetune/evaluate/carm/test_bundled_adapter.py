@@ -1,6 +1,7 @@
 """The C-arm's adapter that comes with the package: it fits the base, it steers, and it can be told better."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,7 @@ from loopwright.finetune.evaluate.pictures import PngStore
 from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.finetune.sft.record import identify
 from loopwright.finetune.sft.release import open_adapter
-from loopwright.graphs.carm.run import CArmRun
-from loopwright.graphs.sessions import start_session
+from loopwright.graphs.carm import LOOP
 from loopwright.memory import open_memory
 from loopwright.models.cards import load_card
 from loopwright.settings import settings
@@ -57,11 +57,9 @@ def test_one_message_puts_right_what_it_took_for_another(tmp_path: Path, monkeyp
     with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as memory:
         for pose, landmark in mistaken:
             place = f"{pose.x_mm},{pose.y_mm},{pose.z_mm}"
-            run = CArmRun(volume=PATIENT, start=place, target=("Skull",), localiser="vlm")
-            alone = list(start_session(memory, "carm", run, tmp_path / "devices").stream())
-            told = saying(
-                start_session(memory, "carm", run, tmp_path / "devices"), {("localised", 0): f"that is the {landmark}"}
-            )
+            run: dict[str, Any] = {"volume": PATIENT, "start": place, "target": "Skull", "localiser": "vlm"}
+            alone = list(LOOP.start(memory, devices=tmp_path, **run).stream())
+            told = saying(LOOP.start(memory, devices=tmp_path, **run), {("localised", 0): f"that is the {landmark}"})
             assert not payloads(alone, "relocalised")
             for events in (alone, told):
                 assert _likeliest(payloads(events, "localised")[0]["nearest"]) != landmark

@@ -3,13 +3,13 @@
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 
-from loopwright.graphs.sessions import resume_session
+from loopwright.graphs.registry import get_loop
 from loopwright.memory import open_memory
 
 
 def live(url: str, devices: Path, session_id: str, begun: Signal) -> None:
     """Resume a session and run it to its end, unless killed before."""
     with open_memory(url) as memory:
-        session = resume_session(memory, session_id, devices)
+        session = get_loop(memory.sessions.get(session_id).loop).resume(session_id, memory, devices=devices)
         begun.set()
         session.run()

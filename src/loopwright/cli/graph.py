@@ -1,0 +1,46 @@
+"""`loopwright graph`: the loops that are installed, and how each one's graph looks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.run_session import Json
+
+app = typer.Typer(help="The loops that are installed, and their graphs.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_graphs(as_json: Json = False) -> None:
+    """Every loop: those that come with Loopwright, and those of other packages."""
+    from loopwright.graphs.registry import get_loop, loop_names
+
+    loops = [get_loop(name) for name in loop_names()]
+    if as_json:
+        for loop in loops:
+            json_line({"loop": loop.name, "summary": loop.summary, "nodes": list(loop.all_nodes)})
+        return
+    shown = table("loop", "what it does", "nodes")
+    for loop in loops:
+        shown.add_row(loop.name, escape(loop.summary), ", ".join(loop.all_nodes))
+    stdout().print(shown)
+
+
+@app.command()
+def show(
+    loop: Annotated[str, typer.Argument(metavar="LOOP", help="A loop's name, or its `module:attribute`.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Draw a picture into this file, `.svg` or `.png`, in place of text.")
+    ] = None,
+) -> None:
+    """A loop's graph as Mermaid text, or as a picture that is drawn here."""
+    from loopwright.graphs.drawing import write_picture
+    from loopwright.graphs.registry import get_loop
+
+    graph = get_loop(loop).graph.get_graph()
+    if out is None:
+        typer.echo(graph.draw_mermaid())
+    else:
+        stdout().print(f"Graph: {write_picture(graph, out)}", markup=False)
