@@ -6,34 +6,26 @@ python examples/surgery.py
 import tempfile
 from pathlib import Path
 
+import loopwright as lw
 from loopwright.agents.surgery.feedback import Correction
-from loopwright.graphs.sessions import replay_session, report_session, start_session
-from loopwright.graphs.surgery.run import SurgeryRun
-from loopwright.memory import open_memory
 
 
 def main() -> None:
     """Go through ten clips of a simulated patient; at the eighth it bleeds, and the surgeon says so."""
-    with tempfile.TemporaryDirectory() as name, open_memory(f"sqlite:///{name}/memory.sqlite") as memory:
-        run = SurgeryRun(video="simulated:2000038", clips=10, perform="asked")
-        session = start_session(memory, "surgery", run, Path(name) / "devices")
+    with tempfile.TemporaryDirectory() as name, lw.open_memory(f"sqlite:///{name}/memory.sqlite") as memory:
+        session = lw.loops.surgery.start(
+            memory, devices=Path(name), video="simulated:2000038", clips=10, perform="asked"
+        )
         for event in session.stream():
-            match event.kind:
-                case "observed":
-                    print(f"clip {event.step}: {event.payload['clip']['action']}")
-                    if event.step == 7:
-                        session.say("No, it is bleeding, coagulate first!")
-                case "planned":
-                    ranking = [item["action"] for item in event.payload["plan"]["actions"]]
-                    print(f"  planned {', '.join(ranking)}")
-                case "scored":
-                    print(f"  came    {event.payload['action']}, ranked {event.payload['rank']}")
+            if event.lines:
+                print(event)
+            if event.kind == "observed" and event.step == 7:
+                session.say("No, it is bleeding, coagulate first!")
         for event in memory.events.corrections("surgery"):
             learned = Correction.model_validate(event.payload)
             print(f"learned: after {[step.action for step in learned.steps]} comes {learned.action}")
-        print("replays the same:", replay_session(memory, session.id).difference is None)
-        report = report_session(memory, session.id, Path(name) / "report.html")
-        print(f"report: {report.stat().st_size // 1024} KiB of HTML")
+        print("replays the same:", lw.loops.surgery.replay(session.id, memory).difference is None)
+        print(f"report: {session.report(f'{name}/report.html').stat().st_size // 1024} KiB of HTML")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def lay_out(graph: "Graph") -> Drawing:
             is_round = name.startswith("__")
             boxes[name] = Box(_label(name), metadata.get("about", ""), x + _width(name) / 2, y, _width(name), is_round)
             x += _width(name) + GAP_PX
-    lane_x = {("left", name): left_px - LANE_PX * (n + 1) for n, name in enumerate(left)}
+    lane_x: dict[tuple[str, str], float] = {("left", name): left_px - LANE_PX * (n + 1) for n, name in enumerate(left)}
     lane_x |= {("right", name): left_px + inner + LANE_PX * (n + 1) for n, name in enumerate(right)}
     arrows = tuple(_arrow(boxes[a], boxes[b], row_of[b] - row_of[a], b, lane_x) for a, b in edges)
     height = 2 * MARGIN_PX + BOX_PX + ROW_PX * (len(rows) - 1)

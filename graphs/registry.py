@@ -7,6 +7,7 @@ A loop of another package is an entry point of the group `loopwright.loops`: its
 """
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -53,6 +54,30 @@ def get_loop(name: str) -> "Loop":
             "name: sessions find their loop by it."
         )
     return loop
+
+
+class Loops:
+    """The loops by name, each imported when it is asked for: `loops.NAME`, or `loops["NAME"]`."""
+
+    def __getattr__(self, name: str) -> "Loop":
+        if name.startswith("__") or name not in loop_names():
+            raise AttributeError(f"There is no loop {name!r}. Known: {', '.join(loop_names())}.")
+        return get_loop(name)
+
+    def __getitem__(self, name: str) -> "Loop":
+        return get_loop(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(loop_names())
+
+    def __dir__(self) -> list[str]:
+        return loop_names()
+
+    def __repr__(self) -> str:
+        return f"<loops: {', '.join(loop_names())}>"
+
+
+loops = Loops()
 
 
 def _installed() -> dict[str, str]:

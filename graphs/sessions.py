@@ -1,11 +1,9 @@
 """What can be made of a session's record with the help of its loop: the report, and its pictures drawn again."""
 
-import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from loopwright.agents.sessions.export import image_refs
 from loopwright.errors import BadInput
@@ -16,6 +14,7 @@ from loopwright.graphs.report import write_report
 from loopwright.graphs.report_parts import steps_section
 from loopwright.memory import Memory
 from loopwright.schema import Event
+from loopwright.tools.pictures import read_picture
 
 REDRAW_TOLERANCE = 1.0
 """Mean absolute grey-level difference (of 255) up to which a picture drawn again counts as the same."""
@@ -56,9 +55,10 @@ def redraw_session(memory: Memory, session_id: str, loop: Declaration) -> Redraw
         raise BadInput(f"The loop {loop.name!r} cannot draw its pictures again: it has no `redraw`.")
     redraw = loop.redraw(*_kept(memory, session_id, loop))
     differences = []
-    for output in (e.payload.get("output") for e in memory.events.read(session_id) if e.kind == "observed"):
+    seen = (e.payload for e in memory.events.read(session_id) if e.kind == "observed")
+    for output in (payload["output"] for payload in seen if "output" in payload):
         for ref in image_refs(output):
-            kept = np.asarray(Image.open(io.BytesIO(memory.blobs.read(ref))), dtype=np.float32)
+            kept = read_picture(memory.blobs, ref).astype(np.float32)
             differences.append(float(np.abs(kept - redraw(output)).mean()))
     worst = max(differences, default=0.0)
     return Redrawn(len(differences), worst, worst <= REDRAW_TOLERANCE)

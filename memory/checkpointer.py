@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
@@ -32,7 +33,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright import schema
-from loopwright.errors import DeveloperError, IntegrityError
+from loopwright.errors import DeveloperError, IntegrityError, UnknownName
 from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
 from loopwright.memory.tables import Base, CheckpointTable, CheckpointWriteTable
@@ -120,7 +121,7 @@ _WRITES_OF = select(_WRITES).where(*_here(_WRITES), _WRITES.c.checkpoint_id == b
 
 
 class Checkpointer(BaseCheckpointSaver[int]):
-    """The one saver of a memory, for every session that it holds. Async methods run in threads."""
+    """Saves for every session that its memory holds, and keeps nothing itself. Async methods run in threads."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(serde=StrictSerializer())
@@ -233,7 +234,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         Raises:
             SessionBusy: this process does not hold the session.
         """
-        with self._store.write() as connection:
+        with suppress(UnknownName), self._store.write() as connection:
             lock_held(self._store, connection, thread_id)
             for table in (_WRITES, _CHECKPOINTS):
                 connection.execute(delete(table).where(table.c.session_id == thread_id))

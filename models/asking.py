@@ -81,8 +81,9 @@ class LoopwrightChatModel(BaseChatModel):
         self.options_for(answer)
 
         def raw_and_parsed(prompt: LanguageModelInput, config: RunnableConfig, **keywords: Any) -> dict[str, Any]:
-            cancel = keywords.pop("cancel", None)
-            asked = _Asking(self, _messages(prompt), answer, kwargs | keywords, cancel)
+            options = kwargs | keywords
+            cancel = options.pop("cancel", None)
+            asked = _Asking(self, _messages(prompt), answer, options, cancel)
             reply = asked.until_read(self.format_retries)
             value, error = (None, reply) if isinstance(reply, OperatorError) else (reply.value, None)
             return {"raw": asked.message, "parsed": value, "parsing_error": error}

@@ -320,8 +320,10 @@ def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
     if grammar.kind == "json":
         schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
         return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
-    if grammar.kind == "lark":
-        return LLMatcher.grammar_from_lark(grammar.text)
+    if grammar.kind == "lark":  # `tool_call_grammar` alone makes these
+        rules, schema = grammar.text.split("%json ", 1)
+        restricted = schema if spelling is None else spelling.restrict(schema)
+        return LLMatcher.grammar_from_lark(f"{rules}%json {restricted}")
     text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
     writable = f" & /{spelling.characters}*/" if spelling is not None else ""
     return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")

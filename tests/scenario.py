@@ -1,7 +1,7 @@
 """A small patient on disk and a localiser that knows the truth: what tests of the loop itself need."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,29 +74,29 @@ def network_that(see: See) -> Callable[[Context, ImageRef], Localisation]:
     return network_sees
 
 
-def exposures(events: list[Event]) -> list[dict[str, Any]]:
+def exposures(events: Sequence[Event]) -> list[dict[str, Any]]:
     """The outputs of `take_exposure`: pose, exposures, image."""
     return [p["output"] for p in payloads(events, "observed")]
 
 
-def moved(events: list[Event]) -> list[dict[str, Any]]:
+def moved(events: Sequence[Event]) -> list[dict[str, Any]]:
     """What became of each motion that was tried."""
     return [p for p in payloads(events, "acted") if p["tool"] == "move_c_arm"]
 
 
-def words(events: list[Event]) -> list[dict[str, Any]]:
+def words(events: Sequence[Event]) -> list[dict[str, Any]]:
     """What was heard, as it was understood."""
     return [m["words"] for e in events for m in e.payload.get("messages", ()) if e.key is not None]
 
 
-def payloads(events: list[Event], kind: str) -> list[dict[str, Any]]:
+def payloads(events: Sequence[Event], kind: str) -> list[dict[str, Any]]:
     """The payloads of one kind of event."""
     return [e.payload for e in events if e.kind == kind]
 
 
 def saying(session: Session, words: dict[tuple[str, int], str]) -> list[Event]:
     """Stream, and say each of `words` when an event of that (kind, step) goes by."""
-    events = []
+    events: list[Event] = []
     for event in session.stream():
         events.append(event)
         if text := words.pop((event.kind, event.step), None):

@@ -24,6 +24,13 @@ def test_importing_the_package_is_light() -> None:
     assert not heavy & loaded_by("import loopwright")
 
 
+def test_a_world_and_its_tools_are_written_without_the_kit() -> None:
+    names = ("Act", "Feedback", "Frozen", "SimulatedWorld", "Verdict", "loops", "open_memory", "tool")
+    loaded = loaded_by(f"import loopwright as lw; [getattr(lw, name) for name in {names}]")
+    assert "pydantic" in loaded
+    assert not {"torch", "langgraph", "numba"} & loaded
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["config", "show"], ["data", "--help"]], ids=lambda a: " ".join(a)
 )

@@ -6,7 +6,7 @@ from loopwright.errors import UnknownName
 from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
 from loopwright.tools.contract import Tool
 from loopwright.tools.recall import leave_note, recall_history, recall_similar
-from loopwright.tools.surgery.tools import next_clip, record_plan, surgery_status
+from loopwright.tools.surgery.tools import next_clip, record_plan, show_clip, surgery_status
 
 TOOLS: tuple[Tool[Any, Any], ...] = (
     c_arm_status,
@@ -16,6 +16,7 @@ TOOLS: tuple[Tool[Any, Any], ...] = (
     recall_history,
     recall_similar,
     record_plan,
+    show_clip,
     surgery_status,
     take_exposure,
 )

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from loopwright.agents.consult import Consult
+from loopwright.agents.asker import Asker
 from loopwright.agents.plain import plainly
 from loopwright.agents.role import SAID_SHARE
 from loopwright.agents.surgery.formats import ASSESSMENT_CHARS, N_RANKS, RATIONALE_CHARS, Plan, RankedAction, plan_form
@@ -22,8 +22,12 @@ from loopwright.tools.surgery.procedure import DUCT_CLIPPED, PROGRESS
 from loopwright.tools.surgery.vocabulary import Action
 
 PlannerName = Literal["ngram", "bayes", "model"]
+PLANNER = "planner"
+"""The role that a model plays here."""
 
 _ODDS = {"ngram": "so often after such a past", "bayes": "exact odds at this sight"}
+PRIOR = 4.0
+"""Earlier choices of surgeons that a policy's own odds weigh as much as."""
 _N_VESSELS = 2
 """To be clipped: artery and duct."""
 _BLEEDING = {
@@ -76,17 +80,24 @@ class Advice(Frozen):
         return self.plan.ranking[0]
 
 
+Chosen = Mapping[Action, int]
+NOTHING_CHOSEN: Chosen = {}
+
+
 class ActionPlanner(Protocol):
     """Plans what comes next."""
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(
+        self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker, chosen: Chosen = NOTHING_CHOSEN
+    ) -> Advice:
         """Recommend three actions after `steps`, of which there is one at least.
 
         Args:
             steps: all so far, oldest first.
             preference: the surgeon's; it leaves something to recommend.
             goal: what is aimed at, in plain language; "" for the procedure's usual goal.
-            consult: the door to the model, for those who ask one.
+            asker: how to ask the role `planner`, for those who do.
+            chosen: how often surgeons chose each action before in the same situation.
         """
         ...
 
@@ -98,11 +109,16 @@ class PolicyPlanner:
         self._policy, self._knowledge = policy, knowledge
         self._source: PlannerName = source
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(
+        self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker, chosen: Chosen = NOTHING_CHOSEN
+    ) -> Advice:
         """See `ActionPlanner`."""
-        odds = self._policy.next_action(steps, goal=goal, words=preference.words)
+        alone = self._policy.next_action(steps, goal=goal, words=preference.words)
+        odds = weighed(alone, chosen)
         best, second, third = (
-            RankedAction(action=action, rationale=plainly(self._why(action, odds, preference), RATIONALE_CHARS))
+            RankedAction(
+                action=action, rationale=plainly(self._why(action, alone, preference, chosen), RATIONALE_CHARS)
+            )
             for action in ranked(odds, preference)[:N_RANKS]
         )
         plan = Plan(
@@ -112,12 +128,16 @@ class PolicyPlanner:
         )
         return Advice(plan=plan, probabilities=odds, source=self._source, is_asked_for=preference.first is not None)
 
-    def _why(self, action: Action, odds: Mapping[Action, float], preference: Preference) -> str:
+    def _why(self, action: Action, alone: Mapping[Action, float], preference: Preference, chosen: Chosen) -> str:
         if action == preference.first:
             return f"The surgeon asks for it: {preference.words_for_first}"
         if action in preference.denied:
             return f"Ruled out by the surgeon as the next one: {preference.words}"
-        share = f"{round(100 * odds[action])} in 100, {_ODDS[self._source]}"
+        share = f"{round(100 * alone[action])} in 100"
+        if n := sum(chosen.values()):
+            share = f"chosen {chosen.get(action, 0)} of {n} times here, else {share}"
+        else:
+            share = f"{share}, {_ODDS[self._source]}"
         return f"{self._knowledge.actions[action].rstrip('.').capitalize()} ({share})."
 
 
@@ -130,22 +150,24 @@ class ModelPlanner:
     def __init__(self, memory: MemorySettings, knowledge: Knowledge) -> None:
         self._memory, self._knowledge = memory, knowledge
 
-    def plan(self, steps: Sequence[Step], preference: Preference, goal: str, consult: Consult) -> Advice:
+    def plan(
+        self, steps: Sequence[Step], preference: Preference, goal: str, asker: Asker, chosen: Chosen = NOTHING_CHOSEN
+    ) -> Advice:
         """See `ActionPlanner`.
 
         Raises:
-            OperatorError, Stopped, Paused: as `Consult.reply`.
+            OperatorError, Stopped, Paused: as `loopwright.agents.role.ask`.
         """
         asked = next_action_question(steps, self._memory, self._knowledge, goal=goal, words=preference.words)
         messages = plan_messages(view(steps, self._memory), self._knowledge, goal=goal, words=preference.words)
-        if consult.has_scores:
-            scores = consult.scores("planner", asked.messages, asked.choices, asked.answer, name="next")
+        if asker.can_score(PLANNER):
+            scores = asker.score(PLANNER, asked.messages, asked.choices, asked.answer)
             scored: dict[Action, float] = {action: scores[action] for action in asked.choices}
-            odds = following(scored, steps)
-            plan = consult.reply("planner", messages, plan_form(ranked(odds, preference), in_order=True), name="plan")
+            odds = weighed(following(scored, steps), chosen)
+            plan = asker.ask(PLANNER, messages, plan_form(ranked(odds, preference), in_order=True))
         else:
-            said = consult.reply("planner", messages, plan_form(asked.choices), name="plan")
-            odds = _said_odds(said.ranking, admissible(steps, asked.choices))
+            said = asker.ask(PLANNER, messages, plan_form(asked.choices))
+            odds = weighed(_said_odds(said.ranking, admissible(steps, asked.choices)), chosen)
             plan = _rearranged(said, ranked(odds, preference), preference)
         return Advice(plan=plan, probabilities=odds, source="model", is_asked_for=preference.first is not None)
 
@@ -155,6 +177,13 @@ def ranked(odds: Mapping[Action, float], preference: Preference) -> tuple[Action
     return tuple(
         sorted(odds, key=lambda action: (action != preference.first, action in preference.denied, -odds[action]))
     )
+
+
+def weighed(odds: Mapping[Action, float], chosen: Chosen) -> dict[Action, float]:
+    """`odds` after what surgeons chose in the same situation: the mean of a Dirichlet posterior, `PRIOR` strong."""
+    counts = {action: chosen.get(action, 0) for action in odds}
+    total = PRIOR + sum(counts.values())
+    return {action: (PRIOR * p + counts[action]) / total for action, p in odds.items()}
 
 
 def _said_odds(ranking: Sequence[Action], choices: Sequence[Action]) -> dict[Action, float]:

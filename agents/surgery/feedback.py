@@ -1,5 +1,5 @@
 """What a surgeon says to the surgery loop, read by rules: which action comes first, which does not, what is seen, the
-goal; and what any loop understands (`loopwright.agents.feedback`).
+goal.
 
 "No, it is bleeding, coagulate first" names one action and says why. An action's word counts only in a clause of words
 that are all known here; any other clause is a reason, which moves nothing, unless it holds an action's word: then the
@@ -9,7 +9,6 @@ the surgeon's.
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -17,48 +16,60 @@ from loopwright.agents import feedback as generic
 from loopwright.agents.surgery.goals import read_goal
 from loopwright.agents.surgery.history import Step
 from loopwright.errors import BadInput, UnknownName
-from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
+from loopwright.schema import Act, Feedback, Frozen, Reject, Unclear
 from loopwright.tools.surgery.vocabulary import Action
 
 REASON_CHARS = 300
 GOAL_CHARS = 200
 
 
-class Prefer(Frozen):
+class SurgeonSays(Feedback):
+    """Base of what a surgeon says: one set of rules reads them all, and each type takes its own."""
+
+    @classmethod
+    def read(cls, text: str) -> Feedback | Reject | Unclear | None:
+        """See `Feedback.read`."""
+        found = _rules(text)
+        return found if isinstance(found, cls | Reject | Unclear) else None
+
+
+class Prefer(SurgeonSays):
     """This action comes next, and none of those denied."""
 
-    kind: Literal["prefer"] = "prefer"
+    examples = ("no, it is bleeding, coagulate first",)
     action: Action
     denied: tuple[Action, ...] = ()
     is_correction: bool = Field(default=False, description="'no' was said to what was recommended")
     reason: str = Field(default="", max_length=REASON_CHARS)
 
+    def orders(self, act: Act) -> bool:
+        """To recommend this action first, or to have the simulator's surgeon do it."""
+        return self.action in (act.arguments.get("instead"), *act.arguments.get("actions", ())[:1])
 
-class Deny(Frozen):
+
+class Deny(SurgeonSays):
     """None of these actions comes next."""
 
-    kind: Literal["deny"] = "deny"
+    examples = ("do not clip yet",)
     denied: tuple[Action, ...] = Field(min_length=1)
     reason: str = Field(default="", max_length=REASON_CHARS)
 
 
-class Remark(Frozen):
+class Remark(SurgeonSays):
     """What is seen, for whoever plans."""
 
-    kind: Literal["remark"] = "remark"
+    examples = ("it is oozing",)
     text: str = Field(max_length=REASON_CHARS)
 
 
-class Aim(Frozen):
+class Aim(SurgeonSays):
     """What is aimed at from now on: a goal that `loopwright.agents.surgery.goals` knows, by its name there."""
 
-    kind: Literal["aim"] = "aim"
+    examples = ("the goal is that the duct is clipped",)
     goal: str = Field(min_length=1, max_length=GOAL_CHARS)
 
 
-Feedback: TypeAlias = Annotated[
-    Approve | Reject | Stop | Note | Prefer | Deny | Remark | Aim | Unclear, Field(discriminator="kind")
-]
+FEEDBACK: tuple[type[Feedback], ...] = (Prefer, Deny, Remark, Aim)
 
 
 class Correction(Frozen):
@@ -133,34 +144,6 @@ _SIGHT = re.compile(
 _AIM = re.compile(r"(?:(?:the|our|my) )?(?:new )?(?:goal|aim)(?: is| should be|:)?(?: now)?(?: that)? (?P<goal>.+)")
 _AND = r"(?:and then|then|and|so|but|because|since|as)"
 _BETWEEN = re.compile(rf"(?:\s*[,;:.!?]+|\s+-)\s*(?:{_AND}\s+)?|\s+{_AND}\s+")
-EXAMPLES = (
-    "You can say: `stop`, `approve`, `reject: REASON`, `no, it is bleeding, coagulate first`, `do not clip yet`, "
-    "`it is oozing`, `the goal is that the duct is clipped`, `note: TEXT`."
-)
-
-
-def parse_feedback(text: str) -> Feedback:
-    """Read one message; never raises, and never guesses an action."""
-    return generic.parse(text, _rules, EXAMPLES)
-
-
-def render_feedback(feedback: Feedback) -> str:
-    """The phrase that `parse_feedback` reads as this value."""
-    match feedback:
-        case Prefer():
-            denied = [f"do not {_VERB[action]}" for action in feedback.denied]
-            no = ["no"] if feedback.is_correction else []
-            reason = [feedback.reason] if feedback.reason else []
-            return ", ".join([*no, *reason, *denied, f"{_VERB[feedback.action]} first"])
-        case Deny():
-            reason = [feedback.reason] if feedback.reason else []
-            return ", ".join([*(f"do not {_VERB[action]}" for action in feedback.denied), *reason])
-        case Remark():
-            return feedback.text
-        case Aim():
-            return f"the goal is {feedback.goal}"
-        case _:
-            return generic.render(feedback)
 
 
 def _rules(said: str) -> Reject | Prefer | Deny | Remark | Aim | Unclear | None:
@@ -178,7 +161,7 @@ def _rules(said: str) -> Reject | Prefer | Deny | Remark | Aim | Unclear | None:
         elif match := _COMMAND.fullmatch(clause):
             wanted.append(_action(match))
         elif found := _ANY_ACTION.search(clause):
-            return generic.unclear(said, f"What is to be done with {found[0]!r}? {EXAMPLES}")
+            return generic.unclear(said, f"What is to be done with {found[0]!r}? For example: {Deny.example()}.")
         else:
             reasons.append(clause)
     reason = ", ".join(reasons)

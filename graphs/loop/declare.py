@@ -231,6 +231,8 @@ def check(loop: Declaration) -> None:
             raise DeveloperError(f"{who}: node {each.name!r} runs beside others, so that it cannot go elsewhere.")
         if isinstance(each.run, Declaration) and each.run.state.keys() & {each.name}:
             raise DeveloperError(f"{who}: the nested loop {each.name!r} has a state key of its own name.")
+    if taken := set(loop.config.model_fields) & {"memory", "models", "devices"}:
+        raise DeveloperError(f"{who} has a setting {min(taken)!r}, which `Loop.start` takes for itself. Rename it.")
     if reserved := set(loop.state) & {"kit", "status", "reason"}:
         raise DeveloperError(f"{who} has a state key {min(reserved)!r}; the kit keeps that one. Rename it.")
     for one in loop.tools:

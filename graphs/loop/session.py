@@ -5,7 +5,7 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -23,6 +23,8 @@ from loopwright.graphs.loop.delivery import deliver, record_stops
 from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
+from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
@@ -67,9 +69,13 @@ class Session:
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[SessionEvent]:
         """The record, oldest first."""
-        return self._memory.events.read(self.id)
+        return self._shown(self._memory.events.read(self.id))
+
+    def report(self, out_file: Path | str) -> Path:
+        """Write what happened as one HTML page. See `report_session`."""
+        return report_session(self._memory, self.id, Path(out_file), self.loop)
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
@@ -80,7 +86,7 @@ class Session:
         if self._runtime is not None:
             self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Generator[Event, None, None]:
+    def stream(self, *, wait: bool = False) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
@@ -93,7 +99,7 @@ class Session:
         """
         with suppress(Halted), self.running() as runtime:
             yield from self._run(runtime, wait)
-        yield from self._drain()
+        yield from self._shown(self._drain())
 
     def run(self, *, wait: bool = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
@@ -101,12 +107,12 @@ class Session:
             pass
         return self.status
 
-    async def astream(self, *, wait: bool = False) -> AsyncIterator[Event]:
+    async def astream(self, *, wait: bool = False) -> AsyncIterator[SessionEvent]:
         """`stream` for async code. Cancelling it pauses the session, and waits until the running node has let go."""
         events = self.stream(wait=wait)
         threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"session-{self.id}")
         loop = asyncio.get_running_loop()
-        running: asyncio.Future[Event | None] | None = None
+        running: asyncio.Future[SessionEvent | None] | None = None
         try:
             while True:
                 running = loop.run_in_executor(threads, next, events, None)
@@ -140,8 +146,9 @@ class Session:
         """
         with self._held() as runtime:
             self._settle(runtime)
-            self._rewinder(runtime).rewind(step)
-            self._memory.sessions.set_status(self.id, "paused")
+            snapshot = self.observed_at(step)
+            self._rest("paused")  # first: one that has ended, and is killed from here on, can be resumed
+            self._rewinder(runtime).rewind(snapshot)
 
     def observed_at(self, step: int) -> StateSnapshot:
         """The checkpoint right after the first node of `step`, of the newest branch that has it.
@@ -158,7 +165,7 @@ class Session:
             remember_parent(self._memory, parent, self.id, step, snapshot.values)
             facts = {"parent": parent, "parent_head": parent_head, "step": step, **versions(self.loop, runtime)}
             self._rewinder(runtime).fork(snapshot, facts)
-            self._memory.sessions.set_status(self.id, "paused")
+            self._rest("paused")
 
     # One hold of the session
 
@@ -238,12 +245,10 @@ class Session:
             row = self._memory.sessions.get(self.id)
             runtime = open_runtime(self.loop, row, self._memory, lease, models=self.models, devices=self.devices)
             self._runtime, self._drain = runtime, runtime.recorder.drain
-            live.register(runtime)
             try:
-                yield runtime
+                with live.registered(runtime):
+                    yield runtime
             finally:
-                runtime.wait_idle()
-                live.unregister(self.id)
                 self._runtime = None
 
     def _require_runnable(self, runtime: live.Runtime) -> None:
@@ -282,16 +287,16 @@ class Session:
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[Event]:
+    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
             for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
-                yield from runtime.recorder.drain()
+                yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
-            yield from runtime.recorder.drain()
+            yield from self._shown(runtime.recorder.drain())
             snapshot = self._graph.get_state(self._config)
             if not snapshot.interrupts:
                 return
@@ -306,6 +311,15 @@ class Session:
             runtime.require_active()
             self._rest("running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})
+
+    def _shown(self, events: Iterable[Event]) -> list[SessionEvent]:
+        return [SessionEvent.of(event, self.loop, self._memory) for event in events]
+
+    def __repr__(self) -> str:
+        return f"<session {self.id}: {self.status}>"
+
+    def _repr_html_(self) -> str:
+        return session_html(f"{self.id}: {self.status}", self.events)
 
     def _kit(self) -> Any:
         return kit_of(self._graph, self._config)

@@ -4,10 +4,10 @@ A word against what was recommended is a correction: a labelled example, recorde
 """
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from loopwright.agents.hearing import Heard
+from loopwright.agents.sessions.gate import Heard
 from loopwright.agents.surgery.advice import Advice, Preference, Said
 from loopwright.tools.surgery.vocabulary import Action
 
@@ -35,7 +35,7 @@ def apply_feedback(
     for one in heard:
         words, action = one.words, None
         no: set[Action] = set()
-        match words["kind"]:
+        match one.kind:
             case "prefer" if words["action"] in choices:
                 action = words["action"]
                 no = {*words["denied"], *([advice.first] if words["is_correction"] else [])} - {action}
@@ -87,11 +87,6 @@ def lessons(preference: Preference, choices: Sequence[Action]) -> list[Said]:
         if action is not None or said.recommended[0] in denied:
             taught.append(said.model_copy(update={"action": action, "denied": denied}))
     return taught
-
-
-def is_answer(heard: Iterable[Heard]) -> bool:
-    """Whether anything that was heard answers a question."""
-    return any(h.is_approval or h.words["kind"] not in ("approve", "note", "unclear", "remark") for h in heard)
 
 
 def _joined(before: str, text: str) -> str:

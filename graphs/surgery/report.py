@@ -1,24 +1,27 @@
 """The surgery loop's own parts of a session's report: what was done against what was planned, and one card a clip."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from loopwright.agents.replies import reply_flaws
 from loopwright.agents.surgery.advice import Advice
-from loopwright.agents.surgery.history import MemorySettings
+from loopwright.graphs.loop.declare import ReadBlob
+from loopwright.graphs.loop.describe import describe as described
+from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Fact, Section, render_template
-from loopwright.graphs.report_parts import Line, asked_line, heard_line, picture_uris, process_line, reply_line
+from loopwright.graphs.report_parts import picture_uris, short_name
 from loopwright.graphs.steps import SessionStep, read_steps_as
-from loopwright.schema import Event, ImageRef, Verdict
-from loopwright.tools.surgery.clips import Clip
+from loopwright.graphs.surgery.describe import describe
+from loopwright.graphs.surgery.run import SurgeryRun
+from loopwright.schema import Event
 from loopwright.tools.surgery.safety import SafetyReview
+from loopwright.tools.surgery.tools import ShownClip
 
 PACKAGE = "loopwright.graphs.surgery"
 """Whose `templates` this report is drawn with."""
-
-
 CELL_PX = 26
 """Width of a clip in the strip."""
+IN_THE_CARD = ("clip", "saw", "progress", "safety", "note")
+"""Labels of lines that say what the card shows elsewhere."""
 
 
 class Ranked(NamedTuple):
@@ -35,7 +38,7 @@ class Card(NamedTuple):
     """One clip as the page shows it; `advice` is the last plan that was made for it."""
 
     step: SessionStep
-    clip: Clip | None
+    clip: ShownClip | None
     picture: str
     caption: str
     advice: Advice | None
@@ -54,93 +57,78 @@ class Cell(NamedTuple):
 
 
 def surgery_sections(
-    kept: Mapping[str, Any], events: Sequence[Event], read_blob: Callable[[ImageRef], bytes]
+    run: SurgeryRun, prepared: Mapping[str, Any], events: Sequence[Event], read_blob: ReadBlob
 ) -> list[Section]:
-    """The sections of a surgery session, whatever became of it.
-
-    Args:
-        kept: what the session keeps of its configuration (`loopwright.graphs.surgery.run.prepare`).
-        events: the session's log, whole or as far as it got.
-        read_blob: a picture's bytes.
-    """
+    """The sections of a surgery session, whatever became of it."""
     steps = read_steps_as(SessionStep, events)
-    cards = [_card(one) for one in steps]
-    images = (ImageRef.model_validate(one.seen["image"]) for one in steps if one.seen and one.seen["image"])
-    cells = _strip(steps)
+    clips = [_clip(one) for one in steps]
+    images = (clip.image for clip in clips if clip is not None and clip.image is not None)
     return [
         Section(
             title="Foreseen and done",
-            html=render_template("strip.html.j2", PACKAGE, cells=cells, cell=CELL_PX, tally=_tally(steps)),
-            facts=tuple(_facts(kept, steps)),
+            html=render_template("strip.html.j2", PACKAGE, cells=_strip(steps), cell=CELL_PX, tally=_tally(steps)),
+            facts=tuple(_facts(run, prepared, steps)),
         ),
         Section(
             title="Clip by clip",
-            html=render_template("clips.html.j2", PACKAGE, cards=cards, pictures=picture_uris(images, read_blob)),
+            html=render_template(
+                "clips.html.j2", PACKAGE, cards=list(map(_card, steps)), pictures=picture_uris(images, read_blob)
+            ),
         ),
     ]
 
 
-def _facts(kept: Mapping[str, Any], steps: Sequence[SessionStep]) -> Iterator[Fact]:
-    run = kept["run"]
-    yield Fact("Video", run["video"])
-    yield Fact("Procedure", kept["knowledge"]["name"])
-    yield Fact("Goal", run["goal"] or kept["knowledge"]["goal"])
-    yield Fact("Planner", run["planner"])
-    if kept["statistics"]:
-        yield Fact("Fitted to", kept["statistics"]["source"].partition(". ")[0])
-    for name, card in (("Model", kept["card"]), ("Captions by", kept["captioning_card"])):
-        if card:
-            yield Fact(name, card["name"])
-    if run["planner"] == "model":
-        view = MemorySettings(
-            mode=run["memory"], near_as=run["near_as"], near_steps=run["near_steps"], distant_steps=run["distant_steps"]
-        )
-        yield Fact("Shown of the past", f"{view.mode}, {view.near_steps} near as {view.near_as}")
-    yield Fact("Clips", str(sum(one.origin == "taken" and one.seen is not None for one in steps)))
-    without = sum(one.origin == "taken" and one.seen is not None and not one.seen["image"] for one in steps)
-    if without:
+def _facts(run: SurgeryRun, prepared: Mapping[str, Any], steps: Sequence[SessionStep]) -> Iterator[Fact]:
+    yield Fact("Video", run.video)
+    yield Fact("Procedure", prepared["knowledge"]["name"])
+    yield Fact("Goal", prepared["goal"] or prepared["knowledge"]["goal"])
+    yield Fact("Planner", run.planner)
+    if prepared["statistics"]:
+        yield Fact("Fitted to", prepared["statistics"]["source"].partition(". ")[0])
+    for event in (e for one in steps for e in one.events if e.kind == "started"):
+        for role, used in event.payload["models"].items():
+            yield Fact(f"Model of the {role}", used["model"])
+    if run.planner == "model":
+        yield Fact("Shown of the past", f"{run.memory_mode}, {run.near_steps} near as {run.near_as}")
+    seen = [clip for one in steps if one.origin == "taken" and (clip := _clip(one)) is not None]
+    yield Fact("Clips", str(len(seen)))
+    if without := sum(clip.image is None for clip in seen):
         yield Fact("Clips without a picture", str(without))
     yield Fact("Corrections", str(sum(e.kind == "corrected" for one in steps for e in one.events)))
-    yield Fact("When unsure", run["on_uncertain"])
+    yield Fact("When unsure", run.on_uncertain)
 
 
 def _tally(steps: Sequence[SessionStep]) -> dict[str, int] | None:
     """The newest count of plans that came true on the line that was not left behind."""
-    payloads = [e.payload for one in steps if not one.is_left_behind for e in one.events if e.kind == "scored"]
-    return payloads[-1]["tally"] if payloads else None
+    found = [scored for one in steps if not one.is_left_behind and (scored := _last(one, "scored"))]
+    return found[-1]["tally"] if found else None
 
 
 def _strip(steps: Sequence[SessionStep]) -> list[Cell]:
     """The clips of the line that was not left behind, each with the plan that was made for it before."""
     cells: list[Cell] = []
     planned, rank = "", 0
-    for one in (one for one in steps if not one.is_left_behind and one.seen is not None):
-        clip = Clip.model_validate(one.seen["clip"]) if one.seen else None
-        if clip is None or (cells and cells[-1].name == str(clip.index)):
+    for one in (one for one in steps if not one.is_left_behind):
+        clip = _clip(one)
+        if clip is None or (cells and cells[-1].name == str(clip.clip)):
             continue
-        cells.append(Cell(len(cells) * CELL_PX, str(clip.index), clip.action, planned, rank))
-        advice = _advice(one)
-        scored = [e.payload for e in one.events if e.kind == "scored"]
+        cells.append(Cell(len(cells) * CELL_PX, str(clip.clip), clip.action, planned, rank))
+        advice, scored = _advice(one), _last(one, "scored")
         planned = advice.first if advice else ""
-        rank = (scored[-1]["rank"] or 0) if scored else 0
+        rank = (scored["rank"] or 0) if scored else 0
     return cells
 
 
-def _advice(one: SessionStep) -> Advice | None:
-    payloads = [e.payload for e in one.events if e.kind == "planned"]
-    return Advice.model_validate(payloads[-1]) if payloads else None
-
-
 def _card(one: SessionStep) -> Card:
-    by_kind = {event.kind: event.payload for event in one.events}
-    advice, image = _advice(one), (one.seen or {}).get("image")
-    notes = SafetyReview.model_validate(by_kind.get("validated", {})).notes
-    came = by_kind.get("scored", {}).get("action", "")
+    clip, advice, scored = _clip(one), _advice(one), _last(one, "scored")
+    notes = SafetyReview.model_validate(_last(one, "validated") or {}).notes
+    newest = next((e for e in reversed(one.events) if e.kind == "planned"), None)
+    told = [event for event in one.events if event is not newest]
     return Card(
         step=one,
-        clip=Clip.model_validate(one.seen["clip"]) if one.seen else None,
-        picture=image["sha256"][:16] if image else "",
-        caption=by_kind.get("captioned", {}).get("caption", ""),
+        clip=clip,
+        picture="" if clip is None or clip.image is None else short_name(clip.image),
+        caption=(_last(one, "captioned") or {"caption": ""})["caption"],
         advice=advice,
         ranked=[
             Ranked(
@@ -148,71 +136,25 @@ def _card(one: SessionStep) -> Card:
                 advice.probabilities[ranked.action],
                 ranked.rationale,
                 tuple(note.reason for note in notes if note.rank == rank),
-                ranked.action == came,
+                scored is not None and ranked.action == scored["action"],
             )
             for rank, ranked in enumerate(advice.plan.actions, start=1)
         ]
         if advice
         else [],
-        lines=[line for event in one.events for line in _told(event)],
+        lines=[line for event in told for line in described(event, describe) if line.label not in IN_THE_CARD],
     )
 
 
-def _told(event: Event) -> Iterator[Line]:
-    """What a reader is told of one event; nothing of what the card shows elsewhere."""
-    payload = event.payload
-    match event.kind:
-        case "asked":
-            yield asked_line(event)
-        case "heard":
-            yield heard_line(event, _understood)
-        case "planned":
-            advice = Advice.model_validate(payload)
-            by = "the surgeon asks for it" if advice.is_asked_for else advice.source
-            yield Line("Planned", f"{', '.join(advice.plan.ranking)} ({by})")
-        case "reviewed" if payload["uncertain"]:
-            yield Line("Reviewed", f"Not sure: {payload['probability']:.0%} for the first action.", tone="warn")
-        case "validated" if payload["unchecked"]:
-            yield Line("Unchecked", f"{', '.join(payload['unchecked'])}: nobody knows what is truly visible.")
-        case "corrected":
-            label = payload["action"] or f"not {', '.join(payload['denied'])}"
-            yield Line("Learned", f"Here comes {label}.", "Kept as a labelled example.", "human")
-        case "guarded":
-            verdict = Verdict.model_validate(payload)
-            if not verdict.ok:
-                yield Line("Checked", f"Not performed, by the rule {verdict.rule}: {verdict.reason}.", tone="bad")
-        case "scored":
-            yield _came(payload)
-        case "reached":
-            yield Line("Reached", f"{payload['target']}.", tone="ok")
-        case "finished":
-            tone = "ok" if payload["status"] == "succeeded" else "bad"
-            yield Line("Finished", f"{payload['status']}: {payload['reason']}", tone=tone)
-        case "consulted" if reply_flaws(payload):
-            yield reply_line(payload)
-        case "observed" | "recalled" | "captioned" | "validated" | "recorded" | "advanced" | "reviewed" | "consulted":
-            pass
-        case _:
-            yield process_line(event)
+def _clip(one: SessionStep) -> ShownClip | None:
+    return None if one.seen is None else ShownClip.model_validate(one.seen)
 
 
-def _came(scored: Mapping[str, Any]) -> Line:
-    rank, detail = scored["rank"], "" if scored["is_counted"] else "Not counted: the surgeon had a say in it."
-    if rank is None:
-        return Line("Came", f"{scored['action']}, which was not in the plan.", detail, "bad")
-    return Line("Came", f"{scored['action']}, ranked {rank}.", detail, "ok" if rank == 1 else "warn")
+def _advice(one: SessionStep) -> Advice | None:
+    planned = _last(one, "planned")
+    return None if planned is None else Advice.model_validate(planned)
 
 
-def _understood(words: Mapping[str, Any]) -> str:
-    match words["kind"]:
-        case "prefer":
-            denied = f", not {', '.join(words['denied'])}" if words["denied"] else ""
-            return f"{words['action']} comes first{denied}"
-        case "deny":
-            return f"not {', '.join(words['denied'])}"
-        case "aim":
-            return f"the goal is: {words['goal']}"
-        case "remark":
-            return "told to the planner"
-        case kind:
-            return str(kind)
+def _last(one: SessionStep, kind: str) -> dict[str, Any] | None:
+    """The payload of a step's newest event of a kind."""
+    return next((event.payload for event in reversed(one.events) if event.kind == kind), None)

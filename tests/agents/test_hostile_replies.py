@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from loopwright.agents.carm_forms import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL
-from loopwright.agents.carm_places import NEAREST, PLACE
-from loopwright.agents.surgery_forms import CAPTION, NEXT_ACTION, PLAN
+from loopwright.agents.carm.formats import CENTRED, CORRECTION, NAVIGATION, RETRIEVAL
+from loopwright.agents.carm.places import NEAREST, PLACE
+from loopwright.agents.surgery.formats import CAPTION, NEXT_ACTION, PLAN
 from loopwright.errors import BadInput
 from loopwright.models.answers import MAX_ANSWER_BYTES, AnswerFormat, JsonFormat, ToolCall, ToolCallFormat, read
 from loopwright.models.local.tool_calls import parse

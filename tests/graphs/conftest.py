@@ -12,6 +12,7 @@ from tests.scenario import Begin, Patient, See, Use, network_that
 from loopwright.graphs.carm import LOOP, roles
 from loopwright.graphs.loop import models
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.loop.starting import replay
 from loopwright.memory import Memory, open_memory
 from loopwright.settings import settings
 
@@ -80,6 +81,6 @@ def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
         with monkeypatch.context() as patch:
             patch.setattr(models, "open_model", nobody)
             patch.setattr(models, "_engine", nobody)
-            assert LOOP.replay(session.id, memory).difference is None
+            assert replay(session.loop, memory, session.id).difference is None
 
     return check

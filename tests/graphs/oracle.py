@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def end_distance_mm(patient: Patient, session: Session, landmark: str) -> float:
     return patient.distance_mm(landmark, Pose.model_validate(session.state["observation"]["pose"]))
 
 
-def prompts(events: list[Event], role: str) -> list[str]:
+def prompts(events: Sequence[Event], role: str) -> list[str]:
     """The last turn of each question to `role`, as text."""
     last = [p["prompt"][-1]["content"] for p in payloads(events, "replied") if p["role"] == role]
     return [turn if isinstance(turn, str) else turn[-1]["text"] for turn in last]

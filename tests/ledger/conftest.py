@@ -26,12 +26,12 @@ def processes() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def act_in_process(url: str, device: Path, processes: subprocess.Popen[str]) -> Act:
-    """`act(session_id, kill=...)`: what a process of its own said, None where SIGKILL ended it."""
+    """`act(session_id, "kill:...")`: what a process of its own said, None where SIGKILL ended it."""
 
-    def act(session_id: str, kill: str = "never") -> dict[str, object] | None:
+    def act(session_id: str, given: str = "never") -> dict[str, object] | None:
         assert processes.stdin is not None
         assert processes.stdout is not None
-        print(json.dumps([url, str(device), session_id, kill]), file=processes.stdin, flush=True)
+        print(json.dumps([url, str(device), session_id, given]), file=processes.stdin, flush=True)
         said: dict[str, object] | None = json.loads(processes.stdout.readline())
         return said
 

@@ -1,9 +1,10 @@
-"""Processes that hold a session, send one act, and kill themselves where they are told to.
+"""Processes that hold a session, send one act, and kill or suspend themselves where they are told to.
 
-Each runs the real actuator, ledger and device; only the killing is wrapped around them. This program imports what they
-need once and forks one for each line of standard input, `[MEMORY_URL, DEVICE, SESSION, KILL]` as JSON, KILL being
-`never` or `before:METHOD` / `after:METHOD` of the ledger or the world. It answers with a line of JSON: what the process
-said, or null where SIGKILL ended it.
+Each runs the real actuator, ledger and device; only the signal is wrapped around them. This program imports what they
+need once and forks one for each line of standard input, `[MEMORY_URL, DEVICE, SESSION, SIGNAL]` as JSON, SIGNAL being
+`never` or `NAME:before:METHOD` / `NAME:after:METHOD` of the ledger or the world, with NAME `kill` or `stop`. It answers
+with a line of JSON: what the process said, or null where SIGKILL ended it. With such a line as its argument it is that
+process itself.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from loopwright.errors import Stopped
+from loopwright.errors import SessionBusy, Stopped
 from loopwright.memory import open_memory
 from loopwright.schema import Act, CancelToken
 from loopwright.tools.actuate import Actuator
@@ -30,21 +31,25 @@ START = Pose(x_mm=70, y_mm=70, z_mm=70)
 
 
 class Deadly:
-    """Something real that kills this process before or after one of its methods."""
+    """Something real that kills or suspends this process before or after one of its methods."""
 
-    def __init__(self, real: object, kill: str) -> None:
+    def __init__(self, real: object, given: str) -> None:
         self._real = real
-        self._when, _, self._method = kill.partition(":")
+        name, self._when, self._method = given.split(":") if given != "never" else ("kill", "", "")
+        self._signal = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[name]
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._real, name)
         if name != self._method:
             return method
 
-        def deadly(*args: Any, **kwargs: Any) -> None:
+        def deadly(*args: Any, **kwargs: Any) -> Any:
+            if self._when == "before":
+                signal.raise_signal(self._signal)  # to this thread: it goes no step further
+            result = method(*args, **kwargs)
             if self._when == "after":
-                method(*args, **kwargs)
-            os.kill(os.getpid(), signal.SIGKILL)
+                signal.raise_signal(self._signal)
+            return result
 
         return deadly
 
@@ -56,17 +61,17 @@ def c_arm(device: Path) -> CArmWorld:
     return CArmWorld(Case(name="box", volume=volume), device=device, start=START)
 
 
-def main(url: str, device: str, session_id: str, kill: str) -> dict[str, Any]:
+def main(url: str, device: str, session_id: str, given: str) -> dict[str, Any]:
     """Act once."""
     with open_memory(url) as memory, memory.sessions.acquire(session_id):
         world = c_arm(Path(device))
         actuator = Actuator(
-            cast(Any, Deadly(world, kill)), cast(Any, Deadly(memory.ledger, kill)), session_id, CancelToken()
+            cast(Any, Deadly(world, given)), cast(Any, Deadly(memory.ledger, given)), session_id, CancelToken()
         )
         try:
             outcome = actuator.act(KEY, ACT, step=1, by="guard")
-        except Stopped as stopped:
-            return {"stopped": str(stopped), "x_mm": world.pose.x_mm}
+        except (Stopped, SessionBusy) as error:
+            return {type(error).__name__: str(error), "x_mm": world.pose.x_mm}
         return {"outcome": outcome.model_dump(), "x_mm": world.pose.x_mm}
 
 
@@ -91,6 +96,9 @@ def fork(order: list[str]) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.stdout.write(json.dumps(main(*json.loads(sys.argv[1]))))
+        sys.exit()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
         sys.stdout.flush()

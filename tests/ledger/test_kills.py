@@ -54,7 +54,7 @@ def applied(device: Path) -> int:
 def test_killed_at_a_boundary_and_resumed(
     boundary: str, session_id: str, device: Path, act_in_process: Act, entry: Callable[[], LedgerEntry | None]
 ) -> None:
-    assert act_in_process(session_id, kill=boundary) is None, "the process should have been killed"
+    assert act_in_process(session_id, f"kill:{boundary}") is None, "the process should have been killed"
     left = entry()
     assert (left and left.status) == BOUNDARIES[boundary]
     assert applied(device) == (boundary in ("after:apply", "after:settle"))
@@ -75,7 +75,7 @@ def test_killed_at_every_boundary_in_turn(
     session_id: str, device: Path, act_in_process: Act, entry: Callable[[], LedgerEntry | None]
 ) -> None:
     for boundary in BOUNDARIES:
-        assert act_in_process(session_id, kill=boundary) is None, "the process should have been killed"
+        assert act_in_process(session_id, f"kill:{boundary}") is None, "the process should have been killed"
     assert applied(device) == 1
     settled = entry()
     assert settled is not None
@@ -91,7 +91,7 @@ def test_a_stop_after_the_kill(
     act_in_process: Act,
     entry: Callable[[], LedgerEntry | None],
 ) -> None:
-    act_in_process(session_id, kill=boundary)
+    act_in_process(session_id, f"kill:{boundary}")
     with open_memory(url) as memory:
         memory.inbox.put(session_id, "STOP", is_stop=True)
 
@@ -104,5 +104,5 @@ def test_a_stop_after_the_kill(
         assert (closed.status, said["x_mm"]) == ("settled", 50), "a motion already sent is reported as such"
     else:
         assert (closed.status, closed.reason, said["x_mm"]) == ("refused", "STOP", 70)
-        assert "stopped" in said
+        assert "Stopped" in said
         assert applied(device) == 0

@@ -58,10 +58,6 @@ class AnyThread(Checkpointer):
         self._hold(config["configurable"]["thread_id"])
         super().put_writes(config, *rest)
 
-    def delete_thread(self, thread_id: str) -> None:
-        self._hold(thread_id)
-        super().delete_thread(thread_id)
-
 
 def test_the_official_suite_passes(memory: Memory) -> None:
     """Its calls are the async ones, which run the sync ones in threads."""

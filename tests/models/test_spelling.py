@@ -1,5 +1,6 @@
 """Tokenizers that lack bytes: whatever is drawn, an answer ends whole, without what they cannot write."""
 
+import json
 import re
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from tests.models.tiny import CHATML_SPECIALS, SMOLLM2_LACKS, tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput
-from loopwright.models.grammar import Matcher, json_grammar, regex_grammar
+from loopwright.models.grammar import Matcher, json_grammar, regex_grammar, tool_call_grammar
 
 LACKING = {
     "SmolLM2's": SMOLLM2_LACKS,
@@ -75,6 +76,20 @@ def test_every_answer_matches_its_pattern(name: str, pieces: list[tuple[str, int
         text, _ = answer(grammar, TOKENIZERS[name], draw)
         assert re.fullmatch(pattern, text, re.ASCII)
         assert not LACKING[name] & set(text.encode())
+
+
+@every_tokenizer
+@settings(max_examples=10)
+@given(n=st.integers(1, 9), seed=st.integers(0, 2**16))
+def test_every_tool_call_is_valid_and_can_be_spelled(name: str, n: int, seed: int) -> None:
+    made = create_model("Arguments", text=(constr(min_length=n, max_length=9), ...))
+    function = json.dumps({"name": "note", "parameters": made.model_json_schema()})
+    grammar = tool_call_grammar((function,), "<call>", "</call>")
+    for draw in (at_random(seed), spelling(TOKENIZERS[name], seed)):
+        text, n_tokens = answer(grammar, TOKENIZERS[name], draw)
+        made.model_validate(json.loads(text.removeprefix("<call>").removesuffix("</call>"))["arguments"])
+        assert not LACKING[name] & set(text.encode())
+        assert n_tokens <= grammar.max_tokens
 
 
 @pytest.mark.parametrize(

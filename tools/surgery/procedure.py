@@ -61,7 +61,7 @@ _FITTING_STEPS = 20
 class VisibleState(Frozen):
     """What a frame shows of the patient."""
 
-    progress: int = Field(ge=0, lt=len(PROGRESS), description="place in PROGRESS")
+    progress: int = Field(ge=0, lt=len(PROGRESS), description="index in PROGRESS")
     bleeding: Bleeding = "none"
 
     @property

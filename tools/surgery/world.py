@@ -131,6 +131,11 @@ class SurgicalVideoWorld(SimulatedWorld[Observation, np.int64]):
         return {int(index): tuple(actions) for index, actions in self.state["plans"].items()}
 
     @property
+    def performed(self) -> dict[int, Action]:
+        """What was performed instead of what the video has, by clip."""
+        return _instead(self.state)
+
+    @property
     def truth(self) -> VisibleState | None:
         """What is truly visible at the clip's end; None for a recorded video."""
         state = self.state
@@ -158,7 +163,7 @@ class SurgicalVideoWorld(SimulatedWorld[Observation, np.int64]):
                 after = self._gone_on(state, NextClip.model_validate(act.arguments).instead)
             case _:
                 raise UnknownName("act", act.tool, ["record_plan", "next_clip"])
-        return after, {"clip": after["clip"]}
+        return after, {"clip": after["clip"], "action": self._known_clip(after).action}
 
     def observe(self, state: State) -> Observation:
         """See the class."""

@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from loopwright.finetune.measure.rows import Bar, Row, averaged
-from loopwright.graphs.sessions import start_session
-from loopwright.graphs.surgery.run import SurgeryRun
+from loopwright.graphs.surgery import LOOP
 from loopwright.memory import open_memory
 from loopwright.schema import Event
 from loopwright.tools.surgery.simulator import seeds_of
@@ -52,8 +51,8 @@ def evaluate_plans(card: str, patients: int, on_progress: Callable[[str], object
         for seed in seeds_of("test", patients):
             video = f"simulated:{seed}"
             on_progress(video)
-            run = SurgeryRun(video=video, planner="model", model=card, clips=CLIPS + 2)
-            session = start_session(memory, "surgery", run, folder / "devices")
+            run: dict[str, Any] = {"video": video, "planner": "model", "model": card, "clips": CLIPS + 2}
+            session = LOOP.start(memory, devices=folder / "devices", **run)
             plans += plans_of(video, list(session.stream()))
     values = {"strict_format": [float(p.is_strict) for p in plans], "took_s": [p.took_s for p in plans]}
     row = averaged(WHAT, "simulated", card, "Indir", dict(values), [p.video for p in plans])
@@ -70,9 +69,9 @@ def plans_of(video: str, events: Sequence[Event]) -> list[PlanMade]:
         if planned is None:
             continue
         begun = next(event for event in at_step if event.kind == "captioned")
-        asked = [event.payload for event in at_step if event.kind == "consulted" and event.seq < planned.seq]
+        asked = [event.payload for event in at_step if event.kind == "replied" and event.seq < planned.seq]
         took_s = (planned.created_at - begun.created_at).total_seconds()
-        made.append(PlanMade(video, took_s, all(said["is_strict"] and said["attempts"] == 1 for said in asked)))
+        made.append(PlanMade(video, took_s, all(said["is_exact"] and said["attempts"] == 1 for said in asked)))
     return made[1:]
 
 

@@ -45,7 +45,8 @@ def upgrade() -> None:
     _sessions()
     _events()
     _blobs()
-    _inbox_and_ledger()
+    _inbox()
+    _ledger()
     _steps()
     _checkpoints()
     is_sqlite = op.get_bind().dialect.name == "sqlite"
@@ -128,7 +129,7 @@ def _blobs() -> None:
     op.create_index("ix_blob_refs_sha256", "blob_refs", ["sha256"])
 
 
-def _inbox_and_ledger() -> None:
+def _inbox() -> None:
     op.create_table(
         "messages",
         sa.Column("id", BIG_ID, nullable=False),
@@ -152,6 +153,9 @@ def _inbox_and_ledger() -> None:
         postgresql_where=sa.text("is_stop AND cleared_at IS NULL"),
     )
     op.create_index("ix_messages_session_id_read_at_step", "messages", ["session_id", "read_at_step", "id"])
+
+
+def _ledger() -> None:
     op.create_table(
         "acts",
         sa.Column("id", BIG_ID, nullable=False),

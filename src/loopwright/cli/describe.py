@@ -2,11 +2,12 @@
 markup and control characters in it stand as what they are.
 """
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
+
+from loopwright.graphs.loop.lines import visible
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.declare import Declaration
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 STYLES = {"ok": "green", "bad": "red", "warn": "yellow", "human": "cyan", "model": "magenta", "quiet": "dim"}
 """Colours of the tones of a line."""
-
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Terminal sequences begin with one; the last ones turn the direction of writing."""
 
 
 def describe(event: "Event", loop: "Declaration | None") -> Iterator[str]:
@@ -39,5 +37,4 @@ def marked_up(line: "Line") -> str:
 
 def plain(text: str) -> str:
     """Anybody's text, safe to print as rich markup."""
-    visible = _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
-    return escape(visible)
+    return escape(visible(text))

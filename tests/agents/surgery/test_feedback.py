@@ -4,11 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.agents.surgery.feedback import Aim, Deny, Prefer, Remark, parse_feedback, render_feedback
-from loopwright.schema import Approve, Frozen, Note, Reject, Stop
+from loopwright.agents.sessions.language import FeedbackLanguage
+from loopwright.agents.surgery.feedback import FEEDBACK, Aim, Deny, Prefer, Remark
+from loopwright.schema import Act, Approve, Frozen, Note, Reject, Stop, Unclear
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
 BLEEDS = "it is bleeding"
+LANGUAGE = FeedbackLanguage(FEEDBACK)
+VERBS: dict[Action, str] = {
+    "Aspiration": "aspirate",
+    "Coagulation": "coagulate",
+    "Dissection": "dissect",
+    "Tissue Retraction": "retract",
+    "Vessel Clipping": "clip",
+}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +51,7 @@ BLEEDS = "it is bleeding"
     ],
 )
 def test_words_mean(text: str, meaning: Frozen) -> None:
-    assert parse_feedback(text) == meaning
+    assert LANGUAGE.parse(text) == meaning
 
 
 @pytest.mark.parametrize(
@@ -66,15 +75,15 @@ def test_words_mean(text: str, meaning: Frozen) -> None:
     ],
 )
 def test_what_could_mean_several_things_is_clarified(text: str) -> None:
-    found = parse_feedback(text)
-    assert found.kind == "unclear"
+    found = LANGUAGE.parse(text)
+    assert isinstance(found, Unclear)
     assert found.question
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_read(text: str) -> None:
-    found = parse_feedback(text)
-    assert type(found).model_validate_json(found.model_dump_json()) == found
+    found = LANGUAGE.parse(text)
+    assert LANGUAGE.load(LANGUAGE.dump(found)) == found
 
 
 @given(
@@ -83,10 +92,23 @@ def test_any_text_is_read(text: str) -> None:
     st.booleans(),
     st.sampled_from(["", BLEEDS, "the duct is covered"]),
 )
-def test_what_is_rendered_is_read_back(action: Action, denied: list[Action], is_correction: bool, reason: str) -> None:
+def test_a_clause_for_each_action_is_read(
+    action: Action, denied: list[Action], is_correction: bool, reason: str
+) -> None:
     others: tuple[Action, ...] = tuple(each for each in denied if each != action)
-    said: list[Prefer | Deny] = [Prefer(action=action, denied=others, is_correction=is_correction, reason=reason)]
+    not_these = [f"do not {VERBS[other]}" for other in others]
+    clauses = [*(["no"] if is_correction else []), *filter(None, [reason]), *not_these, f"{VERBS[action]} first"]
+    meaning = Prefer(action=action, denied=others, is_correction=is_correction, reason=reason)
+    assert LANGUAGE.parse(", ".join(clauses)) == meaning
     if others:
-        said.append(Deny(denied=others, reason=reason))
-    for meaning in said:
-        assert parse_feedback(render_feedback(meaning)) == meaning
+        assert LANGUAGE.parse(", ".join([*not_these, *filter(None, [reason])])) == Deny(denied=others, reason=reason)
+
+
+def test_a_named_action_orders_what_begins_with_it_and_nothing_else() -> None:
+    said = Prefer(action="Coagulation")
+    plan = {"actions": ["Coagulation", "Dissection", "Aspiration"]}
+    assert said.orders(Act(tool="record_plan", arguments=plan))
+    assert said.orders(Act(tool="next_clip", arguments={"instead": "Coagulation"}))
+    assert not said.orders(Act(tool="record_plan", arguments={"actions": plan["actions"][::-1]}))
+    assert not said.orders(Act(tool="next_clip"))
+    assert not Deny(denied=("Coagulation",)).orders(Act(tool="next_clip"))

@@ -12,7 +12,16 @@ SIMULATED = ("run", "surgery", "--video", "simulated:2000038")
 def test_run_tells_each_clip_its_plan_and_what_came(loopwright: Run) -> None:
     said = loopwright(*SIMULATED, "--clips", "4", "--planner", "bayes")
     assert said.code == 0
-    for word in ("clip 0", "saw", "progress", "safety", "planned", "exact odds", "came", "succeeded"):
+    for word in (
+        "clip      0: Tissue Retraction",
+        "saw",
+        "progress",
+        "safety",
+        "planned",
+        "exact odds",
+        "came",
+        "succeeded",
+    ):
         assert word in said.out
 
 
@@ -22,7 +31,7 @@ def test_a_surgery_session_through_all_its_commands(loopwright: Run, tmp_path: P
     session = last["session"]
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
     said = loopwright("feedback", session, "No, it is bleeding, coagulate first!")
-    assert "Understood: prefer action Coagulation" in said.out
+    assert "Understood: prefer: action Coagulation" in said.out
     resumed = loopwright("sessions", "resume", session)
     assert resumed.code == 6  # the next clip's plan waits for its own approval
     assert "learned   Coagulation" in resumed.out
@@ -42,4 +51,4 @@ def test_the_demo_is_corrected_once_and_writes_its_report(loopwright: Run, tmp_p
     assert said.code == 0
     assert said.out.count("learned") == 1
     assert "reached   the vessels are clipped" in said.out
-    assert "Kept as a labelled example." in (tmp_path / "demo.html").read_text(encoding="utf-8")
+    assert "kept as a labelled example" in (tmp_path / "demo.html").read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_built_folder_takes_the_place_of_the_files(tmp_path: Path) -> None:
-    data = SftConfig.load(CONFIGS / "surgery_indir.yaml").data
+    data = SftConfig.load(CONFIGS / "surgery" / "indir.yaml").data
     with pytest.raises(BadInput, match=r"holds no `train.messages.jsonl`"):
         data.of_folder(tmp_path)
     (tmp_path / "train.messages.jsonl").touch()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agents.lives import live
+from tests.graphs.lives import live
 from tests.graphs.oracle import Card, Oracle, Replays, prompts, with_model
 from tests.models import tiny
 from tests.scenario import Begin, Patient, payloads

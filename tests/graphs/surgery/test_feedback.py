@@ -1,12 +1,14 @@
 """What a surgeon's words change, and which of them teach."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from loopwright.agents.hearing import Heard
+from loopwright.agents.sessions.gate import Heard
+from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.surgery.advice import Advice, Preference
-from loopwright.agents.surgery.feedback import parse_feedback
+from loopwright.agents.surgery.feedback import FEEDBACK
 from loopwright.agents.surgery.formats import PLAN
 from loopwright.graphs.surgery.feedback import WORDS_CHARS, Change, apply_feedback, lessons
 from loopwright.tools.surgery.vocabulary import Action
@@ -19,8 +21,9 @@ def heard(*texts: str, preference: Preference | None = None) -> Change:
     items = ",".join(f'{{"action":"{action}","rationale":"So."}}' for action in CHOICES[:3])
     plan = PLAN.parse(f'{{"progress":"Early.","safety":"Slowly.","actions":[{items}]}}')
     advice = Advice(plan=plan, probabilities=dict.fromkeys(CHOICES, 0.25), source="ngram")
+    language, now = FeedbackLanguage(FEEDBACK), datetime.now(UTC)
     messages = [
-        Heard(message_id=i, author="surgeon", text=text, words=parse_feedback(text).model_dump(mode="json"))
+        Heard(message_id=i, author="surgeon", text=text, words=language.dump(language.parse(text)), received_at=now)
         for i, text in enumerate(texts)
     ]
     return apply_feedback(preference or Preference(), "", advice, messages, CHOICES)

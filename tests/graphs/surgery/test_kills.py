@@ -7,33 +7,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agents.lives import live
+from tests.graphs.lives import live
 from tests.scenario import payloads
 
-from loopwright.graphs.sessions import replay_session, resume_session, start_session
-from loopwright.graphs.surgery.run import SurgeryRun
+from loopwright.graphs.surgery import LOOP
 from loopwright.memory import Memory, open_memory
+from loopwright.tools.surgery.world import SurgicalVideoWorld
 
 KILLS = 10
 NO = "no, it is bleeding, coagulate first"
+OF_ITS_OWN = {"message_id", "taken", "ordered_by", "received_at", "recorded_at", "session_id"}
+"""What differs between two sessions that do the same: names and times."""
 
 
-def told(memory: Memory, session_id: str) -> list[tuple[str | None, dict[str, Any]]]:
-    """The loop's events, without those of the process: key and payload, message ids aside."""
+def told(memory: Memory, session_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """The loop's events, without those of the process: key and payload, without what differs between sessions."""
     events = [(e.key, e.payload) for e in memory.events.read(session_id) if e.key is not None]
-    return [(k.rpartition("/")[0] if "heard" in k or "corrected" in k else k, _anonymous(p)) for k, p in events]
+    return [(key, _anonymous(payload)) for key, payload in events]
 
 
-def _anonymous(payload: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in payload.items() if name != "message_id"}
+def _anonymous(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_anonymous(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _anonymous(each) for name, each in value.items() if name not in OF_ITS_OWN}
+    return value
 
 
 @pytest.mark.timeout(300)
 def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
     server: Any = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.agents.lives", "loopwright.graphs.surgery.run"])
-    run = SurgeryRun(video="simulated:2000038", clips=8, perform="asked")
+    server.set_forkserver_preload(["tests.graphs.lives"])
+    video = "simulated:2000038"
     rng = random.Random(20261121)
 
     def begin(session_id: str) -> Any:
@@ -46,7 +52,7 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     with open_memory(url) as memory:
 
         def prepared() -> str:
-            session = start_session(memory, "surgery", run, devices)
+            session = LOOP.start(memory, devices=devices, video=video, clips=8, perform="asked")
             session.say(NO)  # heard at the first review, wherever a kill falls
             return session.id
 
@@ -70,7 +76,8 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
             entries = memory.ledger.of(session_id)
             assert all(e.outcome is not None and e.outcome.status == "done" for e in entries)
             assert [e.act.tool for e in entries] == ["record_plan", "next_clip"] * 7
-            observed = payloads(memory.events.read(session_id), "observed")
-            assert observed[1]["clip"]["action"] == "Coagulation"
-            assert resume_session(memory, session_id, devices).world.snapshot() == observed[-1]["snapshot"]
-            assert replay_session(memory, session_id).difference is None
+            observed = [p["output"] for p in payloads(memory.events.read(session_id), "observed")]
+            assert observed[1]["action"] == "Coagulation"
+            with SurgicalVideoWorld(video, device=devices / f"{session_id}.sqlite") as world:
+                assert (world.clip.index, world.performed) == (observed[-1]["clip"], {1: "Coagulation"})
+            assert LOOP.replay(session_id, memory).difference is None

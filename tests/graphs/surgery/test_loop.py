@@ -2,28 +2,22 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.graphs.oracle import Replays
+from tests.graphs.surgery.conftest import SEED, Operate
 from tests.scenario import payloads, saying
 
-from loopwright.agents.session import Session
 from loopwright.agents.sessions.export import export_session, verify_export
 from loopwright.agents.surgery.feedback import Correction
 from loopwright.errors import BadInput, UnknownName
-from loopwright.graphs.sessions import (
-    fork_session,
-    replay_session,
-    report_session,
-    rerender_session,
-    resume_session,
-    start_session,
-)
-from loopwright.graphs.surgery import nodes as surgery
-from loopwright.graphs.surgery.run import SurgeryRun, prepare
+from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
+from loopwright.graphs.surgery import LOOP, nodes
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.surgery.bayes import next_action
@@ -31,23 +25,15 @@ from loopwright.tools.surgery.procedure import bundled_procedure
 from loopwright.tools.surgery.simulator import simulate
 from loopwright.tools.surgery.vocabulary import Action
 
-SEED = 2_000_007
 NO = "No, it is bleeding, coagulate first!"
-Operate = Callable[..., Session]
 
 
-@pytest.fixture
-def operate(memory: Memory, tmp_path: Path) -> Operate:
-    """`operate(clips=4)`: a session over a simulated patient."""
-
-    def begin(**options: Any) -> Session:
-        run = SurgeryRun.model_validate({"video": f"simulated:{SEED}", "clips": 5, **options})
-        return start_session(memory, "surgery", run, tmp_path / "devices")
-
-    return begin
+def seen(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """What was observed."""
+    return [p["output"] for p in payloads(events, "observed")]
 
 
-def plans(events: list[Event], step: int) -> list[list[str]]:
+def plans(events: Sequence[Event], step: int) -> list[list[str]]:
     """The rankings of the plans that were made at a step."""
     found = [e.payload for e in events if e.kind == "planned" and e.step == step]
     return [[ranked["action"] for ranked in p["plan"]["actions"]] for p in found]
@@ -59,17 +45,16 @@ def acts(memory: Memory, session: Session, tool: str) -> list[dict[str, Any]]:
 
 
 def test_a_clip_is_observed_recalled_described_planned_checked_reviewed_and_recorded(
-    operate: Operate, memory: Memory
+    operate: Operate, memory: Memory, replays: Replays
 ) -> None:
     session = operate()
     events = list(session.stream())
     assert session.status == "succeeded"
-    rounds = ["observed", "recalled", "captioned", "planned", "validated", "reviewed", "recorded", "advanced", "scored"]
-    assert [e.kind for e in events if e.step == 1] == rounds
+    kinds = ["observed", "recalled", "captioned", "planned", "validated", "acted", "acted", "scored"]
+    assert [e.kind for e in events if e.step == 1 and e.kind in kinds] == kinds
     assert events == memory.events.read(session.id)
-    assert memory.events.verify(session.id).ok
-    assert replay_session(memory, session.id).difference is None
-    assert rerender_session(memory, session.id).worst == 0.0
+    replays(session)
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
 
 
 def test_the_exact_odds_rank_what_is_planned_and_the_score_is_what_really_came(operate: Operate) -> None:
@@ -87,21 +72,24 @@ def test_the_exact_odds_rank_what_is_planned_and_the_score_is_what_really_came(o
         came = moments[step + 1].clip.action
         for k in (1, 2, 3):
             tops[k - 1] += came in ranking[:k]
-    tally = payloads(events, "finished")[0]["tally"]
+    tally = session.state["tally"]
     assert [tally["n"], tally["top_1"], tally["top_2"], tally["top_3"]] == [7, *tops]
 
 
 def test_the_past_comes_from_the_memory_as_labels_and_near_clips(operate: Operate) -> None:
     events = list(operate(near_steps=2).stream())
-    recalled = payloads(events, "recalled")
-    actions = [p["clip"]["action"] for p in payloads(events, "observed")]
+    recalled = [p["found"] for p in payloads(events, "recalled")]
+    actions = [p["action"] for p in seen(events)]
     captions = [p["caption"] for p in payloads(events, "captioned")]
-    assert recalled[0] == {"distant": [], "near": []}
-    assert recalled[4]["distant"] == actions[:3]
-    assert [(s["action"], s["caption"]) for s in recalled[4]["near"]] == [(actions[3], captions[3])]
+    assert recalled[0] == {"earlier": [], "steps": [], "n_omitted": 0}
+    assert [run["label"] for run in recalled[4]["earlier"]] == actions[:3]
+    near = [row["detail"]["step"] for row in recalled[4]["steps"]]
+    assert [(step["action"], step["caption"]) for step in near] == [(actions[3], captions[3])]
 
 
-def test_a_surgeon_changes_the_plan_at_once_and_teaches_by_it(operate: Operate, memory: Memory) -> None:
+def test_a_surgeon_changes_the_plan_at_once_and_teaches_by_it(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
     session = operate()
     events = saying(session, {("observed", 1): NO})
     before, after = plans(events, 1)
@@ -112,16 +100,18 @@ def test_a_surgeon_changes_the_plan_at_once_and_teaches_by_it(operate: Operate, 
     assert entry.approved_by == "human"
     (event,) = memory.events.corrections("surgery")
     learned = Correction.model_validate(event.payload)
-    observed = payloads(events, "observed")
+    observed = seen(events)
     assert (learned.action, learned.denied, learned.words) == ("Coagulation", (before[0],), NO)
-    assert [step.action for step in learned.steps] == [p["clip"]["action"] for p in observed[:2]]
+    assert [step.action for step in learned.steps] == [p["action"] for p in observed[:2]]
     assert learned.steps[-1].caption == payloads(events, "captioned")[1]["caption"]
     assert not payloads(events, "scored")[1]["is_counted"]
-    assert payloads(events, "finished")[0]["tally"]["n"] == 3
-    assert replay_session(memory, session.id).difference is None
+    assert session.state["tally"]["n"] == 3
+    replays(session)
 
 
-def test_what_was_denied_never_comes_first_again_for_this_clip(operate: Operate, memory: Memory) -> None:
+def test_what_was_denied_never_comes_first_again_for_this_clip(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
     session = operate(approval="human", clips=2)
     firsts = []
     for _ in range(3):
@@ -135,33 +125,33 @@ def test_what_was_denied_never_comes_first_again_for_this_clip(operate: Operate,
     assert session.run() == "succeeded"
     assert acts(memory, session, "record_plan") == []
     assert payloads(memory.events.read(session.id), "scored")[0]["rank"] is None
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
 
 
-def test_where_nothing_is_left_the_surgeon_is_asked(operate: Operate, memory: Memory) -> None:
+def test_where_nothing_is_left_the_surgeon_is_asked(operate: Operate, memory: Memory, replays: Replays) -> None:
     session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
     saying(session, {("observed", 0): "do not retract, do not coagulate, do not clip, do not aspirate"})
     assert session.status == "waiting"
-    assert payloads(memory.events.read(session.id), "asked")[-1]["about"] == "exhausted"
+    assert payloads(memory.events.read(session.id), "asked")[-1]["question"]["about"] == "exhausted"
     session.say("keep going")
     assert session.run() == "waiting"
     session.say("coagulate")
     assert session.run() == "succeeded"
     assert acts(memory, session, "record_plan")[0]["actions"][0] == "Coagulation"
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
 
 
 def test_a_no_counts_even_where_the_action_that_is_asked_for_is_under_way(operate: Operate, memory: Memory) -> None:
     session = operate(clips=3)
     events = saying(session, {("planned", 1): "no, it slips, retract first"})
-    assert payloads(events, "observed")[1]["clip"]["action"] == "Tissue Retraction"
+    assert seen(events)[1]["action"] == "Tissue Retraction"
     before, after = plans(events, 1)
     assert after[0] not in (before[0], "Tissue Retraction")
     (event,) = memory.events.corrections("surgery")
     assert Correction.model_validate(event.payload).denied == (before[0],)
 
 
-def test_each_correction_holds_what_its_own_message_says(operate: Operate, memory: Memory) -> None:
+def test_each_correction_holds_what_its_own_message_says(operate: Operate, memory: Memory, replays: Replays) -> None:
     session = operate(clips=3)
     events = saying(
         session,
@@ -178,7 +168,7 @@ def test_each_correction_holds_what_its_own_message_says(operate: Operate, memor
         ("no", None, (first,)),
         ("clip the duct", "Vessel Clipping", ()),
     ]
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
 
 
 def test_what_was_ruled_out_and_then_named_after_all_is_learned_as_named(operate: Operate, memory: Memory) -> None:
@@ -193,7 +183,9 @@ def test_what_was_ruled_out_and_then_named_after_all_is_learned_as_named(operate
     assert [(one.words, one.action, one.denied) for one in learned] == [("retract", "Tissue Retraction", ())]
 
 
-def test_what_is_said_when_nothing_is_left_is_heeded_and_learned(operate: Operate, memory: Memory) -> None:
+def test_what_is_said_when_nothing_is_left_is_heeded_and_learned(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
     session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
     no = "do not retract, do not dissect, do not coagulate, do not clip, do not aspirate"
     saying(session, {("observed", 0): no})
@@ -207,7 +199,7 @@ def test_what_is_said_when_nothing_is_left_is_heeded_and_learned(operate: Operat
     assert [one.action for one in learned] == [None, "Coagulation"]
     assert {one.goal for one in learned} == {"the next Dissection"}
     assert "Coagulation" not in learned[0].denied
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
 
 
 def test_words_that_correct_nothing_teach_nothing(operate: Operate, memory: Memory) -> None:
@@ -230,7 +222,9 @@ def test_rules_annotate_and_never_reorder(operate: Operate) -> None:
     assert plans(events, 0)[0][2] == "Vessel Clipping"
 
 
-def test_a_yes_approves_nothing_that_was_not_asked_before_it(operate: Operate, memory: Memory) -> None:
+def test_a_yes_approves_nothing_that_was_not_asked_before_it(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
     session = operate(approval="human", clips=2)
     saying(session, {("observed", 0): "approve"})
     assert session.status == "waiting"
@@ -238,7 +232,7 @@ def test_a_yes_approves_nothing_that_was_not_asked_before_it(operate: Operate, m
     session.say("approve")
     assert session.run() == "succeeded"
     assert memory.ledger.of(session.id)[0].approved_by == "human"
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
     careless = operate(perform="plan", clips=10, video="simulated:2000038")
     before = list(careless.stream())
     refused = [e.step for e in before if e.kind == "guarded" and not e.payload["ok"]]
@@ -247,17 +241,19 @@ def test_a_yes_approves_nothing_that_was_not_asked_before_it(operate: Operate, m
     assert [e.step for e in events if e.kind == "guarded" and not e.payload["ok"]] == refused
 
 
-def test_what_was_not_understood_is_clarified_whatever_follows_it(operate: Operate, memory: Memory) -> None:
+def test_what_was_not_understood_is_clarified_whatever_follows_it(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
     session = operate(on_uncertain="ask", sure_from=0.0, clips=2)
     saying(session, {("observed", 0): "do not clip until the duct is seen", ("recalled", 0): "clip the duct"})
     assert session.status == "waiting"
     assert session.run() == "waiting"  # silence settles nothing
     (question,) = payloads(memory.events.read(session.id), "asked")
-    assert "do not clip until" in question["text"]
+    assert "do not clip until" in question["question"]["text"]
     session.say("do not clip")
     assert session.run() == "succeeded"
     assert acts(memory, session, "record_plan")[0]["actions"][0] != "Vessel Clipping"
-    assert replay_session(memory, session.id).difference is None
+    replays(session)
 
 
 def test_a_stop_is_no_answer(operate: Operate, memory: Memory) -> None:
@@ -272,12 +268,29 @@ def test_a_stop_is_no_answer(operate: Operate, memory: Memory) -> None:
     assert len(payloads(events, "asked")) == 1
 
 
+def test_a_stop_withdraws_what_was_asked_and_neither_loses_nor_doubles_a_record(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
+    session = operate(approval="human", clips=2)
+    assert session.run() == "waiting"
+    session.say("approve")
+    session.say("STOP")
+    assert session.status == "stopped"
+    assert session.run() == "waiting"  # the yes is withdrawn too
+    assert acts(memory, session, "record_plan") == []
+    session.say("approve")
+    assert session.run() == "succeeded"
+    assert len(acts(memory, session, "record_plan")) == len(acts(memory, session, "next_clip")) == 1
+    assert payloads(session.events, "asked")[-1]["question"]["text"].startswith("May I recommend Tissue Retraction?")
+    replays(session)
+
+
 def test_the_simulator_performs_what_the_surgeon_asks_for(operate: Operate, memory: Memory) -> None:
     session = operate(perform="asked")
     events = saying(session, {("observed", 1): NO})
-    assert payloads(events, "observed")[2]["clip"]["action"] == "Coagulation"
+    assert seen(events)[2]["action"] == "Coagulation"
     assert acts(memory, session, "next_clip")[:3] == [{}, {"instead": "Coagulation"}, {}]
-    assert rerender_session(memory, session.id).worst == 0.0
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
 
 
 def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_it(
@@ -285,11 +298,11 @@ def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_
 ) -> None:
     session = operate(perform="plan", clips=3)
     events = saying(session, {("observed", 0): "clip first"})
-    assert payloads(events, "observed")[1]["clip"]["action"] == "Vessel Clipping"
+    assert seen(events)[1]["action"] == "Vessel Clipping"
     careless = operate(perform="plan", clips=10, video="simulated:2000038")
     events = list(careless.stream())
     refused = [e.step for e in events if e.kind == "guarded" and not e.payload["ok"]]
-    done = [p["clip"]["action"] for p in payloads(events, "observed")]
+    done = [p["action"] for p in seen(events)]
     first = [plans(events, step)[0][0] for step in range(9)]
     assert refused
     assert [e.step for e in events if e.kind == "scored" and e.payload["is_counted"]] == refused
@@ -299,7 +312,7 @@ def test_a_plan_that_a_rule_objects_to_is_performed_only_where_a_human_asks_for_
 def test_plans_that_are_performed_and_lead_nowhere_end_the_run(
     operate: Operate, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surgery, "STUCK_CLIPS", 8)
+    monkeypatch.setattr(nodes, "STUCK_CLIPS", 8)
     session = operate(goal="the vessels are clipped", perform="plan", clips=12)
     assert session.run() == "failed"
     assert "nothing was done towards the goal in 8 clips" in session.state["reason"]
@@ -321,32 +334,52 @@ def test_a_goal_ends_the_run_and_may_be_said(operate: Operate) -> None:
     assert max(e.step for e in events) == 3
     told = operate(clips=9)
     saying(told, {("observed", 0): "the goal is another dissection"})
-    assert told.state["reached"] == ["the next Dissection"]
+    assert payloads(told.events, "reached") == [{"target": "the next Dissection"}]
     missed = operate(goal="the gallbladder is detached", clips=3)
     assert missed.run() == "failed"
     assert "the gallbladder is detached" in missed.state["reason"]
 
 
-def test_stop_rewind_and_fork(operate: Operate, memory: Memory, tmp_path: Path) -> None:
+def test_stop_rewind_and_fork(operate: Operate, memory: Memory, tmp_path: Path, replays: Replays) -> None:
     session = operate()
     saying(session, {("planned", 1): "STOP"})
     assert session.status == "stopped"
     n = len(acts(memory, session, "next_clip"))
-    session = resume_session(memory, session.id, tmp_path / "devices")
+    session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     assert session.run() == "succeeded"
     assert len(acts(memory, session, "next_clip")) == 4 > n
     session.rewind(2)
-    session = resume_session(memory, session.id, tmp_path / "devices")
+    session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     saying(session, {("observed", 2): "coagulate"})
     assert session.status == "succeeded"
-    assert replay_session(memory, session.id).difference is None
-    child = fork_session(memory, session.id, 3, tmp_path / "devices")
+    replays(session)
+    child = LOOP.fork(session, 3)
     assert child.run() == "succeeded"
-    recalled = payloads(memory.events.read(child.id), "recalled")[0]
-    assert recalled == payloads(memory.events.read(session.id), "recalled")[-2]
+    found = [payloads(of.events, "recalled")[n]["found"]["earlier"] for of, n in ((child, 0), (session, -2))]
+    assert found[0] == found[1]
     memory.retention.prune(session.id)
-    assert replay_session(memory, child.id).difference is None
-    assert rerender_session(memory, child.id).n == 1
+    replays(child)
+    assert redraw_session(memory, child.id, LOOP).n == 1
+
+
+def test_what_surgeons_chose_in_earlier_sessions_weighs_in_where_that_is_asked_for(
+    operate: Operate, replays: Replays
+) -> None:
+    for _ in range(8):
+        taught = operate(clips=2)
+        saying(taught, {("observed", 0): "coagulate"})
+        replays(taught)
+    silent = operate(clips=2)  # who says nothing chooses nothing
+    silent.run()
+    assert plans(silent.events, 0)[0][0] == "Tissue Retraction"
+    session = operate(clips=2, recall_choices=True)
+    session.run()
+    assert plans(session.events, 0)[0][0] == "Coagulation"
+    assert "chosen 8 of 8 times" in payloads(session.events, "planned")[0]["plan"]["actions"][0]["rationale"]
+    replays(session)
+    elsewhere = operate(clips=2, recall_choices=True, video="simulated:2000038")
+    elsewhere.run()
+    assert plans(elsewhere.events, 0)[0][0] != "Coagulation"
 
 
 def test_checkpoints_and_events_hold_no_pixels(operate: Operate, memory: Memory, tmp_path: Path) -> None:
@@ -360,15 +393,13 @@ def test_checkpoints_and_events_hold_no_pixels(operate: Operate, memory: Memory,
     assert [table for table, rows in held.items() if "\\x89PNG" in rows] == ["blobs"]
 
 
-def test_a_session_is_exported_and_reported(operate: Operate, memory: Memory, tmp_path: Path) -> None:
+def test_a_session_is_exported(operate: Operate, memory: Memory, tmp_path: Path) -> None:
     session = operate()
     saying(session, {("observed", 1): NO})
     folder = export_session(memory, session.id, tmp_path / "export")
     assert verify_export(folder).ok
     exported = json.loads((folder / "session.json").read_text())["events"]
     assert sum(e["kind"] == "corrected" for e in exported) == 1
-    report = report_session(memory, session.id, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "it is bleeding" in report
 
 
 @pytest.mark.parametrize(
@@ -378,14 +409,14 @@ def test_a_session_is_exported_and_reported(operate: Operate, memory: Memory, tm
         ({"video": "nowhere"}, BadInput, "no video"),
         ({"goal": "make tea"}, UnknownName, "goal"),
         ({"procedure": "appendectomy"}, UnknownName, "procedure"),
-        ({"planner": "model", "model": "nobody"}, UnknownName, "nobody"),
         ({"statistics": "missing.json"}, BadInput, "statistics"),
         ({"near_as": "pictures"}, BadInput, "`near_as`.*--planner model"),
-        ({"memory": "near", "planner": "bayes"}, BadInput, "`memory`.*--planner model"),
+        ({"memory_mode": "near", "planner": "bayes"}, BadInput, "`memory_mode`.*--planner model"),
         ({"distant_steps": 3}, BadInput, "`distant_steps`.*--planner model"),
         ({"model": "other"}, BadInput, "`model`.*--planner model"),
-        ({"planner": "bayes", "statistics": "s.json"}, BadInput, "`statistics`.*--planner ngram"),
         ({"captioning_model": "small"}, BadInput, "`captioning_model`.*--captioner model"),
+        ({"planner": "model", "model": "nobody"}, UnknownName, "nobody"),
+        ({"planner": "bayes", "statistics": "s.json"}, BadInput, "`statistics`.*--planner ngram"),
         (
             {"planner": "model", "near_as": "pictures", "captioner": "model"},
             BadInput,
@@ -393,6 +424,9 @@ def test_a_session_is_exported_and_reported(operate: Operate, memory: Memory, tm
         ),
     ],
 )
-def test_what_will_not_do_is_said_before_the_run(options: dict[str, Any], error: type[Exception], told: str) -> None:
+def test_what_will_not_do_is_said_before_the_run(
+    operate: Operate, memory: Memory, options: dict[str, Any], error: type[Exception], told: str
+) -> None:
     with pytest.raises(error, match=told):
-        prepare(SurgeryRun.model_validate({"video": "simulated:1", **options}))
+        operate(**options)
+    assert memory.sessions.list() == []

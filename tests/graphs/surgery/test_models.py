@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.graphs.oracle import Card, Replays
+from tests.graphs.surgery.conftest import Operate
 from tests.models import tiny
 from tests.models.chat_server import MODEL, ChatServer, Turn
 from tests.scenario import payloads, saying
 from tests.tools.surgery.cholec_files import seconds_of, write_cholect45
 
-from loopwright.agents.session import Session
 from loopwright.agents.surgery.history import MemoryMode
 from loopwright.errors import BadInput
 from loopwright.finetune.evaluate.surgery.plans import CLIPS, bars_of, evaluate_plans, markdown
-from loopwright.graphs.sessions import rerender_session, start_session
-from loopwright.graphs.surgery.run import SurgeryRun, prepare
+from loopwright.graphs.loop.session import Session
+from loopwright.graphs.sessions import redraw_session
+from loopwright.graphs.surgery import LOOP
 from loopwright.memory import Memory
 from loopwright.tools.surgery.dataset import SurgeryData, build
 
@@ -55,13 +56,13 @@ def server(tmp_path: Path) -> Iterator[ChatServer]:
 
 
 @pytest.fixture
-def begin(memory: Memory, tmp_path: Path, server: ChatServer, card: Card) -> Callable[..., Session]:
+def begin(operate: Operate, server: ChatServer, card: Card) -> Callable[..., Session]:
     """A session over a simulated patient whose planner is behind the server."""
     path = card(kind="served", base=MODEL, base_url=server.url)
 
     def start(**options: Any) -> Session:
         asks = {"video": "simulated:2000038", "planner": "model", "model": str(path), "clips": 3}
-        return start_session(memory, "surgery", SurgeryRun.model_validate(asks | options), tmp_path / "devices")
+        return operate(**asks | options)
 
     return start
 
@@ -103,7 +104,7 @@ def test_near_clips_are_told_in_words(
 def test_the_memory_mode_decides_what_is_told(
     begin: Callable[..., Session], server: ChatServer, mode: MemoryMode, told: str, untold: str
 ) -> None:
-    begin(memory=mode).run()
+    begin(memory_mode=mode).run()
     text = asked(server, "Plan what comes next")[1][0]
     assert told in text
     assert untold not in text
@@ -123,16 +124,13 @@ def test_a_model_is_told_the_surgeons_words_and_the_named_action_comes_first(
     replays(session)
 
 
-def test_a_local_model_scores_the_actions_and_keeps_to_the_form(
-    memory: Memory, tmp_path: Path, card: Card, replays: Replays
-) -> None:
+def test_a_local_model_scores_the_actions_and_keeps_to_the_form(operate: Operate, card: Card, replays: Replays) -> None:
     path = card(kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
-    run = SurgeryRun(video="simulated:2000038", planner="model", model=str(path), near_as="pictures", clips=2)
-    session = start_session(memory, "surgery", run, tmp_path / "devices")
+    session = operate(video="simulated:2000038", planner="model", model=str(path), near_as="pictures", clips=2)
     events = saying(session, {("observed", 0): "do not dissect"})
     assert session.status == "succeeded"
-    asked = payloads(events, "consulted")
-    assert all(p["is_strict"] and p["attempts"] == 1 for p in asked)
+    asked = payloads(events, "replied")
+    assert all(p["is_exact"] and p["attempts"] == 1 for p in asked)
     for plan in payloads(events, "planned"):
         odds = plan["probabilities"]
         assert sum(odds.values()) == pytest.approx(1)
@@ -162,38 +160,37 @@ def recorded(tmp_path: Path) -> Callable[[bool], str]:
 
 
 def test_a_recorded_video_is_gone_through_clip_by_clip(
-    memory: Memory, tmp_path: Path, recorded: Callable[[bool], str], replays: Replays
+    operate: Operate, memory: Memory, recorded: Callable[[bool], str], replays: Replays
 ) -> None:
-    run = SurgeryRun(video=recorded(True))
-    session = start_session(memory, "surgery", run, tmp_path / "devices")
+    session = operate(video=recorded(True), clips=None)
     events = saying(session, {("observed", 1): "coagulate"})
-    actions = [p["clip"]["action"] for p in payloads(events, "observed")]
+    actions = [p["output"]["action"] for p in payloads(events, "observed")]
     assert actions == ["Tissue Retraction", "Dissection", "Coagulation", "Dissection", "Tissue Retraction"]
     assert payloads(events, "captioned")[2]["caption"] == "Instruments: bipolar, grasper. Targets: gallbladder."
     assert {u for p in payloads(events, "validated") for u in p["unchecked"]}  # nobody knows the truth
-    assert rerender_session(memory, session.id) == (5, 0.0, True)
+    assert redraw_session(memory, session.id, LOOP) == (5, 0.0, True)
     replays(session)
 
 
 def test_a_video_without_pictures_is_told_from_labels_alone(
-    memory: Memory, tmp_path: Path, recorded: Callable[[bool], str], card: Card, server: ChatServer
+    operate: Operate, memory: Memory, recorded: Callable[[bool], str], card: Card, server: ChatServer
 ) -> None:
     video, path = recorded(False), card(kind="served", base=MODEL, base_url=server.url)
-    session = start_session(memory, "surgery", SurgeryRun(video=video), tmp_path / "devices")
+    session = operate(video=video)
     assert session.run() == "succeeded"
     assert memory.blobs.of(session.id) == []
-    assert rerender_session(memory, session.id).n == 0
+    assert redraw_session(memory, session.id, LOOP).n == 0
     for options in ({"near_as": "pictures"}, {"captioner": "model"}):
         with pytest.raises(BadInput, match="no picture"):
-            prepare(SurgeryRun.model_validate({"video": video, "planner": "model", "model": str(path), **options}))
+            operate(video=video, planner="model", model=str(path), **options)
 
 
 @pytest.mark.parametrize(("options", "told"), [({"perform": "asked"}, "recorded"), ({"planner": "bayes"}, "simulated")])
 def test_what_only_a_simulator_can_do_is_refused(
-    recorded: Callable[[bool], str], options: dict[str, Any], told: str
+    operate: Operate, recorded: Callable[[bool], str], options: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(BadInput, match=told):
-        prepare(SurgeryRun.model_validate({"video": recorded(False), **options}))
+        operate(video=recorded(False), **options)
 
 
 def test_plans_are_timed_and_held_to_their_form(server: ChatServer, card: Card) -> None:

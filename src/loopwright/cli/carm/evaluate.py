@@ -216,7 +216,7 @@ def _vlms_of(wanted: _Wanted) -> "list[Vlm]":
 
 def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row], list[Bar]]":
     from loopwright.finetune.evaluate.carm.navigation import ATLAS, STEERINGS, evaluate_navigation
-    from loopwright.graphs.advisors import checked_card
+    from loopwright.graphs.loop.models import checked_card
 
     for name in wanted.rows:
         if name not in STEERINGS:

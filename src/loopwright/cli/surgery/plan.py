@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Planner = Literal["ngram", "bayes", "model"]
 READING = "surgery_indir"
-"""The role of a card's adapters whose model is told of the past in words."""
+"""The card's adapter that is told of the past in words."""
 
 
 def plan(
@@ -101,9 +101,11 @@ def _policy(planner: Planner, statistics: Path | None, model: str) -> "Policy":
             return BayesPolicy()
         case "model":
             from loopwright.finetune.evaluate.pictures import PngStore
-            from loopwright.graphs.advisors import checked_card, make_advisor
+            from loopwright.graphs.loop.models import checked_card, of_card
+            from loopwright.models.cards import ModelCard
 
-            return ModelPolicy(make_advisor(checked_card(model), PngStore(), READING).model)
+            card = ModelCard.model_validate(checked_card(model))
+            return ModelPolicy(of_card(card, READING, PngStore()).model)
 
 
 def _summary(found: "HorizonPlan", seen: "Sequence[Step]", following: "Sequence[Action]") -> dict[str, Any]:
