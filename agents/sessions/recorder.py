@@ -97,6 +97,7 @@ class Recorder:
         known = self._known(place.key, kind, digest)
         if known is not None:
             return known
+        self.flush()
         return self._write(place, kind, {**produce(), **digest})
 
     def record_look(

@@ -115,8 +115,7 @@ class Actor:
                 verdict, spent = ctx.scope.check(act)
                 return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
 
-            # Held back: a world that was asked and not acted upon may be asked again.
-            asked, _ = recorder.record_look(ctx.place(f"{key}/world"), "checked", ask_world, lambda _: True)
+            asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
             if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
                 ctx.leave("failed", f"the budget is used up: {used_up}")
             verdicts.append(Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"]))
@@ -169,7 +168,6 @@ class Actor:
         approved_at = None if consent is None else consent.received_at
 
         def send() -> dict[str, Any]:
-            ctx.runtime.recorder.flush()
             try:
                 output = tool.run(arguments, ctx.runtime.acting_context(ctx.scope, ctx.visit, key, by, approved_at))
             except ApprovalExpired as expired:
@@ -201,7 +199,6 @@ class Actor:
         }  # fmt: skip
 
         def refuse() -> dict[str, Any]:
-            ctx.runtime.recorder.flush()
             if act is not None:
                 ctx.runtime.refuse(ctx.scope, ctx.visit, key, tool.name, act, f"{verdict.rule}: {verdict.reason}")
             return told

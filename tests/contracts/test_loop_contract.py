@@ -224,7 +224,7 @@ class TestBudgets:
         if reason == "1 tokens" and not case.models():
             pytest.skip("it asks no model")
         bounded = case.loop.varied(budget=budget)
-        session = bench.start(bounded, case.models(), **case.config)
+        session = bench.start(bounded, case.models(), **case.config(bench.folder))
         assert session.run() == "failed"
         assert f"the budget is used up: {reason}" in session.state["reason"]
         assert len(consented(case, session.events)) <= 2
@@ -238,7 +238,7 @@ class TestBudgets:
 
         nodes = {name: loop.varied(guard=never) for name, loop in case.loop.nested.items()}
         bounded = case.loop.replace(**nodes).varied(guard=never, budget=Budget(steps=20, refusals=2))
-        session = bench.start(bounded, case.models(), **case.config)
+        session = bench.start(bounded, case.models(), **case.config(bench.folder))
         status = session.run()
         refused = [e.payload for e in session.events if needs_consent(case, e)]
         assert {(p["status"], p["rule"]) for p in refused} == {("refused", "never")}
@@ -301,5 +301,5 @@ class TestServed:
         assert asyncio.run(names()) >= case.loop.all_nodes.keys()
 
     def served(self, case: LoopCase, bench: Bench, thread: str, **config: Any) -> tuple[Any, Any]:
-        settings = {**case.config, **config, "thread_id": thread, "models": case.models(), "devices": bench.devices}
+        settings = {**case.config(bench.folder), **config, "thread_id": thread, "models": case.models(), "devices": bench.devices}
         return served_graph(case.loop, bench.memory, None), {"configurable": settings}

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from tests.loops.carm import carm, over_a_phantom
 from tests.loops.kiln import kiln, nested
 from tests.loops.thermostat import thermostat
 
@@ -51,12 +53,12 @@ class LoopCase:
 
     Attributes:
         models: makes the models of a run.
-        config: of a short run that succeeds.
+        config: of a short run that succeeds; what it needs may be put in the folder.
     """
 
     loop: Loop
     models: Callable[[], Models] = dict
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Callable[[Path], Mapping[str, Any]] = lambda _: {}
 
 
 CASES = {
@@ -65,5 +67,6 @@ CASES = {
         LoopCase(loop=thermostat.varied(state={"target_c": 16.5}), models=heating),
         LoopCase(loop=kiln, models=firing),
         LoopCase(loop=nested, models=heating),
+        LoopCase(loop=carm, config=over_a_phantom),
     )
 }
