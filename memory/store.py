@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, DateTime, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, ProgrammingError
@@ -131,13 +132,25 @@ def parse_url(url: str) -> URL:
         raise BadInput(f"Memory URL {url!r} cannot be read. {expected}") from error
     backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
     if backend == "sqlite":
-        if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
-            raise BadInput(f"Memory URL {url!r} names no file; a memory must outlive its process. {expected}")
-        return parsed.set(drivername="sqlite+pysqlite")
+        return _sqlite_url(url, expected)
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     shown = parsed.render_as_string(hide_password=True)
     raise BadInput(f"Memory URL {shown!r} is of a database that is not supported. {expected}")
+
+
+def _sqlite_url(url: str, expected: str) -> URL:
+    """With the file's name decoded as every SQLAlchemy would from 2.1 on."""
+    name, mark, options = url.partition(":///")[2].partition("?")
+    if mark:
+        raise BadInput(
+            f"Memory URL {url!r} has the options {options!r} after `?`; expected none for a SQLite file. Leave them "
+            "out, or write `%3F` for a `?` in the file's name."
+        )
+    file = unquote(name)
+    if not file or file == ":memory:" or file.startswith("file:"):
+        raise BadInput(f"Memory URL {url!r} names no file; a memory must outlive its process. {expected}")
+    return URL.create("sqlite+pysqlite", database=file)
 
 
 def _make_engine(url: URL, busy_timeout_s: float) -> Engine:

@@ -6,14 +6,14 @@ images give equal messages. Knows no store: pixels come from the `BlobReader` th
 
 import base64
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import ValidationError
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import eight_bit, open_picture
 from loopwright.schema import BlobReader, ImageRef
 
 
@@ -58,17 +58,23 @@ def open_image(ref: ImageRef, images: BlobReader | None) -> Image.Image:
     """The pixels of `ref` as RGB.
 
     Raises:
-        BadInput: there is no reader, or the bytes are no image that Pillow can decode.
+        BadInput: there is no reader, or as `open_picture`.
         IntegrityError: the reader does not hold the image, or holds something else.
     """
     data = reader_for(ref, images).read(ref)
-    try:
-        return Image.open(BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise BadInput(
-            f"Image `{ref.sha256}` ({ref.media_type}, {len(data)} bytes) cannot be decoded: {error}. "
-            "Store PNG or JPEG, whole."
-        ) from error
+    return open_picture(data, f"Image `{ref.sha256}` ({ref.media_type}, {len(data)} bytes)").convert("RGB")
+
+
+def base64_image(ref: ImageRef, images: BlobReader | None) -> tuple[str, str]:
+    """The pixels of `ref` for a program that decodes them itself: the media type, and the encoded bytes in base64.
+
+    Raises:
+        BadInput: there is no reader, or as `eight_bit`.
+        IntegrityError: as `open_image`.
+    """
+    kept = reader_for(ref, images).read(ref)
+    data = eight_bit(kept, f"Image `{ref.sha256}`")
+    return ref.media_type if data is kept else "image/png", base64.b64encode(data).decode()
 
 
 def with_pixels(messages: Sequence[BaseMessage], images: BlobReader | None) -> list[BaseMessage]:
@@ -91,9 +97,8 @@ def _with_pixels(message: BaseMessage, images: BlobReader | None) -> BaseMessage
 def _pixels(block: dict[str, Any], images: BlobReader | None) -> dict[str, Any]:
     if block.get("type") != "image" or "file_id" not in block:
         return block
-    ref = ref_of(block)
-    data = reader_for(ref, images).read(ref)
-    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": ref.media_type}
+    media_type, encoded = base64_image(ref_of(block), images)
+    return {"type": "image", "base64": encoded, "mime_type": media_type}
 
 
 def reader_for(ref: ImageRef, images: BlobReader | None) -> BlobReader:

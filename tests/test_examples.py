@@ -20,6 +20,11 @@ SAYS = {
         "finished succeeded: it is warm enough",
         "replays the same: True",
     ),
+    "replace_a_node.py": (
+        "localise -> second_opinion -> review",
+        "succeeded: T12 is centred",
+        "replays the same: True",
+    ),
     "surgery.py": (
         "heard clinician: “No, it is bleeding",
         "came Coagulation, which was ranked 1",

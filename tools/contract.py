@@ -87,6 +87,7 @@ class ReadOnly:
 class ToolContext:
     """What a tool is handed. (branch, step) names the moment; `call_id` tells two calls of one moment apart.
 
+    `world` is the loop's `World`, to look at: any attribute of it, but what would change it.
     `send` is for `actuate` tools: a door to the world that has judged, approved and written down what goes through it.
     """
 
@@ -258,7 +259,7 @@ class Tool(Generic[In, Out]):
 
 def _for_function(context: ToolContext, cancel: CancelToken) -> ToolContext:
     """What the function itself is handed: nothing that could change the world."""
-    return replace(context, world=cast(World, ReadOnly(context.world)), cancel=cancel, send=None)
+    return replace(context, world=ReadOnly(context.world), cancel=cancel, send=None)
 
 
 @overload

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from loopwright.models.pixels import open_picture
 from loopwright.schema import BlobReader, ImageRef
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Encoded bytes to (H, W) or (H, W, 3) uint8."""
-    return np.array(Image.open(io.BytesIO(data)))
-
-
 def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) -> ImageRef:
     """Store a picture as `encode_png` has it."""
     return memory.blobs.put(
@@ -36,11 +32,11 @@ def keep_picture(memory: "Memory", session_id: str, image: NDArray[np.uint8]) ->
     )
 
 
-def open_picture(blobs: BlobReader, ref: ImageRef) -> Image.Image:
-    """A stored picture."""
-    return Image.open(io.BytesIO(blobs.read(ref)))
+def stored_picture(blobs: BlobReader, ref: ImageRef) -> Image.Image:
+    """A stored picture. Raises `BadInput` as `open_picture`."""
+    return open_picture(blobs.read(ref), f"Image `{ref.sha256}`")
 
 
 def read_picture(blobs: BlobReader, ref: ImageRef) -> NDArray[np.uint8]:
-    """A stored picture's pixels."""
-    return np.array(open_picture(blobs, ref))
+    """A stored picture's pixels, (H, W) or (H, W, 3) uint8."""
+    return np.array(stored_picture(blobs, ref))

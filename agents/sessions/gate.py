@@ -59,6 +59,7 @@ class FeedbackGate:
         self._memory, self._recorder = memory, recorder
         self._lock = threading.RLock()
         self._heard: dict[int, Heard] = {}
+        self._of_record: dict[int, Heard] = {}
         self._heard_at: dict[tuple[int, int], list[int]] = {}
         self._waiting: list[int] = []
         self._unclear: int | None = None
@@ -68,6 +69,8 @@ class FeedbackGate:
         self._n_questions = 0
         for event in recorder.events:
             self._restore(event)
+        for event in recorder.record:
+            self._of_record |= {one.message_id: one for one in _messages(event.payload)}
 
     def look(
         self,
@@ -115,12 +118,13 @@ class FeedbackGate:
             payload, is_new = self._recorder.record_look(place, "taken", choose, lambda p: not p["taken"])
             if is_new:
                 self._take(payload["taken"])
-            return [self._heard[i] for i in payload["taken"]]
+            return self.by_id(payload["taken"])
 
     def by_id(self, message_ids: Iterable[int]) -> list[Heard]:
-        """These messages."""
+        """These messages; in a replay also those that a node beside this one has heard, and will hear again."""
         with self._lock:
-            return [self._heard[i] for i in message_ids]
+            known = {**self._of_record, **self._heard}
+            return [known[i] for i in message_ids]
 
     def ordered_by(self, act: Act, branch: int, step: int) -> int | None:
         """The message by which a human ordered exactly this act in this step; an order is for one act."""
@@ -177,7 +181,7 @@ class FeedbackGate:
 
     def clarification(self, message_id: int) -> str:
         """What to ask about a message that was not understood."""
-        unclear = self._heard[message_id]
+        (unclear,) = self.by_id([message_id])
         return f"{self.language.load(unclear.words).question} (I heard: {unclear.text!r})"  # type: ignore[attr-defined]
 
     def _unread(self) -> list[Heard]:
@@ -219,7 +223,7 @@ class FeedbackGate:
         return Unclear(text=text[:2000], question=f"Which question is that for? Say `{first}: {text}`. Open: {listed}")
 
     def _absorb(self, branch: int, step: int, payload: Payload) -> None:
-        heard = [Heard.model_validate(message) for message in payload["messages"]]
+        heard = _messages(payload)
         self._unclear = self._unclear_after(heard)
         for one in heard:
             self._heard[one.message_id] = one
@@ -267,6 +271,10 @@ class FeedbackGate:
                 self._absorb(event.branch, event.step, payload)
             case _:
                 pass
+
+
+def _messages(payload: Payload) -> list[Heard]:
+    return [Heard.model_validate(message) for message in payload.get("messages", ())]
 
 
 def _is_empty(payload: Payload) -> bool:

@@ -53,6 +53,11 @@ class Recorder:
         with self._lock:
             return list(self._log)
 
+    @property
+    def record(self) -> list[Event]:
+        """What entries are found in: the session's own events, or in a replay those that are replayed."""
+        return self.events
+
     def find(self, key: str) -> Payload | None:
         """The payload recorded under `key`, None where there is none."""
         with self._lock:
@@ -176,6 +181,11 @@ class ReplayRecorder(Recorder):
     def __init__(self, memory: Memory, session_id: str, record: Iterable[Event]) -> None:
         super().__init__(memory, session_id)
         self._record = {e.key: e for e in record if e.key is not None}
+
+    @property
+    def record(self) -> list[Event]:
+        """The record that is replayed."""
+        return list(self._record.values())
 
     def expects(self, key: str) -> Payload | None:
         """What the record has under this key."""

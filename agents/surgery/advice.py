@@ -133,9 +133,11 @@ class PolicyPlanner:
             return f"The surgeon asks for it: {preference.words_for_first}"
         if action in preference.denied:
             return f"Ruled out by the surgeon as the next one: {preference.words}"
-        share = f"{round(100 * alone[action])} in 100, {_ODDS[self._source]}"
+        share = f"{round(100 * alone[action])} in 100"
         if n := sum(chosen.values()):
-            share += f"; chosen {chosen.get(action, 0)} of {n} times in this situation"
+            share = f"chosen {chosen.get(action, 0)} of {n} times here, else {share}"
+        else:
+            share = f"{share}, {_ODDS[self._source]}"
         return f"{self._knowledge.actions[action].rstrip('.').capitalize()} ({share})."
 
 

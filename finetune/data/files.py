@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, read_row
+from loopwright.models.pixels import open_picture
 from loopwright.tools.files import write_whole
 
 
@@ -123,11 +123,10 @@ def _example_or_problem(line: str) -> Example | str:
 
 
 def _image_problem(path: Path) -> str:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except FileNotFoundError:
+    if not path.is_file():
         return f"is not there: no file `{path}`"
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        return f"cannot be decoded ({error})"
+    try:
+        open_picture(path, "it")
+    except BadInput as error:
+        return f"cannot be shown ({error})"
     return ""

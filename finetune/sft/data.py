@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from loopwright.errors import BadInput
 from loopwright.finetune.data.files import read_examples
 from loopwright.finetune.data.rows import FORMATS
 from loopwright.finetune.runs.augmentation import AugmentConfig, augment
 from loopwright.finetune.sft.order import Length
+from loopwright.models.pixels import open_picture
 
 
 class Rows(NamedTuple):
@@ -116,8 +117,5 @@ def _prepare(
 def _open(paths: Sequence[Path], edge_px: int | None) -> Iterator[Image.Image]:
     """Pictures as `LocalChatModel` shows them: RGB, within a square of that edge, proportions kept."""
     for path in paths:
-        try:
-            image = Image.open(path).convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise BadInput(f"Image `{path}` cannot be decoded: {error}. Write PNG or JPEG, whole.") from error
+        image = open_picture(path).convert("RGB")
         yield image if edge_px is None else ImageOps.contain(image, (edge_px, edge_px), Image.Resampling.BICUBIC)

@@ -63,7 +63,7 @@ def _ended(old: str, new: str) -> str:
 
 def state_schema(loop: Declaration) -> Any:
     """The state's `TypedDict`: the loop's own keys and those of the kit. All may be left out of an input."""
-    own = {name: NotRequired[_type_of(value)] for name, value in loop.state.items()}  # type: ignore[valid-type]
+    own = {name: NotRequired[_type_of(value)] for name, value in loop.state.items()}
     nested = dict.fromkeys(loop.nested, NotRequired[dict[str, Any]])
     kit = {
         "observation": NotRequired[dict[str, Any]],
@@ -76,11 +76,14 @@ def state_schema(loop: Declaration) -> Any:
 
 
 def _type_of(value: Any) -> Any:
-    if isinstance(value, bool | int | str):
-        return type(value)
-    if isinstance(value, float):
-        return float
-    return {dict: dict[str, Any], list: list[Any], tuple: list[Any]}.get(type(value), Any)
+    match value:
+        case bool() | int() | float() | str():
+            return type(value)
+        case dict():
+            return dict[str, Any]
+        case list() | tuple():
+            return list[Any]
+    return Any
 
 
 def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, Any]":
@@ -110,8 +113,8 @@ def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, A
     return graph
 
 
-def _passing(following: tuple[Node, ...]) -> Callable[[Any], Command[Any]]:
-    def join(state: Any) -> Command[Any]:
+def _passing(following: tuple[Node, ...]) -> Callable[..., Any]:
+    def join(state: dict[str, Any]) -> Command[Any]:
         return Command(goto=[each.name for each in following])
 
     return join

@@ -42,8 +42,8 @@ def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenat
 
     @wraps(method)
     def call(self: "Context", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self.require_active()
         try:
+            self.require_active()
             return method(self, *args, **kwargs)
         except (Halted, OperatorError, GraphBubbleUp, Left) as leaving:
             self.left = leaving
@@ -66,19 +66,19 @@ class Context(NodeVisit):
     # Looking
 
     @verb
-    def observe(self, tool: Tool[Any, Any], *, into: str = "observation", **arguments: Any) -> dict[str, Any]:
+    def observe(self, tool: Tool[Any, Any], /, *, into: str = "observation", **arguments: Any) -> dict[str, Any]:
         """Call a tool and keep its output, JSON, in the state under `into`; one that acts goes through the ledger.
 
         A refusal ends the loop: what cannot look cannot go on.
         """
         key = self.next_key()
-        if tool.effect == "actuate":
+        if self._own(tool).effect == "actuate":
             result = self._actor.act(key, tool, arguments, kind="observed")
             if not result.ok:
                 self.leave("failed", f"`{tool.name}` was {result.status}: {result.reason}")
             output = result.output
         else:
-            called = {"tool": self._own(tool).name, "arguments": arguments}
+            called = {"tool": tool.name, "arguments": arguments}
 
             def look() -> Payload:
                 output = tool.run(arguments, self.tool_context(key))
@@ -117,7 +117,6 @@ class Context(NodeVisit):
     def ask(self, role: str, prompt: Prompt, *, tools: Sequence[Tool[Any, Any]]) -> ToolCall: ...
     @overload
     def ask(self, role: str, prompt: Prompt, answer: type[T] | AnswerFormat[T]) -> T: ...
-    @verb
     def ask(
         self, role: str, prompt: Prompt, answer: Any = None, *, tools: Sequence[Tool[Any, Any]] | None = None
     ) -> Any:
@@ -127,9 +126,7 @@ class Context(NodeVisit):
             OperatorError: no answer was in the format, after a few attempts.
             Stopped, Paused: the session was halted meanwhile.
         """
-        for each in tools or ():
-            self._own(each)
-        return self._caller.ask(self.next_key(), role, _messages(prompt), answer, tools)
+        return self._ask(role, prompt, answer, tools)
 
     @verb
     def score(
@@ -145,7 +142,7 @@ class Context(NodeVisit):
     # Acting
 
     @verb
-    def act(self, call: "ToolCall | Tool[Any, Any]", *, because: str = "", **arguments: Any) -> ActResult:
+    def act(self, call: "ToolCall | Tool[Any, Any]", /, *, because: str = "", **arguments: Any) -> ActResult:
         """Do one tool call: guard, approval where the run asks for it, ledger, world; at most once.
 
         Args:
@@ -165,10 +162,9 @@ class Context(NodeVisit):
     def feedback(self) -> list[Heard]: ...
     @overload
     def feedback(self, *types: type[F]) -> list[F]: ...
-    @verb
     def feedback(self, *types: type[Feedback]) -> list[Any]:
         """What humans said since it was last asked for: values of `types`, or without types all messages."""
-        return self._questions.feedback(self.next_key(), types)
+        return self._feedback(types)
 
     @verb
     def ask_human(
@@ -209,7 +205,7 @@ class Context(NodeVisit):
     # Memory
 
     @verb
-    def recall(self, read: str, **arguments: Any) -> Any:
+    def recall(self, read: str, /, **arguments: Any) -> Any:
         """A named read of the memory, as JSON: `history` (n, max_runs), `similar` (signature, n), `corrections` (n)."""
         asked = {"read": read, "arguments": arguments}
 
@@ -263,6 +259,16 @@ class Context(NodeVisit):
     def end(self, status: Ending, reason: str) -> NoReturn:
         """End the loop at once."""
         self.leave(status, reason)
+
+    @verb
+    def _ask(self, role: str, prompt: Prompt, answer: Any, tools: Sequence[Tool[Any, Any]] | None) -> Any:
+        for each in tools or ():
+            self._own(each)
+        return self._caller.ask(self.next_key(), role, _messages(prompt), answer, tools)
+
+    @verb
+    def _feedback(self, types: Sequence[type[Feedback]]) -> list[Any]:
+        return self._questions.feedback(self.next_key(), types)
 
     def _own(self, tool: Tool[Any, Any]) -> Tool[Any, Any]:
         if all(each is not tool for each in self.scope.loop.tools):

@@ -53,7 +53,7 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
 
 def stop_at_rest(memory: Memory, session_id: str) -> None:
     """A STOP that was delivered to a session that nobody runs is recorded at once, and the session is `stopped`."""
-    if live.find_runtime(session_id) is not None:
+    if live.find_runtime(memory, session_id) is not None:
         return
     with suppress(SessionBusy), memory.sessions.acquire(session_id):
         events = memory.events.read(session_id)

@@ -23,12 +23,12 @@ class SessionGraph(CompiledStateGraph[Any, Any, Any, Any]):
         super().__init__(**attributes)
         self.loop, self.memory = loop, memory
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:
         """See LangGraph."""
         with self._session(config).running():
             yield from super().stream(input, config, **options)
 
-    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """See LangGraph. Nodes run in threads; one that is cancelled comes to its end before the session is let go."""
         with ExitStack() as stack:
             running = (await asyncio.to_thread(self._session, config)).running()

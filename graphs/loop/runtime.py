@@ -264,26 +264,28 @@ class Runtime:
         raise UnknownName("read of the memory", read, ("history", "similar", "corrections"))
 
 
-_RUNTIMES: dict[str, Runtime] = {}
+_RUNTIMES: dict[tuple[Memory, str], Runtime] = {}
 _LOCK = threading.Lock()
 
 
-def register(runtime: Runtime) -> None:
-    """Let the nodes of the session's graph find it."""
+@contextmanager
+def registered(runtime: Runtime) -> Iterator[None]:
+    """Let the nodes of the session's graph find it, until no node runs any more."""
+    place = runtime.memory, runtime.session_id
     with _LOCK:
-        _RUNTIMES[runtime.session_id] = runtime
+        _RUNTIMES[place] = runtime
+    try:
+        yield
+    finally:
+        runtime.wait_idle()
+        with _LOCK:
+            del _RUNTIMES[place]
 
 
-def unregister(session_id: str) -> None:
-    """The session is not run by this process any more."""
-    with _LOCK:
-        _RUNTIMES.pop(session_id, None)
-
-
-def find_runtime(session_id: str) -> Runtime | None:
+def find_runtime(memory: Memory, session_id: str) -> Runtime | None:
     """The live session of this id, None where this process runs none."""
     with _LOCK:
-        return _RUNTIMES.get(session_id)
+        return _RUNTIMES.get((memory, session_id))
 
 
 @contextmanager
@@ -310,7 +312,7 @@ def watching_for_stop(runtime: Runtime) -> Iterator[None]:
 def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
     """Put a message into a session's inbox; a STOP also halts the session at once where this process runs it."""
     memory.inbox.put(session_id, text, author=author, is_stop=is_stop(text))
-    runtime = find_runtime(session_id)
+    runtime = find_runtime(memory, session_id)
     if is_stop(text) and runtime is not None:
         runtime.cancel.stop(f"{author}: {text}")
 

@@ -8,13 +8,13 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from langchain_core.runnables import RunnableConfig
 
 from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput
-from loopwright.graphs.loop.compile import build
+from loopwright.graphs.loop.compile import FindRuntime, build
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, open_models
 from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, device_of, find_runtime
@@ -39,25 +39,31 @@ def graph_of(loop: Declaration, memory: Memory) -> "CompiledStateGraph[Any, Any,
     with _LOCK:
         known = _COMPILED.setdefault(memory, {})
         if id(loop) not in known:
-            compiled = build(loop, _session_of).compile(checkpointer=memory.checkpointer(), name=loop.name)
+            compiled = build(loop, _finder(memory)).compile(checkpointer=memory.checkpointer(), name=loop.name)
             known[id(loop)] = loop, compiled
         return known[id(loop)][1]
 
 
 def bare_graph(loop: Declaration) -> "CompiledStateGraph[Any, Any, Any, Any]":
     """The loop's graph without a memory: to be drawn, or compiled by whoever brings a checkpointer."""
-    return build(loop, _session_of).compile(name=loop.name)
+    return build(loop, _finder(None)).compile(name=loop.name)
 
 
-def _session_of(config: RunnableConfig) -> Runtime:
-    session_id = config["configurable"]["thread_id"]
-    runtime = find_runtime(session_id)
-    if runtime is None:
-        raise BadInput(
-            f"Session {session_id!r} is not run by this process, so its graph does nothing. Run it by `Loop.start` or "
-            "`Loop.resume`, or get the graph from `loop.graph_factory(config)`."
-        )
-    return runtime
+def _finder(memory: Memory | None) -> FindRuntime:
+    reference = None if memory is None else ref(memory)  # the graph is kept as long as its memory
+
+    def find(config: RunnableConfig) -> Runtime:
+        session_id = config["configurable"].get("thread_id")
+        opened = reference() if reference is not None else None
+        runtime = None if opened is None else find_runtime(opened, str(session_id))
+        if runtime is None:
+            raise BadInput(
+                f"Session {session_id!r} is not run by this process, so its graph does nothing. Run it by `Loop.start` "
+                "or `Loop.resume`, or get the graph from `loop.graph_factory(config)`."
+            )
+        return runtime
+
+    return find
 
 
 @lru_cache(maxsize=4)

@@ -244,12 +244,10 @@ class Session:
             row = self._memory.sessions.get(self.id)
             runtime = open_runtime(self.loop, row, self._memory, lease, models=self.models, devices=self.devices)
             self._runtime, self._drain = runtime, runtime.recorder.drain
-            live.register(runtime)
             try:
-                yield runtime
+                with live.registered(runtime):
+                    yield runtime
             finally:
-                runtime.wait_idle()
-                live.unregister(self.id)
                 self._runtime = None
 
     def _require_runnable(self, runtime: live.Runtime) -> None:

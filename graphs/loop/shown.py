@@ -14,7 +14,7 @@ from loopwright.graphs.loop.describe import describe_in
 from loopwright.graphs.loop.lines import Line, visible
 from loopwright.memory import Memory
 from loopwright.schema import Event
-from loopwright.tools.pictures import open_picture
+from loopwright.tools.pictures import stored_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +49,7 @@ class SessionEvent(Event):
     @property
     def images(self) -> "list[Image]":
         """The pictures that it refers to, in order."""
-        return [open_picture(self._memory.blobs, ref) for ref in image_refs(self.payload)]
+        return [stored_picture(self._memory.blobs, ref) for ref in image_refs(self.payload)]
 
     @property
     def image(self) -> "Image":

@@ -116,11 +116,8 @@ def replay(loop: Declaration, memory: Memory, session_id: str) -> Replay:
         with scratch.sessions.acquire(row.id) as lease:
             recorder = ReplayRecorder(scratch, row.id, record)
             runtime = open_runtime(loop, row, scratch, lease, devices=Path(folder), recorder=recorder)
-            live.register(runtime)
-            try:
+            with live.registered(runtime):
                 _run_again(loop, runtime, record)
-            finally:
-                live.unregister(row.id)
         return Replay(len(record), first_difference(record, scratch.events.read(row.id)))
 
 
@@ -131,7 +128,7 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
         "configurable": {"thread_id": runtime.session_id},
         "recursion_limit": RECURSION_LIMIT,
     }
-    begun_with = next((e.payload["state"] for e in record if e.kind == "input"), {})
+    begun_with: dict[str, Any] = next((e.payload["state"] for e in record if e.kind == "input"), {})
     given: Any = {**first_input(runtime), **begun_with}
     first = record[0] if record else None
     if first is not None and first.kind == "forked":

@@ -141,7 +141,7 @@ def record(state: State, ctx: Context) -> None:
     advice = _advice(state) if state["decision"] else None
     if advice is not None:
         kept = ctx.act(record_plan, because=_reasons(state, advice, ctx), actions=list(advice.plan.ranking))
-        if kept.rule in ("human", WITHDRAWN):
+        if kept.rule in ("human", "approval", WITHDRAWN):  # said no, agreed too long ago, or stopped: look again
             ctx.goto("review")
         if not kept.ok:
             ctx.end("failed", f"the plan was not recorded: {kept.reason}")

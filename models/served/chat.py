@@ -4,7 +4,6 @@ Every call streams, also `invoke`: that is what lets a halt end it. Pictures go 
 With a cassette, calls are recorded, or played back without the endpoint and without the pictures.
 """
 
-import base64
 import json
 import re
 import time
@@ -29,7 +28,7 @@ from loopwright.models.answers import AnswerFormat, JsonFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
 from loopwright.models.cards import Decoding, ModelCard
-from loopwright.models.images import image_refs, reader_for, ref_of
+from loopwright.models.images import base64_image, image_refs, reader_for, ref_of
 from loopwright.models.served.cassette import Cassette
 from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, Usage
 from loopwright.models.served.spending import Meter, Spent
@@ -249,7 +248,8 @@ def _url(ref: ImageRef) -> str:
 
 
 def _data_url(ref: ImageRef, images: BlobReader) -> str:
-    return f"data:{ref.media_type};base64,{base64.b64encode(images.read(ref)).decode()}"
+    media_type, encoded = base64_image(ref, images)
+    return f"data:{media_type};base64,{encoded}"
 
 
 def _resolved(message: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:

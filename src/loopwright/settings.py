@@ -105,7 +105,12 @@ class Settings(BaseSettings):
     @property
     def memory_url(self) -> str:
         """The URL to open: the configured one, or the file in the data folder."""
-        return self.memory.url or f"sqlite:///{self.data_dir / 'memory.sqlite'}"
+        return self.memory.url or sqlite_url(self.data_dir / "memory.sqlite")
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever characters are in its name."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def config_file() -> Path | None:

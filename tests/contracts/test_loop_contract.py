@@ -1,4 +1,4 @@
-"""One suite over every loop: whatever the kit promises holds for each. A new loop is one entry of `tests/loops/cases.py`."""
+"""One suite over every loop: what the kit promises holds for each of `tests/loops/cases.py`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -113,9 +113,8 @@ def test_what_a_human_rejects_is_not_done(case: LoopCase, bench: Bench) -> None:
     assert (acts[0].payload["status"], acts[0].payload["rule"]) == ("refused", "human")
     assert "I do not like it" in acts[0].payload["reason"]
     assert not consented(case, session.events)
-    assert [e.status for e in bench.memory.ledger.of(session.id) if e.act.tool == acts[0].payload["tool"]][
-        0
-    ] == "refused"
+    of_tool = [e for e in bench.memory.ledger.of(session.id) if e.act.tool == acts[0].payload["tool"]]
+    assert of_tool[0].status == "refused"
     assert before.keys() == bench.worlds(session.id).keys()
     bench.whole(session)
 

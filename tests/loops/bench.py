@@ -14,7 +14,7 @@ from tests.loops.process import Order
 
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.session import Session
-from loopwright.memory import Memory, open_memory
+from loopwright.memory import open_memory
 from loopwright.schema import Event
 from loopwright.tools.device import Device
 
@@ -45,7 +45,11 @@ class Bench:
 
     def resume(self, case: LoopCase, session_id: str) -> Session:
         """A session of a case, from its record."""
-        return case.loop.resume(session_id, self.memory, models=case.models(), devices=self.devices)
+        return self.resume_loop(case.loop, session_id, case.models())
+
+    def resume_loop(self, loop: Loop, session_id: str, models: Models) -> Session:
+        """A session of a loop that is no case, from its record."""
+        return loop.resume(session_id, self.memory, models=models, devices=self.devices)
 
     def worlds(self, session_id: str) -> dict[str, Any]:
         """The state of each device of a session, by what is appended to its name."""
@@ -101,14 +105,19 @@ class Template:
 
     def __init__(self, case: LoopCase, folder: Path, processes: Processes, **config: Any) -> None:
         self._case, self._processes, self._folder, self._n = case, processes, folder, 0
-        bench = Bench(folder / "template")
+        self._original = folder / "template"
+        bench = Bench(self._original)
         self.session_id = bench.begin(case, **config).id
         bench.close()
 
     def copy(self) -> Path:
         """A folder of its own."""
         self._n += 1
-        return Path(shutil.copytree(self._folder / "template", self._folder / f"attempt-{self._n}"))
+        return Path(shutil.copytree(self._original, self._folder / f"attempt-{self._n}"))
+
+    def adopt(self, folder: Path) -> None:
+        """From now on copy the session as it stands there."""
+        self._original = folder
 
     def obey(
         self, folder: Path, *do: str, kill_after: int = 0, answer: str = "approve", session: str = ""

@@ -62,7 +62,7 @@ class LoopCase:
 CASES = {
     case.loop.name: case
     for case in (
-        LoopCase(loop=thermostat.varied(state={"target_c": 17.0}), models=heating),
+        LoopCase(loop=thermostat.varied(state={"target_c": 16.5}), models=heating),
         LoopCase(loop=kiln, models=firing),
         LoopCase(loop=nested, models=heating),
     )

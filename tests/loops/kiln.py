@@ -95,7 +95,7 @@ kiln = Loop(
     nodes=[look, (guess, dream), decide],
     world=Kiln,
     tools=[photograph, set_heater],
-    state={"target_c": 16.0, "marks": [], "dreams": 0, "told": ""},
+    state={"target_c": 15.5, "marks": [], "dreams": 0, "told": ""},
     feedback=[SetTarget],
     roles={"navigator": Role(), "marker": Role()},
     config=KilnConfig,
@@ -112,7 +112,7 @@ def after(state: State, ctx: Context) -> None:
     """Twice is enough."""
     if state["round"] == 2:
         ctx.end("succeeded", str(state["warm"]["reason"]))
-    state["target_c"] += 1
+    state["target_c"] += 0.5
 
 
 nested = Loop(

@@ -31,6 +31,28 @@ def test_the_default_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert stat.filemode(path.stat().st_mode) == "-rw-------"
 
 
+@pytest.mark.parametrize("name", ["My%20Project", "what?x=1", "a%3Fb", "100 %", "#1 & 2", "ü+ß", "a@b:c"])
+def test_the_data_folder_is_the_one_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_DATA_DIR", str(tmp_path / name))
+    settings.cache_clear()
+    try:
+        with open_memory(settings().memory_url) as memory:
+            kept = memory.sessions.create("carm", {}).id
+        with open_memory(settings().memory_url) as memory:
+            assert memory.sessions.get(kept).loop == "carm"
+    finally:
+        settings.cache_clear()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "memory.sqlite").is_file()
+
+
+def test_options_of_a_file_are_refused_rather_than_dropped(tmp_path: Path) -> None:
+    for options in ("timeout=5", "x", ""):
+        with pytest.raises(BadInput, match=rf"has the options '{options}' after `\?`.*`%3F`"):
+            open_memory(f"sqlite:///{tmp_path}/m.sqlite?{options}")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("content", [b"nonsense" * 200, b"SQLite format 3\0" + b"\1" * 5000])
 def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "memory.sqlite"

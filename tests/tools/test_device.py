@@ -34,6 +34,13 @@ def test_a_key_counts_once_and_its_outcome_is_kept(tmp_path: Path) -> None:
     assert Device(device.path, {"n": 99}).state() == {"n": 2}
 
 
+@pytest.mark.parametrize("name", ["My%20Project", "what?mode=memory", "a%3Fb", "#1", "ü"])
+def test_a_device_lies_in_the_folder_that_was_named(tmp_path: Path, name: str) -> None:
+    count(Device(tmp_path / name / "d.sqlite", {"n": 0}), "a")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert Device(tmp_path / name / "d.sqlite", {"n": 9}).state() == {"n": 1}
+
+
 def test_a_state_is_replaced_only_while_no_session_holds_the_device(tmp_path: Path) -> None:
     device = Device(tmp_path / "d.sqlite", {"n": 0})
     device.replace({"n": 7})

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import Progress
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import open_picture
 from loopwright.settings import CArmSettings
 from loopwright.settings import settings as process_settings
 from loopwright.tools.carm.case import Case
@@ -163,11 +164,10 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 def _is_whole(path: Path, size_px: int) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image.size == (size_px, size_px) and image.mode == "L"
-    except (FileNotFoundError, UnidentifiedImageError, OSError, SyntaxError):
+        image = open_picture(path)
+    except BadInput:
         return False
+    return image.size == (size_px, size_px) and image.mode == "L"
 
 
 def _read_table(path: Path) -> dict[str, list[Row]]:

@@ -5,6 +5,7 @@ an error or a session. DICOM's patient frame (LPS) becomes `_world` (RAS+); gant
 the affine, and nothing is resampled.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.volume import Array, Volume, checked_volume
@@ -47,11 +49,12 @@ class _Slice:
 
 
 def load_dicom(folder: Path) -> Volume:
-    """The one CT series in `folder` and the folders beneath it; other files are passed over.
+    """The one CT series in `folder` and the folders beneath it; files of other kinds are passed over.
 
     Raises:
-        BadInput: no DICOM, several series, not a CT, slices missing, doubled, uneven or of different kinds, compressed
-            in a way that cannot be read here, or what `checked_volume` refuses.
+        BadInput: no DICOM, a damaged or empty file among the slices, several series, not a CT, slices missing, doubled,
+            uneven or of different kinds, compressed in a way that cannot be read here, or what `checked_volume`
+            refuses.
     """
     slices = [_slice(folder, path, header) for path, header in _one_series(folder)]
     _check_same_grid(folder, slices)
@@ -70,12 +73,16 @@ def load_dicom(folder: Path) -> Volume:
 
 def _one_series(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
     series: dict[str, list[tuple[Path, pydicom.Dataset]]] = defaultdict(list)
+    others = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
         except (InvalidDicomError, EOFError):
-            continue
-        series[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+            header = None
+        if header:
+            series[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+        elif not path.name.startswith("."):  # hidden ones are the operating system's
+            others.append(path)
     if not series:
         raise BadInput(f"`{folder}` holds no DICOM file. Give the folder of one CT series, or a NIfTI file.")
     if len(series) > 1:
@@ -83,7 +90,27 @@ def _one_series(folder: Path) -> list[tuple[Path, pydicom.Dataset]]:
         raise BadInput(
             f"`{folder}` holds {len(series)} series: {listed}. Give a folder that holds one; move the others elsewhere."
         )
-    return next(iter(series.values()))
+    (files,) = series.values()
+    _check_no_slice_among(folder, others, [path for path, _ in files])
+    return files
+
+
+def _check_no_slice_among(folder: Path, others: Sequence[Path], slices: Sequence[Path]) -> None:
+    """Refuse an empty file, or one that is no DICOM and is named like the slices: at an end it would not be missed."""
+
+    def pattern(path: Path) -> tuple[Path, str]:
+        return path.parent, re.sub(r"\d+", "0", path.name)
+
+    names = {pattern(path) for path in slices}
+    suffixes = {path.suffix for path in slices if path.suffix}
+    for path in others:
+        n_bytes = path.stat().st_size
+        if n_bytes == 0 or path.suffix in suffixes or pattern(path) in names:
+            found = f"no DICOM file ({n_bytes} bytes)" if n_bytes else "empty"
+            raise BadInput(
+                f"`{path.relative_to(folder)}` in `{folder}` is {found}, beside {len(slices)} slices such as "
+                f"`{slices[0].name}`. Export it again if it is a slice, else move it elsewhere."
+            )
 
 
 def _described(folder: Path, files: Sequence[tuple[Path, pydicom.Dataset]]) -> str:
@@ -185,7 +212,11 @@ def _check_gaps(folder: Path, ordered: Sequence[_Slice], gaps: Array, usual_mm: 
 def _hounsfield(folder: Path, source: _Slice) -> NDArray[np.float32]:
     """(rows, columns)."""
     try:
-        pixels = pydicom.dcmread(source.path, specific_tags=list(_PIXELS)).pixel_array
+        dataset = pydicom.dcmread(source.path, specific_tags=list(_PIXELS))
+        if "TransferSyntaxUID" not in dataset.file_meta:  # then it is as the data set reads
+            is_implicit, _ = dataset.original_encoding
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+        pixels = dataset.pixel_array
     except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError, OSError) as error:
         cause = " ".join(str(error).split())
         raise BadInput(

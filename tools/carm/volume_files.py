@@ -7,12 +7,20 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.fileholders import FileHolder
+from nibabel.nifti1 import Nifti1Pair
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.dicom import load_dicom
 from loopwright.tools.carm.volume import Array, Volume, checked_volume
+
+_CHUNK = 1 << 20
+_SPACES = range(1, 6)
+"""The codes of a space that NIfTI knows; 0 is none."""
+_AGREEMENT_MM = 2.0
+"""Between sform and qform at a corner: more than rounding makes, and far less than moves a landmark."""
 
 
 def load_volume(path: Path) -> Volume:
@@ -35,12 +43,18 @@ def read_nifti(path: Path, dtype: type[np.floating[Any] | np.integer[Any]] = np.
     """Scaled voxels of a NIfTI file and its affine (4, 4) to RAS+ mm, unchecked, in the file's own orientation.
 
     Raises:
-        BadInput: not a volume, corrupt, cut short, or without an affine.
+        BadInput: not NIfTI, corrupt, cut short, or with an orientation that is not stated or contradicts itself.
     """
     try:
         image = nib.load(path)
-        if not isinstance(image, SpatialImage):
-            raise BadInput(f"`{path}` is a {type(image).__name__}, not a volume. Give a NIfTI file of a CT.")
+        if not isinstance(image, Nifti1Pair):
+            raise BadInput(
+                f"`{path}` is a {type(image).__name__}; expected NIfTI, which states where left and right are. Convert "
+                "the original DICOM series, say by dcm2niix."
+            )
+        affine = _stated_affine(path, image)
+        for part in image.file_map.values():
+            _check_whole(part)
         values = np.asarray(image.dataobj, dtype=dtype)
     except ImageFileError as error:
         raise BadInput(
@@ -48,6 +62,60 @@ def read_nifti(path: Path, dtype: type[np.floating[Any] | np.integer[Any]] = np.
         ) from error
     except (OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
         raise BadInput(f"`{path}` is corrupt or cut short ({error}). Copy or convert it again.") from error
-    if image.affine is None:
-        raise BadInput(f"`{path}` carries no affine. Convert it with a tool that writes qform or sform.")
-    return values, np.asarray(image.affine, dtype=np.float64)
+    return values, affine
+
+
+def _check_whole(part: FileHolder) -> None:
+    """Read a file to its end, where gzip keeps the checksum; nibabel stops at the last voxel, short of it."""
+    with part.get_prepare_fileobj("rb") as file:
+        while file.read(_CHUNK):
+            pass
+
+
+def _stated_affine(path: Path, image: Nifti1Pair) -> Array:
+    """The affine of the sform, else of the qform, after it was found stated, and the same by both where both are."""
+    with (image.file_map.get("header") or image.file_map["image"]).get_prepare_fileobj("rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)  # as it is written: a check repairs in silence
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    by_sform, by_qform = sform_code in _SPACES, qform_code in _SPACES
+    if not by_sform and not by_qform:
+        raise BadInput(
+            f"`{path}` states no orientation (`sform_code` = {sform_code}, `qform_code` = {qform_code}; expected 1 "
+            "to 5 in one), so left and right are unknown. Convert the original DICOM series again, say by dcm2niix; "
+            "or write what you know it to be (nibabel: `image.set_sform(AFFINE, 1)`)."
+        )
+    if not by_qform:
+        return np.asarray(header.get_sform(), dtype=np.float64)
+    edges_mm = header["pixdim"][1:4]
+    if not by_sform and not (edges_mm > 0).all():
+        raise BadInput(
+            f"`{path}` has voxels of {edges_mm.tolist()} mm (`pixdim`); expected more than 0 along each axis. Convert "
+            "the original DICOM series again."
+        )
+    qform = np.asarray(header.get_qform(), dtype=np.float64)
+    if not by_sform:
+        return qform
+    sform = np.asarray(header.get_sform(), dtype=np.float64)
+    _check_agreement(path, image.shape, sform, qform)
+    return sform
+
+
+def _check_agreement(path: Path, shape: tuple[int, ...], sform: Array, qform: Array) -> None:
+    """Refuse two affines that put a corner of the volume at two places. A qform cannot hold a gantry's tilt."""
+    upright = nib.affines.from_matvec(_without_shear(sform[:3, :3]), sform[:3, 3])
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape[:3]], indexing="ij")).reshape(3, -1).T
+    apart_mm = np.linalg.norm(nib.affines.apply_affine(upright - qform, corners), axis=1).max()
+    if not apart_mm <= _AGREEMENT_MM:
+        raise BadInput(
+            f"`{path}` contradicts itself: sform (axes {''.join(nib.aff2axcodes(sform))}) and qform (axes "
+            f"{''.join(nib.aff2axcodes(qform))}) lie up to {apart_mm:.3g} mm apart; expected at most "
+            f"{_AGREEMENT_MM:g} mm. Find out which is right, then set the other's code to 0 (nibabel: "
+            "`image.set_qform(None)` or `image.set_sform(None)`) or convert the original DICOM series again."
+        )
+
+
+def _without_shear(axes: Array) -> Array:
+    """The nearest axes at right angles, of the same lengths."""
+    lengths = np.linalg.norm(axes, axis=0)
+    u, _, vt = np.linalg.svd(axes / lengths)
+    return np.asarray(u @ vt * lengths, dtype=np.float64)

@@ -23,7 +23,7 @@ from loopwright.schema import Frozen
 from loopwright.tools.files import keep_parameters, write_whole
 from loopwright.tools.surgery.cholec import DataSet, FrameLabels, read_labels
 from loopwright.tools.surgery.clips import Clip, ClipRules, Counts, clips_of, frame_actions
-from loopwright.tools.surgery.frames import FrameCounts, choose_frames, frame_folder, frames_by_video
+from loopwright.tools.surgery.frames import FrameCounts, check_rate, choose_frames, frame_folder, frames_by_video
 from loopwright.tools.surgery.samples import HistoryRules, Sample, samples_of
 from loopwright.tools.surgery.splits import PARTS, Part, Split, patient_of, split_of
 from loopwright.tools.surgery.statistics import fit_statistics
@@ -88,8 +88,8 @@ def build(
         on_progress: called with of each video.
 
     Raises:
-        BadInput: the labels are wrong (see `read_labels`), `frames` is no folder of frames, `out` was built with other
-            parameters, or no video has a clip.
+        BadInput: the labels are wrong (see `read_labels`), `frames` is no folder of frames or numbered at another
+            rate than the labels, `out` was built with other parameters, or no video has a clip.
     """
     labels = read_labels(folder, data.data_set)
     split = split_of(data.split, [patient_of(video.video) for video in labels])
@@ -159,7 +159,8 @@ def _built(
     if why:
         return _Video(labels.video, None, why, (), (), counts, FrameCounts())
     seen = FrameCounts()
-    if frames is not None:
+    if frames is not None and data.frames_per_clip:
+        check_rate(labels.frames.tolist(), pictures)
         clips, seen = choose_frames(clips, _labelled(labels, clips, data.rules), pictures, frames, data.frames_per_clip)
     return _Video(labels.video, part, "", clips, list(samples_of(clips, data.history)), counts, seen)
 

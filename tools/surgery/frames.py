@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import open_picture
 from loopwright.schema import Frozen
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.splits import patient_of
@@ -22,6 +22,8 @@ FRAME_FOLDERS = ("videos", "data", "frames")
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _BLACK = 16
 """Brightest value (of 255) of a black frame; JPEG does not keep 0."""
+_SAME_RATE = 1.5
+"""How many times as far as the labels pictures may be numbered, or the labels as the pictures."""
 
 
 class FrameCounts(Frozen):
@@ -61,6 +63,28 @@ def frames_by_video(folder: Path) -> dict[int, dict[int, Path]]:
             if (other := pictures.setdefault(int(path.stem), path)) != path:
                 raise BadInput(f"`{path}` and `{other}` are the same frame. Remove one.")
     return found
+
+
+def check_rate(labelled: Sequence[int], pictures: Mapping[int, Path]) -> None:
+    """Refuse pictures of a video whose numbers cannot be those of its labels: 25 a second beside labels at 1 fps.
+
+    Args:
+        labelled: numbers of the frames that are labelled.
+        pictures: the video's, by number.
+
+    Raises:
+        BadInput: naming the folder, how far either is numbered, and the repair.
+    """
+    if not len(labelled) or not pictures:
+        return
+    last_label, last_picture = int(max(labelled)), max(pictures)
+    ratio = (last_picture + 1) / (last_label + 1)
+    if not 1 / _SAME_RATE <= ratio <= _SAME_RATE:
+        raise BadInput(
+            f"`{pictures[last_picture].parent}` has pictures numbered to {last_picture}, the labels of the video go to "
+            f"{last_label}: about {ratio:.3g} pictures a labelled second; expected one. Name each picture by its "
+            "second (of a video at 25 fps, frame 3075 is `000123.png`), and copy those that are missing."
+        )
 
 
 def choose_frames(
@@ -103,8 +127,7 @@ def _good(there: Sequence[int], pictures: Mapping[int, Path], per_clip: int) -> 
 
 def _problem(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
-            brightest = int(np.asarray(image.convert("L")).max())
-    except (OSError, SyntaxError):  # Pillow raises either for a damaged file
+        brightest = int(np.asarray(open_picture(path).convert("L")).max())
+    except BadInput:
         return "unreadable"
     return "black" if brightest <= _BLACK else None

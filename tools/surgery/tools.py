@@ -126,7 +126,7 @@ class ClipReached(Frozen):
     action: Action = Field(description="what is done in it")
 
 
-@tool(effect="read", timeout_s=60)
+@tool(effect="write", timeout_s=60)
 def show_clip(args: NothingToSay, context: ToolContext) -> ShownClip:
     """Show the clip that the video stands at, with its last picture."""
     video = _video(context)

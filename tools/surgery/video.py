@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import open_picture
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.dataset import read_clips, read_source
 from loopwright.tools.surgery.drawing import SIZE_PX, draw_moment
@@ -73,10 +73,9 @@ class RecordedVideo:
             return None
         path = self._frames / names[-1]
         try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged file
-            raise BadInput(f"`{path}`, which clip {index} of {self.name} shows, cannot be read: {error}.") from error
+            return np.asarray(open_picture(path, "it").convert("RGB"))
+        except BadInput as error:
+            raise BadInput(f"`{path}`, which clip {index} of {self.name} shows, cannot be read: {error}") from error
 
     def state(self, index: int, instead: Instead) -> None:
         """Nobody knows."""

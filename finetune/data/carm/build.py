@@ -31,6 +31,7 @@ from loopwright.finetune.data.carm.tasks import Draw, TaskSettings, Truth, quest
 from loopwright.finetune.data.carm.views import Views, ViewSampling, render_views, sample_training_poses
 from loopwright.finetune.data.files import read_examples, write_dataset_info, write_examples
 from loopwright.finetune.data.rows import Example, FormatName, example_of
+from loopwright.models.pixels import open_picture
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.landmarks import LANDMARKS, Unit
@@ -262,10 +263,9 @@ def _write_png(path: Path, picture: NDArray[np.uint8]) -> ImageRef:
 
 def _copy_png(source: Path, path: Path, table: Path, row: int) -> ImageRef:
     try:
-        with Image.open(source) as image:
-            width_px, height_px = image.size
-    except OSError as error:  # Pillow's own error is one too
-        raise BadInput(f"`{table}`, row {row}: picture `{source}` cannot be read ({error}).") from error
+        width_px, height_px = open_picture(source, "it").size
+    except BadInput as error:
+        raise BadInput(f"`{table}`, row {row}: picture `{source}` cannot be read ({error})") from error
     picture = source.read_bytes()
     write_whole(path, picture)
     return _ref(picture, width_px, height_px)

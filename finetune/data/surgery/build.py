@@ -28,6 +28,7 @@ from loopwright.finetune.data.cases import forget_cases, write_cases
 from loopwright.finetune.data.files import write_dataset_info, write_examples
 from loopwright.finetune.data.rows import FORMATS, FormatName, example_of
 from loopwright.finetune.data.surgery.tasks import Scene, TaskSettings, questions
+from loopwright.models.pixels import open_picture
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.files import write_whole
 from loopwright.tools.surgery.bayes import next_action
@@ -208,10 +209,10 @@ class _Album:
     def _opened(self, path: Path) -> NDArray[np.uint8]:
         edge = self._chat.recorded_px
         try:
-            with Image.open(path) as image:
-                return np.asarray(ImageOps.contain(image.convert("RGB"), (edge, edge), Image.Resampling.BICUBIC))
-        except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged file
-            raise BadInput(f"`{path}`, which a clip shows, cannot be read: {error}. Build the clips again.") from error
+            image = open_picture(path, "it").convert("RGB")
+        except BadInput as error:
+            raise BadInput(f"`{path}`, which a clip shows, cannot be read: {error} Build the clips again.") from error
+        return np.asarray(ImageOps.contain(image, (edge, edge), Image.Resampling.BICUBIC))
 
 
 def _scenes(

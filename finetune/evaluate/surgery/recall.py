@@ -20,6 +20,9 @@ from loopwright.tools.surgery.procedure import bundled_procedure
 from loopwright.tools.surgery.simulator import seeds_of, simulate
 
 WHAT = "recall"
+TAUGHT = 30
+CLIPS: int | None = None
+"""Of each patient; None: all."""
 VERBS = {
     "Aspiration": "aspirate",
     "Coagulation": "coagulate",
@@ -34,12 +37,14 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def evaluate_recall(taught: int, patients: int, on_progress: Callable[[str], object] = lambda _: None) -> list[Row]:
+def evaluate_recall(
+    patients: int, taught: int = TAUGHT, on_progress: Callable[[str], object] = lambda _: None
+) -> list[Row]:
     """One row for each planner, and one for what recall changes: `top_1` over clips, intervals over patients.
 
     Args:
-        taught: simulated training patients that the surgeon goes through first.
         patients: simulated test patients.
+        taught: simulated training patients that the surgeon goes through first.
         on_progress: called with a line for each patient.
     """
     hits: dict[str, list[float]] = {arm: [] for arm in ARMS}
@@ -64,7 +69,7 @@ def evaluate_recall(taught: int, patients: int, on_progress: Callable[[str], obj
 
 def _teach(memory: Memory, devices: Path, seed: int) -> None:
     done = [moment.clip.action for moment in simulate(bundled_procedure(), seed)]
-    session = LOOP.start(memory, devices=devices, video=f"simulated:{seed}", approval="human")
+    session = LOOP.start(memory, devices=devices, video=f"simulated:{seed}", clips=CLIPS, approval="human")
     planned = ""
     for event in session.stream(wait=True):
         if event.kind == "planned":
@@ -76,7 +81,7 @@ def _teach(memory: Memory, devices: Path, seed: int) -> None:
 
 def _top_1(memory: Memory, devices: Path, seed: int, settings: dict[str, Any]) -> list[float]:
     """Of each plan of a patient, whether its first action came."""
-    session = LOOP.start(memory, devices=devices, video=f"simulated:{seed}", **settings)
+    session = LOOP.start(memory, devices=devices, video=f"simulated:{seed}", clips=CLIPS, **settings)
     return [float(event.payload["rank"] == 1) for event in session.stream() if event.kind == "scored"]
 
 

@@ -268,6 +268,23 @@ def test_a_stop_is_no_answer(operate: Operate, memory: Memory) -> None:
     assert len(payloads(events, "asked")) == 1
 
 
+def test_a_stop_withdraws_what_was_asked_and_neither_loses_nor_doubles_a_record(
+    operate: Operate, memory: Memory, replays: Replays
+) -> None:
+    session = operate(approval="human", clips=2)
+    assert session.run() == "waiting"
+    session.say("approve")
+    session.say("STOP")
+    assert session.status == "stopped"
+    assert session.run() == "waiting"  # the yes is withdrawn too
+    assert acts(memory, session, "record_plan") == []
+    session.say("approve")
+    assert session.run() == "succeeded"
+    assert len(acts(memory, session, "record_plan")) == len(acts(memory, session, "next_clip")) == 1
+    assert payloads(session.events, "asked")[-1]["question"]["text"].startswith("May I recommend Tissue Retraction?")
+    replays(session)
+
+
 def test_the_simulator_performs_what_the_surgeon_asks_for(operate: Operate, memory: Memory) -> None:
     session = operate(perform="asked")
     events = saying(session, {("observed", 1): NO})

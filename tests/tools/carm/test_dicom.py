@@ -1,3 +1,4 @@
+import io
 import logging
 import shutil
 import warnings
@@ -118,6 +119,8 @@ def test_other_files_are_passed_over(tmp_path: Path, block_volume: Volume, value
     write_series(tmp_path / "deep" / "deeper", values, lps_affine(block_volume))
     (tmp_path / "readme.txt").write_text("exported by hand")
     (tmp_path / "DICOMDIR").write_bytes(b"index")
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "deep" / "deeper" / "._IM900").write_bytes(b"resource fork")
     assert load_volume(tmp_path).shape == block_volume.shape
 
 
@@ -216,6 +219,46 @@ def test_several_series_are_listed_and_refused(tmp_path: Path, block_volume: Vol
     assert SECRET not in str(no.value)
     shutil.rmtree(tmp_path / "s4")
     assert load_volume(tmp_path).shape == block_volume.shape
+
+
+@pytest.mark.parametrize("name", ["IM{}", "{}.dcm", "slice-{}.ima", "1.2.840.{}"])
+@pytest.mark.parametrize("which", [0, 12, 24])
+@pytest.mark.parametrize(
+    ("n_bytes", "said"),
+    [(0, "is empty, beside 24 slices"), (60, "is no DICOM file .60 bytes., beside 24 slices"), (132, "is no DICOM")],
+)
+def test_an_empty_or_cut_slice_is_named_wherever_it_lies(
+    tmp_path: Path, block_volume: Volume, values: np.ndarray, name: str, which: int, n_bytes: int, said: str
+) -> None:
+    """At an end of the stack nothing else shows that a slice is gone."""
+    write_series(tmp_path, values, lps_affine(block_volume))
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / name.format(path.name[2:]))
+    damaged = tmp_path / name.format(900 - which)
+    damaged.write_bytes(damaged.read_bytes()[:n_bytes])
+    with pytest.raises(BadInput, match=rf"`{damaged.name}` in `.*` {said}.*Export it again"):
+        load_volume(tmp_path)
+
+
+def test_an_empty_file_of_any_name_is_named(tmp_path: Path, block_volume: Volume, values: np.ndarray) -> None:
+    write_series(tmp_path, values, lps_affine(block_volume))
+    (tmp_path / "last").touch()
+    with pytest.raises(BadInput, match=r"`last` in .* is empty"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_series_without_file_meta_is_read(
+    tmp_path: Path, block_volume: Volume, values: np.ndarray, implicit: bool
+) -> None:
+    write_series(tmp_path, values, lps_affine(block_volume))
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        body = io.BytesIO()
+        del dataset.file_meta
+        dataset.save_as(body, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+        path.write_bytes(bytes(128) + b"DICM" + body.getvalue().removeprefix(bytes(128) + b"DICM"))
+    np.testing.assert_array_equal(load_volume(tmp_path).hounsfield, block_volume.hounsfield)
 
 
 def test_an_empty_folder_and_a_single_slice_are_refused(

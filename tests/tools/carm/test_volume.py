@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.loadsave import save as save_image
-from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti1 import Nifti1Header, Nifti1Image, Nifti1Pair
+from nibabel.spm2analyze import Spm2AnalyzeImage
 
 from loopwright.errors import BadInput
 from loopwright.tools.carm.case import Case
@@ -133,3 +134,124 @@ def test_missing_corrupt_and_truncated_files_are_named(tmp_path: Path, block_vol
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInput, match=f"{name}. is corrupt or cut short"):
             load_volume(tmp_path / name)
+
+
+def coded(volume: Volume, sform: tuple[np.ndarray, int], qform: tuple[np.ndarray, int]) -> Nifti1Image:
+    header = Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_sform(sform[0], sform[1])
+    header.set_qform(qform[0], qform[1])
+    return Nifti1Image(volume.hounsfield, None, header)
+
+
+def moved(affine: np.ndarray, x_mm: float) -> np.ndarray:
+    there = affine.copy()
+    there[0, 3] += x_mm
+    return there
+
+
+MIRROR = np.diag([-1.0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("sform", "qform"), [(0, 0), (0, 9), (-1, 0)])
+def test_an_orientation_that_is_not_stated_is_refused(
+    tmp_path: Path, block_volume: Volume, sform: int, qform: int, suffix: str
+) -> None:
+    path = write_header(tmp_path / f"ct{suffix}", block_volume, sform_code=sform, qform_code=qform)
+    said = rf"ct{suffix}` states no orientation \(`sform_code` = {sform}, `qform_code` = {qform}; .*dcm2niix.*set_sform"
+    with pytest.raises(BadInput, match=said):
+        load_volume(path)
+
+
+def write_header(path: Path, volume: Volume, **fields: object) -> Path:
+    """A file whose header says what no writer of nibabel's would."""
+    save(path, volume.hounsfield, volume.affine_world)
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as file:
+        data = file.read()
+    header = Nifti1Image.header_class(data[:348], check=False)
+    for name, value in fields.items():
+        header[name] = value
+    with opened(path, "wb") as file:
+        file.write(header.binaryblock + data[348:])
+    return path
+
+
+def test_analyze_states_no_side_and_is_refused(tmp_path: Path, block_volume: Volume) -> None:
+    save_image(Spm2AnalyzeImage(block_volume.hounsfield, block_volume.affine_world), tmp_path / "ct.img")
+    for name in ("ct.img", "ct.hdr"):
+        with pytest.raises(BadInput, match=rf"{name}` is a Spm2AnalyzeImage; expected NIfTI, which states .*left"):
+            load_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("change", [MIRROR, np.diag([1.0, -1, -1, 1]), np.eye(4)[[1, 0, 2, 3]]])
+@pytest.mark.parametrize("codes", [(1, 1), (2, 1), (4, 1)])
+def test_an_orientation_that_contradicts_itself_is_refused(
+    tmp_path: Path, block_volume: Volume, change: np.ndarray, codes: tuple[int, int]
+) -> None:
+    affine = block_volume.affine_world
+    save_image(coded(block_volume, (affine, codes[0]), (change @ affine, codes[1])), tmp_path / "ct.nii")
+    with pytest.raises(BadInput, match=r"ct\.nii` contradicts itself: sform \(axes RAS\) and qform .* mm apart"):
+        load_volume(tmp_path / "ct.nii")
+
+
+@pytest.mark.parametrize(
+    ("x_mm", "refused"),
+    [(0.0, False), (1.5, False), (2.5, True), (-40.0, True)],
+)
+def test_sform_and_qform_may_differ_by_rounding_alone(
+    tmp_path: Path, block_volume: Volume, x_mm: float, refused: bool
+) -> None:
+    affine = block_volume.affine_world
+    save_image(coded(block_volume, (affine, 1), (moved(affine, x_mm), 1)), tmp_path / "ct.nii")
+    if refused:
+        with pytest.raises(BadInput, match="contradicts itself"):
+            load_volume(tmp_path / "ct.nii")
+    else:
+        np.testing.assert_allclose(load_volume(tmp_path / "ct.nii").affine_world, affine)
+
+
+def test_a_tilted_gantry_is_no_contradiction(tmp_path: Path, block_volume: Volume) -> None:
+    """A qform holds no shear, so writers store the nearest affine without one beside the sform."""
+    tilted = block_volume.affine_world.copy()
+    tilted[1, 2] = 2.0
+    save_image(coded(block_volume, (tilted, 1), (tilted, 1)), tmp_path / "ct.nii")
+    np.testing.assert_allclose(load_volume(tmp_path / "ct.nii").affine_world, tilted)
+
+
+def test_either_form_alone_states_the_orientation(tmp_path: Path, block_volume: Volume) -> None:
+    affine = block_volume.affine_world
+    for name, sform, qform in (("s", 1, 0), ("q", 0, 1)):
+        image = coded(block_volume, (affine if sform else np.eye(4), sform), (affine if qform else np.eye(4), qform))
+        save_image(image, tmp_path / f"{name}.nii")
+        loaded = load_volume(tmp_path / f"{name}.nii")
+        np.testing.assert_allclose(loaded.affine_world, affine, atol=1e-4)
+        np.testing.assert_array_equal(loaded.hounsfield, block_volume.hounsfield)
+
+
+def test_voxels_without_a_size_are_refused_where_the_qform_needs_it(tmp_path: Path, block_volume: Volume) -> None:
+    zero = {"pixdim": [1, 8, 8, 0, 1, 1, 1, 1]}
+    path = write_header(tmp_path / "q.nii", block_volume, sform_code=0, qform_code=1, **zero)
+    with pytest.raises(BadInput, match=r"q\.nii` has voxels of \[8.0, 8.0, 0.0\] mm \(`pixdim`\)"):
+        load_volume(path)
+    loaded = load_volume(write_header(tmp_path / "s.nii", block_volume, **zero))
+    np.testing.assert_allclose(loaded.affine_world, block_volume.affine_world)
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["one file", "header and voxels"])
+def test_gzip_whose_checksum_or_length_is_wrong_is_refused(tmp_path: Path, block_volume: Volume, pair: bool) -> None:
+    """Stored deflate blocks decode whatever was damaged in them: only the trailer shows it."""
+    path = tmp_path / ("ct.img.gz" if pair else "ct.nii.gz")
+    values, affine = block_volume.hounsfield, block_volume.affine_world
+    save_image(Nifti1Pair(values, affine) if pair else Nifti1Image(values, affine), path)
+    content = gzip.decompress(path.read_bytes())
+    whole = gzip.compress(content, compresslevel=0)
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(load_volume(path).hounsfield, block_volume.hounsfield)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (bytes(flipped), whole[:-8] + bytes(4) + whole[-4:], whole[:-1] + b"\1", whole[:-8]):
+        path.write_bytes(damaged)
+        with pytest.raises(BadInput, match=rf"{path.name}` is corrupt or cut short"):
+            load_volume(path)

@@ -1,7 +1,9 @@
 """Building a data set: parts by patient, pictures, counts, and statistics that only training patients decide."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -137,6 +139,55 @@ def test_a_folder_that_is_not_of_frames_is_refused(tmp_path: Path, file: str, sa
         build(tmp_path / "out", folder, DATA, frames=tmp_path / "pictures")
     with pytest.raises(BadInput, match="is no folder"):
         build(tmp_path / "out", folder, DATA, frames=tmp_path / "nowhere")
+
+
+def number_pictures(folder: Path, numbers: Iterable[int]) -> None:
+    folder.mkdir(parents=True)
+    for number in numbers:
+        Image.new("RGB", (8, 8), (160, 90, 80)).save(folder / f"{number:06d}.png")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "per_second"),
+    [
+        (range(0, 750, 25), "24.2"),
+        (range(750), "25"),
+        (range(0, 60, 2), "1.97"),
+        (range(15), "0.5"),
+        (range(2), "0.06"),
+    ],
+    ids=["every 25th of 25 fps", "25 fps", "every 2nd of 2 fps", "0.5 fps", "2 of 30"],
+)
+@pytest.mark.parametrize("layout", ["cholect45", "cholect50"])
+def test_pictures_numbered_at_another_rate_than_the_labels_are_refused(
+    tmp_path: Path, numbers: range, per_second: str, layout: Literal["cholect45", "cholect50"]
+) -> None:
+    """With 25 numbers a second the clip of seconds 0 to 99 would show second 3."""
+    seconds = seconds_of("RRRDDD" * 5)
+    if layout == "cholect45":
+        folder = write_cholect45(tmp_path / "set", {"VID79": seconds})
+    else:
+        content = cholect50_json({i: second.split("+") for i, second in enumerate(seconds)})
+        folder = write_cholect50(tmp_path / "set", {"VID79": content})
+    number_pictures(folder / "videos" / "VID79", numbers)
+    data = SurgeryData(data_set=layout, split="all")
+    said = rf"VID79` has pictures numbered to {numbers[-1]}, .* go to 29: about {per_second}\d* pictures .*000123\.png"
+    with pytest.raises(BadInput, match=said):
+        build(tmp_path / "out", folder, data)
+    assert not (tmp_path / "out" / "clips.jsonl").exists()
+    build(tmp_path / "blind", folder, data.model_copy(update={"frames_per_clip": 0}))
+
+
+@pytest.mark.parametrize(
+    "numbers", [range(30), range(1, 31), range(0, 30, 3), range(22), range(40), ()], ids=lambda n: str(n)
+)
+def test_missing_and_further_pictures_at_the_labels_rate_are_no_other_rate(
+    tmp_path: Path, numbers: Iterable[int]
+) -> None:
+    folder = write_cholect45(tmp_path / "45", {"VID79": seconds_of("RRRDDD" * 5)})
+    number_pictures(folder / "data" / "VID79", numbers)
+    counts = build(tmp_path / "out", folder, DATA).counts["pictures"]
+    assert counts["missing"] == len(set(range(30)) - set(numbers))
 
 
 def test_nothing_but_empty_videos_is_refused(tmp_path: Path) -> None:

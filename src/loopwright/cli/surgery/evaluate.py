@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from loopwright.finetune.measure.rows import Row
 
 MODEL = "small"
-OF_SIMULATED = ("memory", "plan", "fit")
+OF_SIMULATED = ("memory", "plan", "recall", "fit")
 """What goes by simulated patients alone."""
-HOW_MANY = {"plan": 10}
+HOW_MANY = {"plan": 10, "recall": 20}
 """How many of them, where it is not the usual number."""
 
 
@@ -80,14 +80,14 @@ def evaluate(
         bool, typer.Option("--simulated", help="On simulated patients, beside the best possible.")
     ] = False,
     patients: Annotated[
-        int | None, typer.Option(min=1, help="Simulated patients of each part: 300, or 10 whose plans are asked for.")
+        int | None, typer.Option(min=1, help="Simulated patients of each part: 300; 10 with `plan`, 20 with `recall`.")
     ] = None,
     what: Annotated[
-        Literal["next", "memory", "video", "horizon", "plan", "fit"],
+        Literal["next", "memory", "video", "horizon", "plan", "recall", "fit"],
         typer.Option(
             help="What to measure: the next action, the four views of the past (simulated), the next action where "
-            "there are pictures (recorded), plans to a goal, or the form and time of the loop's plans (simulated); or "
-            "fit the temperature that a card needs (simulated)."
+            "there are pictures (recorded), plans to a goal, the form and time of the loop's plans or what surgeons' "
+            "earlier choices are worth to them (simulated); or fit the temperature that a card needs (simulated)."
         ),
     ] = "next",
     model: Annotated[
@@ -116,6 +116,8 @@ def evaluate(
         raise BadInput("`--what fit` prints what belongs in the card and writes no tables: leave out `--out`.")
     if what == "plan" and (adapters or row):
         raise BadInput("`--what plan` asks the card's own model: leave out `--adapters` and `--row`.")
+    if what == "recall" and (model or adapters or row):
+        raise BadInput("`--what recall` asks no model: leave out `--model`, `--adapters` and `--row`.")
     n_patients = patients or HOW_MANY.get(what, 300)
     wanted = _Wanted(data, n_patients if simulated or what in OF_SIMULATED else 0, model, adapters, tuple(row or ()))
     if out is not None:  # before the work: what cannot be made is said at once
@@ -124,6 +126,8 @@ def evaluate(
         return _horizon(wanted, out, as_json)
     if what == "plan":
         return _plan(wanted, out, as_json)
+    if what == "recall":
+        return _recall(wanted, out, as_json)
     if what == "fit":
         return _fit(wanted, as_json)
     measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
@@ -237,6 +241,15 @@ def _plan(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
 
     rows = evaluate_plans(wanted.model or MODEL, wanted.patients, _on_progress)
     return _show("plan", rows, summary("surgery plan", bars_of(rows)), markdown(rows), out, as_json)
+
+
+def _recall(wanted: _Wanted, out: Path | None, as_json: bool) -> int:
+    """What surgeons' choices of earlier sessions are worth to a plan."""
+    from loopwright.finetune.evaluate.surgery.recall import evaluate_recall, markdown
+    from loopwright.finetune.measure.rows import summary
+
+    rows = evaluate_recall(wanted.patients, on_progress=_on_progress)
+    return _show("recall", rows, summary("surgery recall", []), markdown(rows), out, as_json)
 
 
 def _fit(wanted: _Wanted, as_json: bool) -> int:
