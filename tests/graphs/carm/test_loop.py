@@ -122,6 +122,14 @@ def test_what_was_rejected_is_not_used_again(patient: Patient, begin: Begin) -> 
     assert "Carina" not in payloads(events, "decided")[0]["rationale"]
 
 
+def test_a_no_takes_back_the_motion_that_was_ordered_before_it(patient: Patient, begin: Begin, memory: Memory) -> None:
+    session = begin(patient.run())
+    session.say("go 30 mm cranial")
+    session.say("no")
+    session.run()
+    assert all(motion["caudal_mm"] != -30 for motion in motions_done(memory, session))
+
+
 @pytest.mark.parametrize("on_uncertain", ["ask", "proceed"])
 def test_what_is_not_understood_is_clarified(patient: Patient, begin: Begin, on_uncertain: str) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
