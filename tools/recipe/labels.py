@@ -1,6 +1,6 @@
 """The two label sets of a dish: what was done, and what is in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
@@ -54,3 +54,10 @@ def only_common(labels: Iterable[str], counts: Mapping[str, int], top: int = 55)
     """Whether all labels are among the `top` most frequent: the paper (section 3.2) drops such samples."""
     common = sorted(counts, key=lambda name: (-counts[name], name))[:top]
     return set(labels) <= set(common)
+
+
+def f1(predicted: Set[str], true: Set[str]) -> float:
+    """F1 of one sample's labels; two empty sets agree."""
+    if not predicted and not true:
+        return 1.0
+    return 2 * len(predicted & true) / (len(predicted) + len(true))

@@ -15,7 +15,6 @@ from pydantic import Field
 
 from loopwright.schema import Frozen
 
-_STAGES = ("cut", "heat", "coat")
 _MOST_ODDS = 0.9
 _KIND_ZIPF = 0.5
 
@@ -72,7 +71,8 @@ class Kitchen(Frozen):
     most: int
     groups: tuple[tuple[Item, ...], ...] = Field(description="items that may look alike stand together")
     looks: dict[str, Look]
-    cues: dict[str, str] = Field(description="of each action")
+    stages: dict[str, str] = Field(description="of each action: `cut`, `heat`, `coat`, `finish` or `layout`")
+    countable: frozenset[str] = Field(description="ingredients that are told in the plural")
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -101,8 +101,9 @@ def kitchen_of(pantry: Mapping[str, Any]) -> Kitchen:
     """A kitchen from a pantry, as `pantry.yaml` has it."""
     kinds = pantry["kinds"]
     cue_of = {action: cue for stage in pantry["actions"].values() for action, cue in stage.items()}
+    stage_of = {action: stage for stage, cues in pantry["actions"].items() for action in cues}
     items = [
-        *_ingredients(pantry, {action: stage for stage in _STAGES for action in pantry["actions"][stage]}, cue_of),
+        *_ingredients(pantry, stage_of, cue_of),
         *(_finish(action, cue, kinds.values()) for action, cue in pantry["actions"]["finish"].items()),
         _layout(pantry["actions"]["layout"], kinds.values()),
     ]
@@ -118,7 +119,8 @@ def kitchen_of(pantry: Mapping[str, Any]) -> Kitchen:
         most=pantry["counts"]["max"],
         groups=tuple(tuple(group) for group in groups.values()),
         looks={name: _look(*fields) for name, fields in pantry["looks"].items()},
-        cues=cue_of,
+        stages=stage_of,
+        countable=pantry["countable"],
     )
 
 
