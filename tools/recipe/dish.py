@@ -106,7 +106,9 @@ class RecordedDish:
                 upright = ImageOps.exif_transpose(photo)
                 return np.asarray(ImageOps.pad(upright.convert("RGB"), (size_px, size_px), Image.Resampling.BICUBIC))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises either if damaged
-            raise BadInput(f"`{path}`, the photo of {self.name}, cannot be read: {error}. Give another file.") from error
+            raise BadInput(
+                f"`{path}`, the photo of {self.name}, cannot be read: {error}. Give another file."
+            ) from error
 
     def posterior(self) -> None:
         """Nobody knows."""

@@ -27,9 +27,7 @@ class BandRules(Frozen):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         if self.head_share + self.tail_share > 1:
-            raise ValueError(
-                f"`head_share` {self.head_share} and `tail_share` {self.tail_share} overlap; expected a sum of 1 at most"
-            )
+            raise ValueError(f"`head_share` {self.head_share} and `tail_share` {self.tail_share} sum to more than 1")
         return self
 
 

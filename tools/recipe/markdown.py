@@ -1,14 +1,14 @@
 """Reads one recipe from Markdown, as collections of them are kept: front matter, an ingredient list, numbered steps.
 
-    ---
-    title: Pea soup                                  (or a first heading)
-    ---
-    ![Pea soup](pix/pea-soup.webp)
+---
+title: Pea soup                                  (or a first heading)
+---
+![Pea soup](pix/pea-soup.webp)
 
-    ## Ingredients
-    - 500 g dried peas
-    ## Directions                                    (or Instructions, Method, Steps, Preparation)
-    1. Soak the peas overnight.
+## Ingredients
+- 500 g dried peas
+## Directions                                    (or Instructions, Method, Steps, Preparation)
+1. Soak the peas overnight.
 """
 
 import re

@@ -86,7 +86,9 @@ def _texts(entry: dict[str, Any], field: str, where: str) -> tuple[str, ...]:
     try:
         found = tuple(str(one["text"]) for one in entry[field])
     except TypeError as error:
-        raise BadInput(f"{where}: `{field}` is {entry[field]!r:.60}; expected a list of objects with `text`.") from error
+        raise BadInput(
+            f"{where}: `{field}` is {entry[field]!r:.60}; expected a list of objects with `text`."
+        ) from error
     if not found:
         raise BadInput(f"{where}: `{field}` is empty; expected one or more.")
     return found

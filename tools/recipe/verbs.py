@@ -90,7 +90,11 @@ class VerbFinder:
         before = words[place - 1] if place else "."
         after = words[place + 1] if place + 1 < len(words) else "."
         lexicon = self._lexicon
-        if f"{word} {after}" in lexicon.phrases or f"{before} {word}" in lexicon.phrases or after in lexicon.never_before:
+        if (
+            f"{word} {after}" in lexicon.phrases
+            or f"{before} {word}" in lexicon.phrases
+            or after in lexicon.never_before
+        ):
             return None
         if word in self._gerunds:
             begins = before in _CLAUSE_ENDS or before == "," or before in lexicon.before_ing
@@ -118,10 +122,10 @@ class VerbFinder:
 
     def _is_let(self, words: list[str], place: int) -> bool:
         for earlier in reversed(words[max(0, place - _LET_REACH) : place]):
-            if earlier in _CLAUSE_ENDS or earlier == "," or earlier in self._commands and earlier not in self._lexicon.letting:
-                return False
             if earlier in self._lexicon.letting:
                 return words[place - 1] not in ("the", "a", "an", "your", "to", "and", "with", "of", "in")
+            if earlier in _CLAUSE_ENDS or earlier == "," or earlier in self._commands:
+                return False
         return False
 
 

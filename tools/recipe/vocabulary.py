@@ -132,9 +132,7 @@ def cluster(counts: Mapping[str, int], rules: ClusterRules = ClusterRules()) -> 
     for name, found in class_of.items():
         sizes[found] += counts[name]
     kept = {found: size for found, size in sorted(sizes.items()) if size >= rules.min_count}
-    return Vocabulary(
-        what="ingredients", counts=kept, members={n: c for n, c in sorted(class_of.items()) if c in kept}
-    )
+    return Vocabulary(what="ingredients", counts=kept, members={n: c for n, c in sorted(class_of.items()) if c in kept})
 
 
 def frequent(counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:

@@ -24,7 +24,7 @@ from loopwright.tools.recipe.labels import Labels, f1
 from loopwright.tools.simulated import SimulatedWorld
 
 Observation = dict[str, Any]
-LabelAction = dict[str, NDArray[np.int8]]
+LabelAction = dict[str, Any]
 ENV_ID = "loopwright/Kitchen-v0"
 MOST_STEPS = 100
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}
@@ -138,7 +138,7 @@ class KitchenWorld(SimulatedWorld[Observation, LabelAction]):
                     for name in names:
                         if name not in known.counts:
                             raise UnknownName(what, name, known.classes)
-                change = {"labels": labels.model_dump(mode="json")}
+                change: State = {"labels": labels.model_dump(mode="json")}
             case "write_instructions":
                 change = {"instructions": list(WriteInstructions.model_validate(act.arguments).steps)}
             case _:

@@ -1,9 +1,9 @@
 """Builds the vocabularies of a collection of recipes: its ingredients and its actions.
 
-    OUT/parameters.json     what decides the content; it cannot change under a folder that was begun
-    OUT/ingredients.json    classes of ingredients (`loopwright.tools.recipe.vocabulary.Vocabulary`)
-    OUT/actions.json        actions
-    OUT/counts.json         recipes read and used, lines without a name, names without a class
+OUT/parameters.json     what decides the content; it cannot change under a folder that was begun
+OUT/ingredients.json    classes of ingredients (`loopwright.tools.recipe.vocabulary.Vocabulary`)
+OUT/actions.json        actions
+OUT/counts.json         recipes read and used, lines without a name, names without a class
 """
 
 import json
@@ -17,10 +17,11 @@ from pydantic import Field
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen
 from loopwright.tools.files import keep_parameters, write_whole
+from loopwright.tools.recipe.extract import Vocabularies
 from loopwright.tools.recipe.ingredients import ingredient_name
 from loopwright.tools.recipe.recipe import Recipe, RecipeRules, is_used
 from loopwright.tools.recipe.verbs import bundled_verbs
-from loopwright.tools.recipe.vocabulary import ClusterRules, Vocabulary, cluster, frequent
+from loopwright.tools.recipe.vocabulary import ClusterRules, cluster, frequent
 
 INGREDIENTS, ACTIONS, COUNTS = "ingredients.json", "actions.json", "counts.json"
 
@@ -43,15 +44,14 @@ class VocabularyCounts(Frozen):
     unclassed_lines: int
 
 
-class Vocabularies(NamedTuple):
-    """Of one collection."""
+class Counted(NamedTuple):
+    """The vocabularies of one collection, and what they were counted over."""
 
-    ingredients: Vocabulary
-    actions: Vocabulary
+    known: Vocabularies
     counts: VocabularyCounts
 
 
-def vocabularies_of(recipes: Iterable[Recipe], rules: VocabularyRules = VocabularyRules()) -> Vocabularies:  # noqa: B008
+def vocabularies_of(recipes: Iterable[Recipe], rules: VocabularyRules = VocabularyRules()) -> Counted:  # noqa: B008
     """Count a collection, each recipe once: a class counts once a recipe. Reads `recipes` once.
 
     Raises:
@@ -77,16 +77,13 @@ def vocabularies_of(recipes: Iterable[Recipe], rules: VocabularyRules = Vocabula
         )
     ingredients = cluster(names, rules.ingredients)
     unclassed = sum(count for name, count in names.items() if name not in ingredients.members)
-    return Vocabularies(
-        ingredients,
-        frequent(verbs, rules.min_actions),
-        VocabularyCounts(
-            recipes=n_recipes, used=used, lines=lines, nameless_lines=nameless, unclassed_lines=unclassed
-        ),
+    return Counted(
+        Vocabularies(actions=frequent(verbs, rules.min_actions), ingredients=ingredients),
+        VocabularyCounts(recipes=n_recipes, used=used, lines=lines, nameless_lines=nameless, unclassed_lines=unclassed),
     )
 
 
-def build(out: Path, recipes: Iterable[Recipe], rules: VocabularyRules = VocabularyRules()) -> Vocabularies:  # noqa: B008
+def build(out: Path, recipes: Iterable[Recipe], rules: VocabularyRules = VocabularyRules()) -> Counted:  # noqa: B008
     """Build everything in `out`, made where it is missing. The same recipes give the same files.
 
     Raises:
@@ -94,7 +91,7 @@ def build(out: Path, recipes: Iterable[Recipe], rules: VocabularyRules = Vocabul
     """
     keep_parameters(out, rules.model_dump(mode="json"))
     found = vocabularies_of(recipes, rules)
-    found.ingredients.save(out / INGREDIENTS)
-    found.actions.save(out / ACTIONS)
+    found.known.ingredients.save(out / INGREDIENTS)
+    found.known.actions.save(out / ACTIONS)
     write_whole(out / COUNTS, (json.dumps(found.counts.model_dump(), indent=1) + "\n").encode())
     return found

@@ -1,6 +1,7 @@
 """A square picture that pieces of food, lines and dots are drawn on, in integers. Knows no dish."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from loopwright.tools.recipe.kitchen.draws import Ints
 from loopwright.tools.recipe.kitchen.shapes import SHAPES, TEXTURES, Colour, Mask, frame
 
 _FULL = 256
+_SMALLEST_LINED = 5
 
 
 class Canvas:
@@ -29,15 +31,13 @@ class Canvas:
         colours: tuple[Colour, Colour],
         covered: Mask | None = None,
     ) -> None:
-        """A piece of food: lit from the upper left, with a dark outline. `covered`, (edge, edge), learns where it is."""
+        """A piece of food, lit from the upper left, with a dark outline. `covered`, (edge, edge), is where it is."""
         rows, columns, f = frame(self.edge, *at, radius, turn)
         mask = SHAPES[shape](f)
-        light = (at[0] + at[1] - _grid(rows, columns).sum(0)) * 24 // max(1, radius)
-        painted = np.where(TEXTURES[texture](f)[..., None], colours[1], colours[0]) + light.clip(-26, 26)[..., None]
-        inside = _eroded(mask) if radius > 4 else mask
-        painted = np.where(inside[..., None], painted, painted * 11 // 20)
-        window = self._rgb[rows, columns]
-        self._rgb[rows, columns] = np.where(mask[..., None], painted.clip(0, 255), window)
+        light = ((at[0] + at[1] - _grid(rows, columns).sum(0)) * 24 // max(1, radius)).clip(-26, 26)[mask]
+        painted = np.where(TEXTURES[texture](f)[mask][:, None], colours[1], colours[0]) + light[:, None]
+        inside = _eroded(mask)[mask] if radius >= _SMALLEST_LINED else np.ones(len(painted), dtype=bool)
+        self._rgb[rows, columns][mask] = np.where(inside[:, None], painted, painted * 11 // 20).clip(0, 255)
         if covered is not None:
             covered[rows, columns] |= mask
 
@@ -57,7 +57,7 @@ class Canvas:
 
     def line(self, points: Sequence[tuple[int, int]], width: int, colour: Colour) -> None:
         """Straight lines from point to point."""
-        for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+        for (x, y), (to_x, to_y) in pairwise(points):
             steps = max(abs(to_x - x), abs(to_y - y), 1)
             for i in range(0, steps + 1, max(1, width // 2)):
                 self.shape((x + (to_x - x) * i // steps, y + (to_y - y) * i // steps), width, 0, "ball", colour)
@@ -75,12 +75,14 @@ class Canvas:
         """(size_px, size_px, 3) the mean of so many pixels; the edge is a multiple of `size_px`."""
         by = self.edge // size_px
         blocks = self._rgb.reshape(size_px, by, size_px, by, 3)
-        return (blocks.sum((1, 3)) // (by * by)).astype(np.uint8)
+        return np.asarray(blocks.sum((1, 3)) // (by * by), dtype=np.uint8)
 
     def _blend(self, window: tuple[slice, slice], mask: Mask, colour: Colour, opacity: int) -> None:
-        before = self._rgb[window]
-        mixed = (before * (_FULL - opacity) + np.array(colour, dtype=np.int64) * opacity) // _FULL
-        self._rgb[window] = np.where(mask[..., None], mixed, before)
+        pixels = self._rgb[window]
+        if opacity == _FULL:
+            pixels[mask] = colour
+        else:
+            pixels[mask] = (pixels[mask] * (_FULL - opacity) + np.array(colour, dtype=np.int64) * opacity) // _FULL
 
 
 def _grid(rows: slice, columns: slice) -> Ints:
@@ -91,5 +93,3 @@ def _grid(rows: slice, columns: slice) -> Ints:
 def _eroded(mask: Mask) -> Mask:
     padded = np.pad(mask, 1)
     return mask & padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
-
-

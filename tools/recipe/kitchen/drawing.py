@@ -4,6 +4,7 @@ Where things lie, their turns and the table are chance that tells nothing of the
 own, or more of them where the dish was tossed, so that none hides another. Lengths are in 256ths of the edge.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,29 +16,23 @@ from loopwright.tools.recipe.kitchen.draws import Draws
 from loopwright.tools.recipe.kitchen.finishes import draw_finishes, draw_vessel
 from loopwright.tools.recipe.kitchen.pantry import Appearance, Kitchen, Look
 from loopwright.tools.recipe.kitchen.plan import PICTURE, Evidence
-from loopwright.tools.recipe.kitchen.shapes import SHAPES, TURNS, Colour, Mask, along
+from loopwright.tools.recipe.kitchen.shapes import TURNS, Colour, Mask, along
 
 SIZE_PX = 128
 SMALLEST_PX, LARGEST_PX = 32, 1024
 _UNITS = 256
 
 
-class _Pieces(NamedTuple):
-    """How many there are of a shape, and their half length in percent of the place's."""
-
-    count: int
-    percent: int
-
-
 _OF_SHAPE = {
-    "pool": _Pieces(1, 88), "heap": _Pieces(1, 82), "pile": _Pieces(42, 42), "grain": _Pieces(16, 45), "bead": _Pieces(11, 62), "speck": _Pieces(20, 60),
-    "strand": _Pieces(9, 80), "needle": _Pieces(12, 60), "leaf": _Pieces(4, 48), "rag": _Pieces(2, 62), "drop": _Pieces(4, 50),
-    "strip": _Pieces(3, 62), "stick": _Pieces(3, 62), "tree": _Pieces(2, 62), "slab": _Pieces(2, 62), "crescent": _Pieces(2, 68),
-    "chunks": _Pieces(6, 44), "slices": _Pieces(5, 50), "cubes": _Pieces(8, 46), "specks": _Pieces(26, 52), "shreds": _Pieces(16, 62),
-    "halves": _Pieces(2, 66), "lumps": _Pieces(1, 90), "sticks": _Pieces(9, 68), "wedges": _Pieces(3, 55), "swirl": _Pieces(1, 90),
-    "crumbs": _Pieces(9, 66), "rags": _Pieces(4, 50), "coils": _Pieces(2, 66), "curds": _Pieces(5, 50), "runny": _Pieces(2, 70),
+    "pool": (1, 88), "heap": (1, 82), "pile": (42, 42), "grain": (16, 45), "bead": (11, 62), "speck": (20, 60),
+    "strand": (9, 80), "needle": (12, 60), "leaf": (4, 48), "rag": (2, 62), "drop": (4, 50), "strip": (3, 62),
+    "stick": (3, 62), "tree": (2, 62), "slab": (2, 62), "crescent": (2, 68), "chunks": (6, 44), "slices": (5, 50),
+    "cubes": (8, 46), "specks": (26, 52), "shreds": (16, 62), "halves": (2, 66), "lumps": (1, 90), "sticks": (9, 68),
+    "wedges": (3, 55), "swirl": (1, 90), "crumbs": (9, 66), "rags": (4, 50), "coils": (2, 66), "curds": (5, 50),
+    "runny": (2, 70),
 }  # fmt: skip
-_WHOLE = _Pieces(1, 84)
+"""How many pieces there are of a shape, and their half length in percent of the place's."""
+_WHOLE = (1, 84)
 _BED: dict[str, Colour] = {
     "bubbles": (176, 208, 232), "golden": (226, 178, 52), "patches": (112, 70, 38), "crust": (150, 92, 36),
     "pale": (226, 236, 246), "bars": (92, 88, 86), "runny": (255, 240, 170), "amber": (184, 92, 16),
@@ -74,6 +69,7 @@ def draw(kitchen: Kitchen, evidence: Evidence, seed: int, *, size_px: int = SIZE
     canvas = draw_vessel(edge, evidence.vessel, draws)
     draw_finishes(canvas, finishes & {"film"}, draws)
     layout = next(iter(finishes & _LAYOUTS.keys()), "")
+    _mark(canvas, layout, len(foods))
     order = draws.shuffled(len(foods))
     for index, places in zip(order, _LAYOUTS[layout](len(foods), draws), strict=True):
         for place in places:
@@ -81,11 +77,22 @@ def draw(kitchen: Kitchen, evidence: Evidence, seed: int, *, size_px: int = SIZE
             if layout == "tower":
                 _shadow(canvas, scaled)
             _food(canvas, kitchen.looks[foods[index].look], foods[index], scaled, draws)
-    if layout == "bands":
-        for y in _band_edges(len(foods)):
-            canvas.line([(x * edge // _UNITS, y * edge // _UNITS) for x in (42, 214)], max(1, edge // 128), (60, 44, 36))
     draw_finishes(canvas, finishes - {"film"} - _LAYOUTS.keys(), draws)
     return canvas.picture(size_px)
+
+
+def _mark(canvas: Canvas, layout: str, count: int) -> None:
+    """What shows a layout even where little or nothing of the dish is to be seen."""
+    if layout == "scattered":
+        for turn in range(4, TURNS, 16):
+            at = (length * canvas.edge // _UNITS for length in along(128, 128, turn, 80))
+            canvas.shape((next(at), next(at)), 14 * canvas.edge // _UNITS, turn + TURNS // 4, "strand", (252, 252, 252))
+    if layout == "bands":
+        for y in (46, *_band_edges(count), 210):
+            ends = [(x * canvas.edge // _UNITS, y * canvas.edge // _UNITS) for x in (46, 210)]
+            canvas.line(ends, max(1, canvas.edge // 128), (60, 44, 36))
+    if layout == "tower" and not count:
+        _shadow(canvas, _Place(canvas.edge // 2, canvas.edge // 2, canvas.edge // 6))
 
 
 def _apart(count: int, draws: Draws) -> list[list[_Place]]:
@@ -113,13 +120,13 @@ def _bands(count: int, draws: Draws) -> list[list[_Place]]:
     edges = [48, *_band_edges(count), 208]
     a_row = 1 if count <= 4 else 2
     columns = [(84, 128, 172)] if a_row == 1 else [(66, 100), (156, 190)]
-    rows = [((a + b) // 2, min(24, (b - a) * 11 // 20)) for a, b in zip(edges, edges[1:], strict=False)]
+    rows = [((a + b) // 2, min(24, (b - a) * 11 // 20)) for a, b in pairwise(edges)]
     cells = [[_Place(x, y, r) for x in xs] for y, r in rows for xs in columns]
     return cells[:count]
 
 
 def _band_edges(count: int) -> list[int]:
-    rows = count if count <= 4 else (count + 1) // 2
+    rows = max(1, count if count <= 4 else (count + 1) // 2)
     return [48 + 160 * i // rows for i in range(1, rows)]
 
 
@@ -142,15 +149,15 @@ def _food(canvas: Canvas, look: Look, seen: Appearance, place: _Place, draws: Dr
     if seen.heat:
         canvas.shape((place.x, place.y), place.r, draws.below(TURNS), "lumps", _BED[seen.heat], 235)
     shape = seen.heat if seen.heat in ("curds", "runny") else seen.cut or look.shape
-    pieces = _OF_SHAPE.get(shape, _WHOLE)
-    radius = max(3, place.r * pieces.percent // 100)
+    count, percent = _OF_SHAPE.get(shape, _WHOLE)
+    radius = max(3, place.r * percent // 100)
     mask = np.zeros((canvas.edge, canvas.edge), dtype=bool)
     first = draws.below(TURNS)
-    for i in range(pieces.count):
-        out = 0 if pieces.count == 1 else max(0, place.r - radius * 3 // 4) * (100 - draws.below(30)) // 100
-        if pieces.count > 8:
+    for i in range(count):
+        out = 0 if count == 1 else max(0, place.r - radius * 3 // 4) * (100 - draws.below(30)) // 100
+        if count > 8:
             out = out * (i % 3 + 1) // 3
-        at = along(place.x, place.y, first + i * TURNS // pieces.count, out)
+        at = along(place.x, place.y, first + i * TURNS // count, out)
         canvas.piece(at, radius, draws.below(TURNS), shape, look.texture, (look.colour, look.second), mask)
     if shape == "swirl":
         canvas.shape((place.x, place.y), radius * 3 // 4, first, "coils", (255, 250, 240), 170)
@@ -211,7 +218,9 @@ def _bars(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
 
 
 def _runny(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
-    canvas.shape((place.x - place.r // 3, place.y - place.r // 3), max(3, place.r // 3), 8, "slices", (255, 255, 246), 210)
+    canvas.shape(
+        (place.x - place.r // 3, place.y - place.r // 3), max(3, place.r // 3), 8, "slices", (255, 255, 246), 210
+    )
 
 
 def _amber(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:

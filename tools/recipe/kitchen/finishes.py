@@ -1,5 +1,6 @@
-"""Draws vessels, and what was done to a dish as a whole: each finish in a part of the picture of its own, or thinly over
-everything. Lengths are in 256ths of the edge.
+"""Draws vessels, and what was done to a dish as a whole: each finish in its own part of it, or thinly over all.
+
+Lengths are in 256ths of the edge.
 """
 
 from collections.abc import Callable, Iterable

@@ -37,7 +37,7 @@ class _Group(NamedTuple):
     rows: dict[frozenset[Sight], NDArray[np.intp]]
     weights: Array
     """[kind, state]"""
-    count: NDArray[np.intp]
+    sizes: NDArray[np.intp]
     """[state] ingredients in it."""
     has: NDArray[np.bool_]
     """[state, item]"""
@@ -52,7 +52,7 @@ class Reader:
         self._kitchen = kitchen
         self._actions = kitchen.actions
         self._groups = [_group(group, self._actions) for group in kitchen.groups]
-        polynomials = [_polynomial(g.weights, g.count, kitchen.most) for g in self._groups]
+        polynomials = [_polynomial(g.weights, g.sizes, kitchen.most) for g in self._groups]
         self._accepted = _product(polynomials)[:, kitchen.fewest :].sum(1)
 
     def read(self, evidence: Evidence) -> Posterior:
@@ -69,25 +69,26 @@ class Reader:
         if not kinds.size or not evidence.sights <= known or any(found is None for found in rows):
             raise BadInput(f"`evidence` {evidence!r:.300} cannot come from a dish of this kitchen.")
         seen = [(g, r, g.weights[kinds][:, r]) for g, r in zip(groups, rows, strict=True) if r is not None]
-        polynomials = [_polynomial(weights, g.count[r], kitchen.most) for g, r, weights in seen]
+        polynomials = [_polynomial(weights, g.sizes[r], kitchen.most) for g, r, weights in seen]
         by_kind = prior * _product(polynomials)[:, kitchen.fewest :].sum(1)
         total = by_kind.sum()
         if not total > 0:
             raise BadInput(f"`evidence` {evidence!r:.300} cannot come from a dish of this kitchen.")
         ingredients: dict[str, float] = {}
         for (group, r, weights), others in zip(seen, _others(polynomials), strict=True):
-            allowed = _allowed(others, group.count[r], kitchen.fewest, kitchen.most)
+            allowed = _allowed(others, group.sizes[r], kitchen.fewest, kitchen.most)
             states = (prior[:, None] * weights * allowed).sum(0) / total
             ingredients |= dict(zip(group.names, (states @ group.has[r]).tolist(), strict=False))
         without = [
-            _polynomial(weights[:, None] * ~g.does[r].T, g.count[r], kitchen.most) for g, r, weights in seen
+            _polynomial(weights[:, None] * ~g.does[r].T, g.sizes[r], kitchen.most) for g, r, weights in seen
         ]  # [kind, action, count]
         lacking = prior[:, None] * _product(without)[..., kitchen.fewest :].sum(-1)
         actions = 1 - lacking.sum(0) / total
         return Posterior(
             actions=dict(zip(self._actions, np.clip(actions, 0, 1).tolist(), strict=True)),
             ingredients={name: ingredients[name] for name in kitchen.ingredients},
-            kinds=dict.fromkeys(kitchen.kinds, 0.0) | {kitchen.kinds[k]: float(p / total) for k, p in zip(kinds, by_kind, strict=True)},
+            kinds=dict.fromkeys(kitchen.kinds, 0.0)
+            | {kitchen.kinds[k]: float(p / total) for k, p in zip(kinds, by_kind, strict=True)},
             evidence=float(total),
         )
 
@@ -100,7 +101,9 @@ def bundled_reader() -> Reader:
 
 def _group(items: Sequence[Item], actions: Sequence[str]) -> _Group:
     """Every joint state of some look-alikes: each is absent, or prepared in one way, seen or not."""
-    choices = [[None, *product(range(len(item.ways)), (False, True))] for item in items]
+    choices: list[list[tuple[int, bool] | None]] = [
+        [None, *product(range(len(item.ways)), (False, True))] for item in items
+    ]
     shown: dict[frozenset[Sight], list[int]] = {}
     weights, count, has, does = [], [], [], []
     for number, state in enumerate(product(*choices)):
@@ -128,7 +131,7 @@ def _group(items: Sequence[Item], actions: Sequence[str]) -> _Group:
         sights=frozenset[Sight]().union(*shown),
         rows={sights: np.array(numbers) for sights, numbers in shown.items()},
         weights=np.array(weights).T,
-        count=np.array(count),
+        sizes=np.array(count),
         has=np.array(has),
         does=np.array(does),
     )
@@ -145,7 +148,7 @@ def _polynomial(weights: Array, count: NDArray[np.intp], most: int) -> Array:
 def _times(a: Array, b: Array) -> Array:
     """The product of polynomials over the last axis, cut off at their common degree."""
     out = np.zeros(np.broadcast_shapes(a.shape, b.shape))
-    degree = out.shape[-1]
+    degree = a.shape[-1]
     for power in np.flatnonzero(b.reshape(-1, degree).any(0)):
         out[..., power:] += a[..., : degree - power] * b[..., power, None]
     return out

@@ -93,18 +93,26 @@ SHAPES: dict[str, Callable[[Frame], Mask]] = {
     "block": lambda f: _box(f, f.r * 4 // 5, f.r * 4 // 5),
     "slab": lambda f: _ellipse(f, f.r * 5 // 4, f.r) & _box(f, f.r * 11 // 10, f.r * 3 // 5),
     "stick": lambda f: _box(f, f.r * 5 // 4, f.r * 2 // 5),
-    "strip": lambda f: abs(f.v - (((f.u + 4 * f.r) // max(1, f.r * 2 // 3)) % 2) * (f.r // 5)) * (abs(f.u) <= f.r * 5 // 4)
-    + 99 * (abs(f.u) > f.r * 5 // 4)
-    <= f.r // 3,
-    "leaf": lambda f: _ellipse(f, f.r * 5 // 4, f.r * 5 // 4, 0, f.r * 2 // 3)
-    & _ellipse(f, f.r * 5 // 4, f.r * 5 // 4, 0, -f.r * 2 // 3),
+    "strip": lambda f: (
+        abs(f.v - (((f.u + 4 * f.r) // max(1, f.r * 2 // 3)) % 2) * (f.r // 5)) * (abs(f.u) <= f.r * 5 // 4)
+        + 99 * (abs(f.u) > f.r * 5 // 4)
+        <= f.r // 3
+    ),
+    "leaf": lambda f: (
+        _ellipse(f, f.r * 5 // 4, f.r * 5 // 4, 0, f.r * 2 // 3)
+        & _ellipse(f, f.r * 5 // 4, f.r * 5 // 4, 0, -f.r * 2 // 3)
+    ),
     "rag": lambda f: _bumpy(f, 5, f.r * 2 // 5, f.r * 3 // 5) & ~_ellipse(f, f.r // 4, f.r // 4, f.r * 4 // 5),
-    "drop": lambda f: _ellipse(f, f.r * 3 // 5, f.r * 3 // 5, f.r // 3)
-    | ((abs(f.v) * 8 <= (f.u + f.r) * 5) & (f.u <= f.r // 4) & (f.u >= -f.r)),
+    "drop": lambda f: (
+        _ellipse(f, f.r * 3 // 5, f.r * 3 // 5, f.r // 3)
+        | ((abs(f.v) * 8 <= (f.u + f.r) * 5) & (f.u <= f.r // 4) & (f.u >= -f.r))
+    ),
     "crescent": lambda f: _ellipse(f, f.r, f.r) & ~_ellipse(f, f.r, f.r, 0, -f.r * 3 // 5),
     "ring": lambda f: _ellipse(f, f.r, f.r) & ~_ellipse(f, f.r * 2 // 5, f.r * 2 // 5),
     "cap": lambda f: (_ellipse(f, f.r, f.r) & (f.v <= 0)) | (_box(f, f.r // 3, f.r) & (f.v >= 0)),
-    "tree": lambda f: _bumpy(Frame(f.u, f.v + f.r // 3, f.r), 7, f.r // 3, f.r // 2) | (_box(f, f.r // 4, f.r) & (f.v > 0)),
+    "tree": lambda f: (
+        _bumpy(Frame(f.u, f.v + f.r // 3, f.r), 7, f.r // 3, f.r // 2) | (_box(f, f.r // 4, f.r) & (f.v > 0))
+    ),
     "pool": lambda f: _bumpy(f, 6, f.r * 2 // 5, f.r * 3 // 4),
     "pile": lambda f: _ellipse(f, max(2, f.r // 3), max(2, f.r // 3)),
     "heap": lambda f: _ellipse(f, f.r, f.r * 3 // 4),
@@ -144,7 +152,9 @@ TEXTURES: dict[str, Callable[[Frame], Mask]] = {
     "rim": lambda f: f.u * f.u + f.v * f.v > f.r * f.r * 5 // 9,
     "core": lambda f: _ellipse(f, f.r * 2 // 5, f.r * 2 // 5),
     "seeds": lambda f: ((f.u * f.u + f.v * f.v) * 9 // max(1, f.r * f.r)).clip(0, 9) % 9 // 2 == 1,
-    "segments": lambda f: (abs(f.u) < f.r // 8 + 1) | (abs(f.v) < f.r // 8 + 1) | (f.u**2 + f.v**2 > f.r * f.r * 3 // 4),
+    "segments": lambda f: (
+        (abs(f.u) < f.r // 8 + 1) | (abs(f.v) < f.r // 8 + 1) | (f.u**2 + f.v**2 > f.r * f.r * 3 // 4)
+    ),
     "veins": lambda f: (abs(f.v) < 1 + f.r // 10) | ((abs(f.v) + f.u + 64) % 7 < 1),
     "swirl": lambda f: (f.u * f.u + f.v * f.v + f.u * f.r) * 6 // max(1, f.r * f.r) % 2 == 0,
 }
