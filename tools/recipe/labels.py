@@ -34,17 +34,16 @@ class BandRules(Frozen):
 def bands(counts: Mapping[str, int], rules: BandRules = BandRules()) -> dict[str, Band]:  # noqa: B008 - frozen
     """The band of every label, by how often it occurs. Equal counts are ordered by name.
 
-    A label is head where those before it make up less than `head_share`, tail where it and those before it make up
-    more than 1 - `tail_share`, else mid; head goes first.
+    A label is head where those before it make up less than `head_share`, tail where they make up 1 - `tail_share` or
+    more, else mid; head goes first.
     """
     total = sum(counts.values())
     found: dict[str, Band] = {}
     before = 0
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        after = before + counts[name]
-        is_tail = after > (1 - rules.tail_share) * total
+        is_tail = before >= (1 - rules.tail_share) * total
         found[name] = "head" if before < rules.head_share * total else "tail" if is_tail else "mid"
-        before = after
+        before += counts[name]
     return found
 
 

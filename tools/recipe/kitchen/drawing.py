@@ -235,7 +235,7 @@ def _char(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
 
 def _pepper(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
     for colour in ((24, 22, 20), (250, 250, 250)):
-        _specks(canvas, place, draws, 18, 3, colour)
+        _specks(canvas, place, draws, 26, 4, colour)
 
 
 def _gloss(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
@@ -245,8 +245,8 @@ def _gloss(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
 
 
 def _crumbed(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
-    _specks(canvas, place, draws, 46, 4, (214, 168, 92))
-    _specks(canvas, place, draws, 30, 3, (150, 100, 44))
+    _specks(canvas, place, draws, 60, 5, (214, 168, 92))
+    _specks(canvas, place, draws, 36, 4, (150, 100, 44))
 
 
 def _stained(canvas: Canvas, mask: Mask, place: _Place, draws: Draws) -> None:
