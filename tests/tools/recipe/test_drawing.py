@@ -30,7 +30,7 @@ def picture(plan: Plan, seed: int, size_px: int = 128) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(("seed", "digest"), DIGESTS.items())
 def test_a_dish_has_these_very_bytes(seed: int, digest: str) -> None:
     image = picture(plan_dish(bundled_kitchen(), seed), seed)
-    assert (image.shape, image.dtype) == ((128, 128, 3), np.uint8)
+    assert image.shape == (128, 128, 3) and image.dtype == np.uint8
     assert hashlib.sha256(image.tobytes()).hexdigest()[:16] == digest
 
 
@@ -97,7 +97,7 @@ def features(plan: Plan, seed: int) -> NDArray[np.float64]:
     edges = np.bincount(
         (np.clip((down + 400) // 100, 0, 7) * 8 + np.clip((right + 400) // 100, 0, 7)).ravel(), minlength=64
     )
-    return np.sqrt(np.concatenate([colours, edges]))
+    return np.asarray(np.sqrt(np.concatenate([colours, edges])), dtype=np.float64)
 
 
 def area_under_curve(score: NDArray[np.float64], is_true: NDArray[np.bool_]) -> float:
@@ -105,7 +105,9 @@ def area_under_curve(score: NDArray[np.float64], is_true: NDArray[np.bool_]) -> 
     return float(((wins > 0) + 0.5 * (wins == 0)).mean())
 
 
-@pytest.mark.parametrize(("train", "test"), [(180, 90), pytest.param(1000, 500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("train", "test"), [(180, 90), pytest.param(1000, 500, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 def test_a_simple_classifier_reads_labels_off_the_pixels(train: int, test: int) -> None:
     """Ridge regression on histograms of pictures, tried on others: mean AUC over labels that 6 or more of them have."""
     plans = [plan_dish(bundled_kitchen(), seed) for seed in range(train + test)]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from loopwright.errors import BadInput
 from loopwright.schema import Act
-from loopwright.tools.recipe.dish import RecordedDish, SimulatedDish, open_dish
+from loopwright.tools.recipe.dish import Dish, RecordedDish, SimulatedDish, open_dish
 from loopwright.tools.recipe.extract import Vocabularies
 from loopwright.tools.recipe.labels import Labels
 from loopwright.tools.recipe.loaders import read_recipes
@@ -102,9 +102,9 @@ def test_a_device_is_at_one_dish(tmp_path: Path) -> None:
 
 def test_recorded_dishes_have_their_photo_and_the_labels_of_their_text(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), (200, 30, 30)).save(tmp_path / "toast.png")
-    dish = RecordedDish(TOAST.model_copy(update={"image": tmp_path / "toast.png"}))
-    assert dish.labels == Labels(frozenset({"toast"}), frozenset({"bread", "butter"}))
+    dish: Dish = RecordedDish(TOAST.model_copy(update={"image": tmp_path / "toast.png"}))
     assert dish.posterior() is None
+    assert dish.labels == Labels(frozenset({"toast"}), frozenset({"bread", "butter"}))
     world = KitchenWorld(dish, image_px=64)
     observation, _ = world.reset(seed=1)
     assert world.dish is dish, "a seed draws no other recorded dish"
