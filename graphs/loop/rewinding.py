@@ -25,11 +25,10 @@ class Rewinder:
     def __init__(self, loop: Declaration, graph: Any, config: RunnableConfig, runtime: Runtime) -> None:
         self._loop, self._graph, self._config, self._runtime = loop, graph, config, runtime
 
-    def rewind(self, step: int) -> None:
-        """Go back to what was observed at `step`. Raises `BadInput` where there is no such step."""
-        self._rewind(
-            observed_at(self._graph, self._config, step), kit_of(self._graph, self._config)["branch"] + 1, step
-        )
+    def rewind(self, snapshot: StateSnapshot) -> None:
+        """Go back to `snapshot`, on a new branch."""
+        branch = kit_of(self._graph, self._config)["branch"] + 1
+        self._rewind(snapshot, branch, snapshot.values["kit"]["step"])
 
     def fork(self, snapshot: StateSnapshot, facts: Mapping[str, Any]) -> None:
         """Begin as a fork that stands at `snapshot` of its parent; `facts` go into its first event."""

@@ -146,8 +146,9 @@ class Session:
         """
         with self._held() as runtime:
             self._settle(runtime)
-            self._rewinder(runtime).rewind(step)
-            self._memory.sessions.set_status(self.id, "paused")
+            snapshot = self.observed_at(step)
+            self._rest("paused")  # first: one that has ended, and is killed from here on, can be resumed
+            self._rewinder(runtime).rewind(snapshot)
 
     def observed_at(self, step: int) -> StateSnapshot:
         """The checkpoint right after the first node of `step`, of the newest branch that has it.
@@ -164,7 +165,7 @@ class Session:
             remember_parent(self._memory, parent, self.id, step, snapshot.values)
             facts = {"parent": parent, "parent_head": parent_head, "step": step, **versions(self.loop, runtime)}
             self._rewinder(runtime).fork(snapshot, facts)
-            self._memory.sessions.set_status(self.id, "paused")
+            self._rest("paused")
 
     # One hold of the session
 
