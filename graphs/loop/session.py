@@ -188,7 +188,7 @@ class Session:
         """
         with self._held() as runtime:
             self._require_runnable(runtime)
-            with live.watching_for_stop(runtime):
+            with live.watching_for_stop(runtime, after=self._permitted):
                 try:
                     self._begin(runtime)
                     yield runtime
