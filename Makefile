@@ -26,6 +26,8 @@ MAKEFLAGS += --no-print-directory
 step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; echo "==> $(1): FAILED after \
 	$$((SECONDS - begin)) s"; exit $$code; }; echo "==> $(1): ok, $$((SECONDS - begin)) s"
 
+activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
+
 .PHONY: help demo demo-surgery test check lint fmt types layers unit docs bench clean chest
 
 help: ## List the targets
@@ -33,9 +35,11 @@ help: ## List the targets
 
 demo: $(RUN) chest ## Run the C-arm loop on the real chest CT and write a report (installs what is missing)
 	@$(BIN)/loopwright demo
+	@$(activate)
 
 demo-surgery: $(RUN) ## Run the surgery loop on a simulated patient and write a report (installs what is missing)
 	@$(BIN)/loopwright demo surgery
+	@$(activate)
 
 test: $(DEV) chest lint types layers unit ## Run everything that CI runs (installs what is missing)
 

@@ -61,11 +61,11 @@ class Events:
         """
         return self.append_all(session_id, [NewEvent(branch, step, kind, payload, key)])[0]
 
-    def append_all(self, session_id: str, new: Sequence[NewEvent]) -> list[Event]:
-        """Append events in order, all or none of them, in one transaction. See `append`."""
+    def append_all(self, session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
+        """Append events in order, all or none of them. See `append`, and `Store.write` on `late`."""
         bodies = [plain_json(f"The payload of event `{each.kind}`", each.payload) for each in new]
         events: list[Event] = []
-        with self._store.write() as connection:
+        with self._store.write(late=late) as connection:
             session = lock_held(self._store, connection, session_id)
             seq, head = session.n_events, session.head_hash
             for each, body in zip(new, bodies, strict=True):

@@ -139,10 +139,14 @@ class Recorder:
             return self._append(NewEvent(branch, step, kind, payload))[-1]
 
     def flush(self) -> None:
-        """Write what was held back."""
+        """Write what was held back, before something that depends on it: an act, the next node.
+
+        It is on the disk with the next entry that was not held back; a power cut before that takes it back with all
+        that came after it, and it is computed again.
+        """
         with self._lock:
             if self._pending:
-                self._append()
+                self._append(late=True)
 
     def drain(self) -> list[Event]:
         """The events written since the last call."""
@@ -171,9 +175,9 @@ class Recorder:
             self._entries[place.key] = (kind, plain)
             return plain
 
-    def _append(self, *new: NewEvent) -> list[Event]:
+    def _append(self, *new: NewEvent, late: bool = False) -> list[Event]:
         """Write what was held back and then `new`, in one transaction."""
-        events = self._memory.events.append_all(self.session_id, [*self._pending, *new])
+        events = self._memory.events.append_all(self.session_id, [*self._pending, *new], late=late)
         self._pending.clear()
         for event in events:
             if event.key is not None:

@@ -1,7 +1,7 @@
 """What a clinician's words change in the C-arm loop: what it believes and wants, never a limit."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from loopwright.agents.carm.localisers import PictureFeedback
 from loopwright.agents.carm.navigator import Anchor
@@ -13,6 +13,8 @@ from loopwright.tools.carm.guard import Motion
 
 WORDS_CHARS = 200
 """How much of one message a model is told; what is longer is cut at a word."""
+RECALLED = 100
+"""How many corrections of earlier sessions are looked at, the newest ones."""
 
 
 def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
@@ -21,7 +23,8 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
     for one in heard:
         match one.words:
             case {"kind": "identify", "landmark": landmark}:
-                state["anchors"] = anchored(state, landmark)
+                others = [a for a in state["anchors"] if a["landmark"] != landmark]
+                state["anchors"] = [*others, _anchor(landmark, state["observation"]["pose"])]
                 _correct(state, ctx, one, landmark=landmark)
             case {"kind": "retarget", "landmark": goal}:
                 state["goals"] = [goal, *state["goals"][1:]]
@@ -34,11 +37,11 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
                 pass
 
 
-def anchored(state: State, landmark: str) -> list[dict[str, object]]:
-    """The anchors, with `landmark` where the view's centre is."""
-    pose = state["observation"]["pose"]
-    anchor = Anchor(landmark=landmark, x_mm=pose["x_mm"], z_mm=pose["z_mm"])
-    return [*(a for a in state["anchors"] if a["landmark"] != landmark), anchor.model_dump(mode="json")]
+def recalled_anchors(ctx: Context) -> list[dict[str, object]]:
+    """What clinicians pointed out in earlier sessions over this volume; of one landmark the newest counts."""
+    corrected = ctx.recall("corrections", n=RECALLED, where={"volume": ctx.prepared["volume"]})
+    found = {p["landmark"]: _anchor(p["landmark"], p["pose"]) for p in corrected if p["landmark"]}
+    return list(found.values())
 
 
 def picture_feedback(heard: Sequence[Heard], denied: Sequence[str]) -> PictureFeedback:
@@ -55,6 +58,11 @@ def is_command(heard: Iterable[Heard]) -> bool:
 def either_or(names: Sequence[str]) -> str:
     """Names as alternatives, for a question."""
     return " or ".join(names) if names else "none fits"
+
+
+def _anchor(landmark: str, pose: Mapping[str, float]) -> dict[str, object]:
+    """`landmark` lies where the view's centre is."""
+    return Anchor(landmark=landmark, x_mm=pose["x_mm"], z_mm=pose["z_mm"]).model_dump(mode="json")
 
 
 def _correct(state: State, ctx: Context, one: Heard, *, landmark: str | None) -> None:

@@ -7,7 +7,13 @@ conformal gate that decides when the clinician is asked, and guards that no word
 from typing import Any, NoReturn
 
 from loopwright.agents.carm.navigator import Decision, Situation, sightings_in
-from loopwright.graphs.carm.feedback import apply_feedback, either_or, is_command, picture_feedback
+from loopwright.graphs.carm.feedback import (
+    apply_feedback,
+    either_or,
+    is_command,
+    picture_feedback,
+    recalled_anchors,
+)
 from loopwright.graphs.carm.roles import make_localiser, make_navigator
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
@@ -27,6 +33,8 @@ def render(state: State, ctx: Context) -> None:
     """Take one exposure at the C-arm's pose."""
     ctx.observe(take_exposure)
     state.update(refusals=[], denied=[], directive=None, words="")
+    if ctx.config.recall and ctx.visit.visit == 0:
+        state["anchors"] = recalled_anchors(ctx)
 
 
 def localise(state: State, ctx: Context) -> None:

@@ -55,6 +55,10 @@ class CArmRun(RunConfig):
         default=40.0, gt=0, description="a target whose place is less sure than this does not count as centred, mm"
     )
 
+    recall: bool = Field(
+        default=False, description="begin with what clinicians identified in earlier sessions over the same volume"
+    )
+
     @field_validator("target", mode="before")
     @classmethod
     def _canonical_targets(cls, value: Any) -> Any:

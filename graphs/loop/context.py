@@ -208,7 +208,12 @@ class Context(NodeVisit):
 
     @verb
     def recall(self, read: str, /, **arguments: Any) -> Any:
-        """A named read of the memory, as JSON: `history` (n, max_runs), `similar` (signature, n), `corrections` (n)."""
+        """A named read of the memory, as JSON.
+
+        `history` (n, max_runs): this session's last steps. `similar` (signature, n): steps in situations like this one.
+        `corrections` (n, where): what humans corrected in other sessions of the loop, where the payload has the values
+        `where`; the newest last.
+        """
         asked = {"read": read, "arguments": arguments}
 
         def look() -> Payload:

@@ -258,9 +258,10 @@ class Runtime:
                 loop = self.scopes[""].loop.name
                 return [row.model_dump(mode="json") for row in steps.similar(loop, **arguments)]
             case "corrections":
-                loop = self.scopes[""].loop.name
-                found = self.memory.events.corrections(loop)
-                return [e.payload for e in found if e.session_id != self.session_id][-arguments.get("n", 20) :]
+                found = self.memory.events.corrections(self.scopes[""].loop.name)
+                wanted = dict(arguments.get("where", {})).items()
+                earlier = [e.payload for e in found if e.session_id != self.session_id and wanted <= e.payload.items()]
+                return earlier[-arguments.get("n", 20) :]
         raise UnknownName("read of the memory", read, ("history", "similar", "corrections"))
 
 
@@ -289,15 +290,15 @@ def find_runtime(memory: Memory, session_id: str) -> Runtime | None:
 
 
 @contextmanager
-def watching_for_stop(runtime: Runtime) -> Iterator[None]:
-    """Set the cancel token when a STOP is delivered to the session."""
+def watching_for_stop(runtime: Runtime, *, after: int) -> Iterator[None]:
+    """Set the cancel token when a STOP is delivered to the session, after the message `after`."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(STOP_POLL_S):
             with suppress(MemoryUnavailable):  # a busy file may pass; acts look for a STOP themselves
                 stop = runtime.memory.inbox.active_stop(runtime.session_id)
-                if stop is not None:
+                if stop is not None and stop.id > after:
                     runtime.cancel.stop(f"{stop.author}: {stop.text}")
 
     watcher = threading.Thread(target=watch, name=f"stop-watch-{runtime.session_id}", daemon=True)
