@@ -21,8 +21,10 @@ _COLUMNS = tuple(EventTable.__table__.c[name] for name in Event.model_fields)
 _RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload", "created_at") else c for c in _COLUMNS)
 """As `_COLUMNS`, but what a vandal made unreadable is found by `verify` and not by the database driver."""
 
+_EVENTS = Base.metadata.tables["events"]
+_BY_KEY = select(*_COLUMNS).where(_EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key == bindparam("key"))
 _SESSIONS = Base.metadata.tables["sessions"]
-_INSERT = insert(Base.metadata.tables["events"])
+_INSERT = insert(_EVENTS)
 _MOVE_HEAD = (
     update(_SESSIONS)
     .where(_SESSIONS.c.id == bindparam("of"))
@@ -60,7 +62,7 @@ class Events:
         return self.append_all(session_id, [NewEvent(branch, step, kind, payload, key)])[0]
 
     def append_all(self, session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
-        """Append events in order, all or none of them, in one transaction. See `append`, and `Store.write` on `late`."""
+        """Append events in order, all or none of them. See `append`, and `Store.write` on `late`."""
         bodies = [plain_json(f"The payload of event `{each.kind}`", each.payload) for each in new]
         events: list[Event] = []
         with self._store.write(late=late) as connection:
@@ -131,8 +133,7 @@ class Events:
 
 
 def _find(connection: Connection, session_id: str, key: str) -> Event | None:
-    query = select(*_COLUMNS).where(EventTable.session_id == session_id, EventTable.key == key)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_BY_KEY, {"of": session_id, "key": key}).one_or_none()
     return None if row is None else Event(**row._mapping)
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from loopwright.errors import BadInput
 from loopwright.memory.sessions import lock_held, lock_session
@@ -15,7 +15,11 @@ from loopwright.schema import Message
 MAX_TEXT = 2000
 """Characters of one message; longer ones are refused rather than cut."""
 
-_COLUMNS = tuple(MessageTable.__table__.c[name] for name in Message.model_fields)
+_TABLE = MessageTable.__table__
+_COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
+_OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
+_UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
+"""Built once: a session that runs looks for messages before every node and act, and for a STOP all the time."""
 
 
 class Inbox:
@@ -49,7 +53,8 @@ class Inbox:
 
     def unread(self, session_id: str) -> list[Message]:
         """What no step has read yet, oldest first."""
-        return self._all(_of(session_id).where(MessageTable.read_at_step.is_(None)))
+        with self._store.read() as connection:
+            return [Message(**row._mapping) for row in connection.execute(_UNREAD, {"of": session_id})]
 
     def mark_read(self, message_id: int, parsed: dict[str, Any], step: int) -> Message:
         """Record what `step` understood of a message; the first reading stands when a node is run again.
@@ -96,18 +101,11 @@ class Inbox:
     def since(self, session_id: str, step: int) -> list[Message]:
         """What was read at `step` or later, and what waits to be read, oldest first."""
         recent = or_(MessageTable.read_at_step >= step, MessageTable.read_at_step.is_(None))
-        return self._all(_of(session_id).where(recent))
-
-    def _all(self, query: Select[Any]) -> list[Message]:
         with self._store.read() as connection:
-            return [Message(**row._mapping) for row in connection.execute(query.order_by(MessageTable.id))]
-
-
-def _of(session_id: str) -> Select[Any]:
-    return select(*_COLUMNS).where(MessageTable.session_id == session_id)
+            return [Message(**row._mapping) for row in connection.execute(_OF.where(recent), {"of": session_id})]
 
 
 def active_stop(connection: Connection, session_id: str) -> Message | None:
     """The first STOP of a session that was not cleared, as this transaction sees it."""
-    row = connection.execute(_of(session_id).where(ACTIVE_STOP).order_by(MessageTable.id).limit(1)).one_or_none()
+    row = connection.execute(_STOPS, {"of": session_id}).one_or_none()
     return None if row is None else Message(**row._mapping)

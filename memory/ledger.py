@@ -7,7 +7,7 @@ intend -> intended -> authorise -> authorised -> settle -> settled
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from loopwright.errors import ApprovalExpired, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
@@ -20,6 +20,7 @@ from loopwright.schema import Act, Outcome
 from loopwright.settings import settings
 
 _COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
+_BY_KEY = select(*_COLUMNS).where(ActTable.__table__.c.key == bindparam("key"))
 
 
 class Ledger:
@@ -201,7 +202,7 @@ def refuse_expired(key: str, approved_at: datetime) -> None:
 
 
 def _find(connection: Connection, key: str) -> LedgerEntry | None:
-    row = connection.execute(select(*_COLUMNS).where(ActTable.key == key)).one_or_none()
+    row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
     return None if row is None else LedgerEntry(**row._mapping)
 
 

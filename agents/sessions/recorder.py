@@ -80,7 +80,13 @@ class Recorder:
             return any(event.kind == "stopped" for event in self._log[after:])
 
     def record_external(
-        self, place: Place, kind: str, produce: Callable[[], Payload], *, inputs: Any = None
+        self,
+        place: Place,
+        kind: str,
+        produce: Callable[[], Payload],
+        *,
+        inputs: Any = None,
+        is_repeatable: bool = False,
     ) -> Payload:
         """Record what comes from outside the loop's code (a world, a model, a human); `produce` runs at most once.
 
@@ -89,6 +95,8 @@ class Recorder:
             kind: the event's kind.
             produce: makes the payload; called where the key is new.
             inputs: JSON of all that the entry depends on; a digest of it is kept with the entry.
+            is_repeatable: `produce` changes nothing: should the process die in it, it may run again after looks into
+                the inbox that find more. So what is held back is written with the entry, and not before it.
 
         Raises:
             Diverged: the entry of this key is of another kind, or was made from other inputs.
@@ -97,7 +105,8 @@ class Recorder:
         known = self._known(place.key, kind, digest)
         if known is not None:
             return known
-        self.flush()
+        if not is_repeatable:
+            self.flush()
         return self._write(place, kind, {**produce(), **digest})
 
     def record_look(
@@ -196,7 +205,13 @@ class ReplayRecorder(Recorder):
         return self._record[key].payload if key in self._record else None
 
     def record_external(
-        self, place: Place, kind: str, produce: Callable[[], Payload], *, inputs: Any = None
+        self,
+        place: Place,
+        kind: str,
+        produce: Callable[[], Payload],
+        *,
+        inputs: Any = None,
+        is_repeatable: bool = False,
     ) -> Payload:
         """The recorded payload; `produce` is never called. A digest of other inputs shows as a difference."""
         recorded = self._recorded(place.key)

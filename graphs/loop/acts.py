@@ -115,7 +115,9 @@ class Actor:
                 verdict, spent = ctx.scope.check(act)
                 return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
 
-            asked = recorder.record_external(ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256)
+            asked = recorder.record_external(
+                ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256, is_repeatable=True
+            )
             if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
                 ctx.leave("failed", f"the budget is used up: {used_up}")
             verdicts.append(Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"]))

@@ -38,7 +38,9 @@ class ModelCaller:
             return self._told(role, messages, said)
 
         inputs = {"role": role, "prompt": prompt_json(messages), "answer": None if form is None else form.name}
-        payload = self._runtime.recorder.record_external(self._place(key), "replied", reply, inputs=inputs)
+        payload = self._runtime.recorder.record_external(
+            self._place(key), "replied", reply, inputs=inputs, is_repeatable=True
+        )
         self._runtime.budget.count_tokens(key, payload)
         return payload["reply"] if form is None else read_recorded(payload, form)
 
@@ -65,7 +67,9 @@ class ModelCaller:
             return {**told, "probabilities": found.probabilities}
 
         inputs = {"role": role, "prompt": prompt_json(messages), "choices": list(choices)}
-        payload = self._runtime.recorder.record_external(self._place(key), "replied", reply, inputs=inputs)
+        payload = self._runtime.recorder.record_external(
+            self._place(key), "replied", reply, inputs=inputs, is_repeatable=True
+        )
         self._runtime.budget.count_tokens(key, payload)
         probabilities: dict[str, float] = payload["probabilities"]
         return probabilities

@@ -84,7 +84,9 @@ class Context(NodeVisit):
                 output = tool.run(arguments, self.tool_context(key))
                 return {**called, "output": output.model_dump(mode="json")}
 
-            output = self.runtime.recorder.record_external(self.place(key), "observed", look, inputs=called)["output"]
+            output = self.runtime.recorder.record_external(
+                self.place(key), "observed", look, inputs=called, is_repeatable=tool.effect == "read"
+            )["output"]
         self.state[into] = output
         return output
 
@@ -217,9 +219,9 @@ class Context(NodeVisit):
         def look() -> Payload:
             return {**asked, "found": self.runtime.recall(read, self.visit.step, arguments)}
 
-        return self.runtime.recorder.record_external(self.place(self.next_key()), "recalled", look, inputs=asked)[
-            "found"
-        ]
+        return self.runtime.recorder.record_external(
+            self.place(self.next_key()), "recalled", look, inputs=asked, is_repeatable=True
+        )["found"]
 
     @verb
     def remember(self, *, label: str, signature: str, detail: Mapping[str, Any]) -> None:
@@ -285,7 +287,9 @@ class Context(NodeVisit):
 
     def _record_value(self, kind: str, produce: Callable[[], Any]) -> Any:
         place = self.place(self.next_key())
-        return self.runtime.recorder.record_external(place, kind, lambda: {"value": produce()})["value"]
+        return self.runtime.recorder.record_external(place, kind, lambda: {"value": produce()}, is_repeatable=True)[
+            "value"
+        ]
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:

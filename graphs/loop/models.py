@@ -6,7 +6,7 @@ A card is kept with the session as it was, so that a resumed session asks the sa
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.language_models import BaseChatModel
 
@@ -89,13 +89,25 @@ def _handle(role: str, kept: Mapping[str, Any], given: "str | BaseChatModel | No
         card = ModelCard.model_validate(kept["card"] if given is None else checked_card(given))
         return of_card(card, kept.get("adapter"), images)
 
-    def refuse() -> BaseChatModel:
-        raise BadInput(
-            f"The role {role!r} was begun with the model object {kept['object']['model']!r}, which no record can hold. "
-            f"Resume with it: `Loop.resume(id, models={{{role!r}: model}})`, or with a card: `--model-of {role}=CARD`."
-        )
+    return ModelHandle(kept["object"], can_score=False, open_=lambda: _refuse(role, kept))
 
-    return ModelHandle(kept["object"], can_score=False, open_=refuse)
+
+def require_models(kept: Mapping[str, Any], given: Given | None) -> None:
+    """Check that every role of a session that is resumed has a model, before any of them is asked.
+
+    Raises:
+        BadInput: a role was begun with a model object, and no model is passed for it.
+    """
+    for role, one in kept.items():
+        if "object" in one and role not in (given or {}):
+            _refuse(role, one)
+
+
+def _refuse(role: str, kept: Mapping[str, Any]) -> NoReturn:
+    raise BadInput(
+        f"The role {role!r} was begun with the model object {kept['object']['model']!r}, which no record can hold. "
+        f"Resume with it: `Loop.resume(id, models={{{role!r}: model}})`, or with a card: `--model-of {role}=CARD`."
+    )
 
 
 def of_card(card: ModelCard, adapter: str | None, images: BlobReader) -> ModelHandle:

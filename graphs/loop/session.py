@@ -20,7 +20,7 @@ from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.delivery import deliver, record_stops
-from loopwright.graphs.loop.models import Given
+from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
@@ -80,6 +80,14 @@ class Session:
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
         deliver(self._memory, self.id, text, author=author)
+
+    def require_models(self) -> None:
+        """Check that every role has a model, before anything runs.
+
+        Raises:
+            BadInput: a role was begun with a model object, and no model was passed for it.
+        """
+        require_models(self._memory.sessions.get(self.id).config["models"], self.models)
 
     def pause(self) -> None:
         """Come to rest after what is running. Thread-safe; meant for signal handlers."""

@@ -150,6 +150,7 @@ def test_a_model_object_is_asked_for(loopwright: Cli, card: str) -> None:
     refused = loopwright("sessions", "resume", session, "--loop", LOOP)
     assert refused.code == 2
     assert "ScriptedChatModel" in refused.err and "--model-of navigator=CARD" in refused.err
+    assert [row["status"] for row in loopwright("sessions", "list", "--json").json] == ["waiting"]
     with_card = loopwright("sessions", "resume", session, "--loop", LOOP, "--model-of", f"navigator={card}")
     assert with_card.code == 6
 

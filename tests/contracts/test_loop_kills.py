@@ -6,7 +6,10 @@ import pytest
 from tests.loops.bench import Bench, Processes, Template, written
 from tests.loops.cases import CASES, LoopCase
 
-each_case = pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.loop.name)
+each_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case.is_slow else [], id=name) for name, case in CASES.items()],
+)
 
 
 class Ended:

@@ -19,6 +19,9 @@ from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
+from loopwright.tools.recipe.dish import RecordedDish
+from loopwright.tools.recipe.recipe import Recipe
+from loopwright.tools.recipe.world import KitchenWorld
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.video import RecordedVideo
 from loopwright.tools.surgery.vocabulary import ACTIONS
@@ -59,6 +62,11 @@ def _recorded_surgery(device: Path | None) -> World:
     return SurgicalVideoWorld(RecordedVideo(clips), device=device, frame_px=32)
 
 
+def _recorded_kitchen(device: Path | None) -> World:
+    toast = Recipe(title="Toast", ingredients=("bread",), instructions=("Toast the bread.",))
+    return KitchenWorld(RecordedDish(toast), device=device, image_px=32)
+
+
 WORLDS = {
     "room": Sample(
         open=lambda device: Room(device=device),
@@ -83,6 +91,18 @@ WORLDS = {
         move=Act(tool="next_clip"),
         other_move=Act(tool="record_plan", arguments={"actions": ["Dissection"]}),
         refused=Act(tool="next_clip", arguments={"instead": "Dissection"}),
+    ),
+    "kitchen": Sample(
+        open=lambda device: KitchenWorld("simulated:7", device=device, image_px=32),
+        move=Act(tool="record_labels", arguments={"actions": ["boil"], "ingredients": ["egg", "salt"]}),
+        other_move=Act(tool="write_instructions", arguments={"steps": ["Boil the egg."]}),
+        refused=Act(tool="record_labels", arguments={"ingredients": ["unicorn"]}),
+    ),
+    "recorded kitchen": Sample(
+        open=_recorded_kitchen,
+        move=Act(tool="record_labels", arguments={"actions": ["toast"]}),
+        other_move=Act(tool="write_instructions", arguments={"steps": ["Toast the bread."]}),
+        refused=Act(tool="write_instructions", arguments={"steps": []}),
     ),
 }
 

@@ -41,7 +41,7 @@ class Bench:
 
     def begin(self, case: LoopCase, **config: Any) -> Session:
         """A new session of a case, as its short run has it."""
-        return self.start(case.loop, case.models(), **{**case.config(self.folder), **config})
+        return self.start(case.loop, case.models(), **{**case.config, **config})
 
     def resume(self, case: LoopCase, session_id: str) -> Session:
         """A session of a case, from its record."""

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from tests.loops.carm import carm, over_a_phantom
 from tests.loops.kiln import kiln, nested
 from tests.loops.thermostat import thermostat
 
+from loopwright.graphs.carm import LOOP as CARM
 from loopwright.graphs.loop.loop import Loop
+from loopwright.graphs.surgery import LOOP as SURGERY
 
 Models = dict[str, BaseChatModel]
 
@@ -53,20 +53,24 @@ class LoopCase:
 
     Attributes:
         models: makes the models of a run.
-        config: of a short run that succeeds; what it needs may be put in the folder.
+        config: of a short run that succeeds.
+        is_slow: too slow to be killed after each write in a default run.
     """
 
     loop: Loop
     models: Callable[[], Models] = dict
-    config: Callable[[Path], Mapping[str, Any]] = lambda _: {}
+    config: Mapping[str, Any] = field(default_factory=dict)
+    is_slow: bool = False
 
 
+TO_A_LANDMARK = {"volume": "phantom:30000", "start": "T12", "target": "Left hemidiaphragm"}
 CASES = {
     case.loop.name: case
     for case in (
         LoopCase(loop=thermostat.varied(state={"target_c": 16.5}), models=heating),
-        LoopCase(loop=kiln, models=firing),
+        LoopCase(loop=kiln, models=firing, config={"marks": "low"}),
         LoopCase(loop=nested, models=heating),
-        LoopCase(loop=carm, config=over_a_phantom),
+        LoopCase(loop=SURGERY, config={"video": "simulated:2000007", "clips": 3}, is_slow=True),
+        LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )
 }

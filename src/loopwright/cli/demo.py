@@ -32,7 +32,8 @@ class Demo(NamedTuple):
 def _demo(context: typer.Context) -> Any:
     if context.invoked_subcommand is None:
         group: Any = context.command
-        return context.invoke(group.get_command(context, group.list_commands(context)[0]))
+        first = group.list_commands(context)[0]
+        return group.get_command(context, first).main([], prog_name=f"loopwright demo {first}", standalone_mode=False)
     return None
 
 

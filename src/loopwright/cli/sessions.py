@@ -113,6 +113,7 @@ def resume(
 ) -> int:
     """Go on where a session was paused, stopped, killed or left waiting. Its models are those that it began with."""
     with _opened(session, loop, model_of) as resumed:
+        resumed.require_models()
         if interactive:
             listen_to_keyboard(resumed)
         return drive(resumed, wait=interactive, as_json=as_json, named=loop)

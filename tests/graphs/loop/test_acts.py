@@ -1,5 +1,6 @@
 """How an act leaves a loop: guards, consent to the exact command, expiry, withdrawal, and what the ledger says."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -11,11 +12,13 @@ from tests.loops.thermostat import Room, set_heater
 
 from loopwright.errors import DeveloperError, ToolRefused
 from loopwright.graphs.loop.acts import ActResult
+from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State
 from loopwright.graphs.loop.session import Session
+from loopwright.memory.events import NewEvent
 from loopwright.models.answers import ToolCall
-from loopwright.schema import Act, Feedback, Verdict
+from loopwright.schema import Act, Event, Feedback, Verdict
 from loopwright.settings import settings
 
 
@@ -122,6 +125,15 @@ class TestGuards:
         with pytest.raises(DeveloperError, match="without naming it"):
             session.run()
 
+    def test_what_a_world_counts_is_a_budget(self, bench: Bench) -> None:
+        models: Models = {"navigator": Answering(answer=lambda _: ON), "marker": Answering(answer=lambda _: "m")}
+        bounded = kiln.varied(budget=Budget(world={"photos": 2}), state={**kiln.state, "target_c": 25.0})
+        session = bench.start(bounded, models)
+        assert session.run() == "failed"
+        assert session.state["reason"] == "the budget is used up: 2 photos"
+        assert bench.worlds(session.id)[""]["photos"] == 2
+        bench.whole(session)
+
 
 class Moody(Kiln):
     """A kiln that somebody may close."""
@@ -208,15 +220,15 @@ class TestWithdrawal:
             state["results"] = [ctx.act(set_heater, on=True).model_dump()]
 
         session = bench.start(one(decide, warm, state={"results": []}, roles={}))
-        append = bench.memory.events.append
+        append = bench.memory.events.append_all
 
-        def dying(session_id: str, kind: str, *args: Any, **kwargs: Any) -> Any:
-            if kind == "acted" and dies:
+        def dying(session_id: str, new: Sequence[NewEvent]) -> list[Event]:
+            if dies and any(each.kind == "acted" for each in new):
                 dies.pop()
                 raise RuntimeError("it dies here")
-            return append(session_id, kind, *args, **kwargs)
+            return append(session_id, new)
 
-        bench.memory.events.append = dying  # type: ignore[method-assign]
+        bench.memory.events.append_all = dying  # type: ignore[method-assign]
         with pytest.raises(RuntimeError):
             session.run()
         assert room_c(bench, session) == 16.5

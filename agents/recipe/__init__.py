@@ -1,0 +1,1 @@
+"""The recipe loop: selection of scored labels."""
