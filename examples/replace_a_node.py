@@ -5,18 +5,15 @@ python examples/replace_a_node.py
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from loopwright.graphs.carm import LOOP
-from loopwright.graphs.loop.context import Context
-from loopwright.memory import open_memory
+import loopwright as lw
 from loopwright.tools.carm.atlas import expected_offset_mm
 
 FAR_MM = 60.0
 """Further than this from where the atlas expects it, a landmark is doubted."""
 
 
-def second_opinion(state: dict[str, Any], ctx: Context) -> None:
+def second_opinion(state: lw.State, ctx: lw.Context) -> None:
     """Doubt every landmark that lies far from where the atlas has it, seen from the nearest one."""
     seen = state["localisation"]
     nearest = max(seen["nearest"], key=seen["nearest"].get)
@@ -30,13 +27,13 @@ def second_opinion(state: dict[str, Any], ctx: Context) -> None:
     ctx.computed("second_opinion", {"nearest": nearest, "doubted": doubted})
 
 
-careful = LOOP.insert_after("localise", second_opinion).varied(name="careful-carm")
+careful = lw.loops.carm.insert_after("localise", second_opinion).varied(name="careful-carm")
 
 
 def main() -> None:
     """From the right shoulder blade to T12, with the second opinion after each look."""
     print(" -> ".join(careful.all_nodes))
-    with tempfile.TemporaryDirectory() as name, open_memory(f"sqlite:///{name}/memory.sqlite") as memory:
+    with tempfile.TemporaryDirectory() as name, lw.open_memory(f"sqlite:///{name}/memory.sqlite") as memory:
         session = careful.start(
             memory, devices=Path(name), volume="phantom:30000", start="Right scapular inferior angle", target="T12"
         )
