@@ -179,9 +179,12 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
             values.update(each.run(values, ctx) or {})
     except Left as left:
         return left
-    except Exception:
-        if ctx.left is None:
-            raise
+    except Exception as error:
+        if isinstance(ctx.left, Left):
+            return ctx.left
+        if ctx.left is not None:
+            raise ctx.left from error
+        raise
     if ctx.left is None or isinstance(ctx.left, Left):
         return ctx.left
     raise ctx.left  # an author's `except` held what must pass
