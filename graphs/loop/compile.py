@@ -180,8 +180,11 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
     except Left as left:
         return left
     except Exception:
-        if ctx.left is None:
-            raise
+        if isinstance(ctx.left, Left):  # raised while leaving
+            return ctx.left
+        if ctx.left is not None:
+            raise ctx.left from None
+        raise
     if ctx.left is None or isinstance(ctx.left, Left):
         return ctx.left
     raise ctx.left  # an author's `except` held what must pass
