@@ -3,17 +3,16 @@
 The loop called NAME is `LOOP` of the package `loopwright.graphs.NAME`. By the same name the other parts find what it
 brings: its commands (`loopwright.cli.NAME`), what its world teaches (`loopwright.finetune.data.NAME.base_tasks`).
 A loop of another package is an entry point of the group `loopwright.loops`: its name is the loop's, its value
-`module:attribute`. One that is not installed is named by `module:attribute` itself.
+`module:attribute`. One that is not installed is named by `module:attribute` itself, or by its YAML file.
 """
 
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopwright.errors import BadInput, DeveloperError, UnknownName
+from loopwright.errors import DeveloperError, UnknownName
+from loopwright.graphs.resolve import find_modules_in, resolve
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.loop import Loop
@@ -31,16 +30,21 @@ def loop_names() -> list[str]:
 
 
 def get_loop(name: str) -> "Loop":
-    """The loop called `name`, or at `module:attribute`; modules in the working folder are found as by `python -m`.
+    """The loop called `name`, at `module:attribute`, or in a YAML file.
+
+    Modules in the working folder are found as by `python -m`.
 
     Raises:
         UnknownName: with the nearest names.
-        BadInput: there is nothing at `module:attribute`.
+        BadInput: there is nothing at `module:attribute`, or the file will not do.
         DeveloperError: what is there is no loop, or has another name than its entry point.
     """
+    if name.endswith((".yaml", ".yml")):
+        from loopwright.graphs.loop.loop import Loop
+
+        return Loop.from_yaml(Path(name))
     if ":" in name:
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.insert(0, here)
+        find_modules_in(Path.cwd())
         return _loaded(name)
     if name in LOOPS:
         return _loaded(f"loopwright.graphs.{name}:LOOP")
@@ -91,23 +95,3 @@ def _loaded(where: str) -> "Loop":
     if not isinstance(loop, Loop):
         raise DeveloperError(f"`{where}` is {loop!r}; expected a `Loop`.")
     return loop
-
-
-def resolve(where: str) -> object:
-    """The object at `module:attribute`.
-
-    Raises:
-        BadInput: there is nothing.
-    """
-    module, _, attribute = where.partition(":")
-    if not (module and attribute):
-        raise BadInput(f"`{where}`: expected `module:attribute`, such as `my_package.loops:thermostat`.")
-    try:
-        holder = import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and something that it imports is not
-        raise BadInput(f"`{where}`: there is no module `{error.name}`. Install it, or correct the name.") from error
-    if not hasattr(holder, attribute):
-        raise BadInput(f"`{where}`: the module `{module}` has no `{attribute}`.")
-    return getattr(holder, attribute)

@@ -31,7 +31,7 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
             case {"kind": "move_view", "direction": direction, "distance_mm": distance_mm}:
                 state["directive"] = Motion.towards(direction, distance_mm).model_dump(mode="json")
             case {"kind": "reject"}:
-                state["denied"] = [*state["denied"], _nearest(state)]
+                state["denied"], state["directive"] = [*state["denied"], _nearest(state)], None
                 _correct(state, ctx, one, landmark=None)
             case _:  # approve and note change nothing
                 pass

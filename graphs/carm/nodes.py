@@ -15,6 +15,7 @@ from loopwright.graphs.carm.feedback import (
     recalled_anchors,
 )
 from loopwright.graphs.carm.roles import make_localiser, make_navigator
+from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
 from loopwright.models.networks.localisation import Localisation
@@ -82,11 +83,14 @@ def move(state: State, ctx: Context) -> None:
     """Move the view, if the guards and, where the run wants it, the clinician allow it."""
     decision = Decision.model_validate(state["decision"])
     result = ctx.act(move_c_arm, because=decision.rationale, **decision.motion.model_dump())
+    if result.rule == WITHDRAWN:  # says nothing of the motion: it is decided anew
+        state["directive"] = None
+        ctx.goto("decide")
     if not result.ok:
         heard = ctx.feedback() if result.rule == "human" else []
-        no_to_motion = [h for h in heard if h.kind == "reject" and h.question]
-        apply_feedback(state, ctx, [h for h in heard if h not in no_to_motion])
-        if heard and not no_to_motion:  # something else was asked for
+        # A no that answers the question is about this motion; one said unasked is about the picture too.
+        apply_feedback(state, ctx, [h for h in heard if h.kind != "reject" or not h.question])
+        if heard and not any(h.kind == "reject" for h in heard):  # something else was asked for
             ctx.goto("decide")
         _refuse(state, ctx, f"{result.rule}: {result.reason}" if result.rule else f"the C-arm: {result.reason}")
     state["track"] = _track(state).after(decision.motion).model_dump(mode="json")

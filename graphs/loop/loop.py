@@ -1,11 +1,12 @@
 """`Loop`: what users declare, start, resume, draw and serve."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.runnables import RunnableConfig
 
 from loopwright.graphs.loop import serve, starting
+from loopwright.graphs.loop.compose import read_loop
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.models import Given
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 class Loop(Declaration):
     """A declared loop that can be run. Its fields are those of `Declaration`."""
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """A loop composed in a YAML file of registered tools, roles and guards (`loopwright.graphs.loop.compose`).
+
+        Raises:
+            BadInput: naming the place in the file, and what is wrong with it.
+        """
+        return cls(**read_loop(path))
 
     def start(
         self,

@@ -302,5 +302,6 @@ class TestServed:
         assert asyncio.run(names()) >= case.loop.all_nodes.keys()
 
     def served(self, case: LoopCase, bench: Bench, thread: str, **config: Any) -> tuple[Any, Any]:
-        settings = {**case.config, **config, "thread_id": thread, "models": case.models(), "devices": bench.devices}
+        own = {"thread_id": thread, "models": case.models(), "devices": bench.devices}
+        settings = {**case.config(bench.folder), **config, **own}
         return served_graph(case.loop, bench.memory, None), {"configurable": settings}

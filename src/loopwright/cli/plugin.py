@@ -15,7 +15,8 @@ from typing import Any, Literal
 import typer
 
 from loopwright.errors import DeveloperError
-from loopwright.graphs.registry import LOOPS, resolve
+from loopwright.graphs.registry import LOOPS
+from loopwright.graphs.resolve import resolve
 
 GROUP = "loopwright.commands"
 

@@ -122,6 +122,14 @@ def test_what_was_rejected_is_not_used_again(patient: Patient, begin: Begin) -> 
     assert "Carina" not in payloads(events, "decided")[0]["rationale"]
 
 
+def test_a_no_takes_back_the_motion_that_was_ordered_before_it(patient: Patient, begin: Begin, memory: Memory) -> None:
+    session = begin(patient.run())
+    session.say("go 30 mm cranial")
+    session.say("no")
+    session.run()
+    assert all(motion["caudal_mm"] != -30 for motion in motions_done(memory, session))
+
+
 @pytest.mark.parametrize("on_uncertain", ["ask", "proceed"])
 def test_what_is_not_understood_is_clarified(patient: Patient, begin: Begin, on_uncertain: str) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
@@ -378,26 +386,3 @@ def test_observations_are_what_the_world_shows(patient: Patient, begin: Begin, m
     seen = exposures(list(session.stream()))
     assert [p["exposures"] for p in seen] == list(range(1, len(seen) + 1))
     assert np.allclose(seen[0]["pose"]["x_mm"], patient.landmarks["Carina"][0])
-
-
-def test_what_a_clinician_pointed_out_is_known_to_the_next_session_over_the_patient(
-    patient: Patient, begin: Begin, truth: Use, memory: Memory
-) -> None:
-    def lost(pose: Pose) -> Localisation:
-        """Wherever it is, T12 seems to be 60 mm further to the left than it is."""
-        seen = patient.truth(pose)
-        left_mm, caudal_mm = seen.offsets_mm["T12"]
-        return seen.model_copy(update={"offsets_mm": {**seen.offsets_mm, "T12": (left_mm + 60, caudal_mm)}})
-
-    truth(lost)
-    told = begin(patient.run("T12"))
-    (corrected,) = payloads(saying(told, {("localised", 0): "that is the T12"}), "corrected")
-    assert (corrected["landmark"], corrected["text"]) == ("T12", "that is the T12")
-    found = {}
-    for recall in (False, True):
-        session = begin(patient.run("Carina", recall=recall))
-        session.run()
-        found[recall] = patient.distance_mm("T12", end_pose(session))
-        assert [p["read"] for p in payloads(session.events, "recalled")] == ["corrections"] * recall
-        assert LOOP.replay(session.id, memory).difference is None
-    assert found[True] < 15 < found[False]

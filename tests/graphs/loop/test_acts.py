@@ -222,11 +222,11 @@ class TestWithdrawal:
         session = bench.start(one(decide, warm, state={"results": []}, roles={}))
         append = bench.memory.events.append_all
 
-        def dying(session_id: str, new: Sequence[NewEvent]) -> list[Event]:
+        def dying(session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
             if dies and any(each.kind == "acted" for each in new):
                 dies.pop()
                 raise RuntimeError("it dies here")
-            return append(session_id, new)
+            return append(session_id, new, late=late)
 
         bench.memory.events.append_all = dying  # type: ignore[method-assign]
         with pytest.raises(RuntimeError):
