@@ -179,11 +179,11 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
             values.update(each.run(values, ctx) or {})
     except Left as left:
         return left
-    except Exception as error:
-        if isinstance(ctx.left, Left):
+    except Exception:
+        if isinstance(ctx.left, Left):  # raised while leaving
             return ctx.left
         if ctx.left is not None:
-            raise ctx.left from error
+            raise ctx.left from None
         raise
     if ctx.left is None or isinstance(ctx.left, Left):
         return ctx.left
