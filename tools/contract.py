@@ -42,6 +42,7 @@ from typing_extensions import TypeIs
 
 from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
 from loopwright.schema import Act, CancelToken, ImageRef, Outcome, World
+from loopwright.schema.base import sha256_of
 from loopwright.tools.call import ToolReply, answer, bad_arguments, within
 from loopwright.tools.json_schema import bounded_schema
 from loopwright.tools.pictures import keep_picture
@@ -63,6 +64,8 @@ Send = Callable[[str, Act, float], Outcome]
 Acting: TypeAlias = Generator[Act, Outcome, Out]
 """What an `actuate` function returns: it yields one act, is sent its outcome, and returns the output."""
 
+MAX_KEY = 180
+"""Characters of a call's key; the ledger takes 200, and an attempt's number is appended."""
 WORLD_CHANGERS = frozenset({"apply", "restore", "hold", "reset", "step", "begin", "perform", "close"})
 
 
@@ -102,8 +105,10 @@ class ToolContext:
     send: Send | None = None
 
     def key(self, tool: str) -> str:
-        """Idempotency key of a call: the same when a node is re-run, another after a rewind."""
-        return "/".join(filter(None, (self.session_id, str(self.branch), str(self.step), tool, self.call_id)))
+        """Idempotency key of a call: the same when a node is re-run, another after a rewind; shortened if need be."""
+        call = "/".join(filter(None, (str(self.branch), str(self.step), tool, self.call_id)))
+        key = f"{self.session_id}/{call}"
+        return key if len(key) <= MAX_KEY else f"{self.session_id[:100]}/{sha256_of([self.session_id, call])}"
 
     def keep(self, image: "NDArray[np.uint8]") -> ImageRef:
         """Keep a picture, (H, W) or (H, W, 3) uint8, in the memory; outputs carry the reference (rule 1)."""

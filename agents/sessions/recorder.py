@@ -11,6 +11,7 @@ computed again if the process dies, and share its transaction otherwise.
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from loopwright.errors import Diverged, Halted
@@ -76,8 +77,10 @@ class Recorder:
     def stopped_since(self, key: str) -> bool:
         """Whether a human said STOP after the entry of `key` was written."""
         with self._lock:
-            after = next((n for n, event in enumerate(self._log) if event.key == key), len(self._log))
-            return any(event.kind == "stopped" for event in self._log[after:])
+            if key not in self._times:
+                return False
+            newer = takewhile(lambda event: event.key != key, reversed(self._log))
+            return any(event.kind == "stopped" for event in newer)
 
     def record_external(
         self,

@@ -144,7 +144,8 @@ def _visited(
     """Visit a node: what it changes of the state, and where it goes; None: on."""
     kit: KitState = state.get("kit") or kit_state()
     scope = runtime.scopes[_scope_path(kit["path"])]
-    values = {**initial_values(scope), **deepcopy({n: v for n, v in state.items() if n != "kit"})}
+    begun_with = initial_values(scope) if kit["tick"] == 0 else {}
+    values = {**begun_with, **deepcopy({n: v for n, v in state.items() if n != "kit"})}
     ctx = Context(runtime, scope, _visit(loop, each, kit), values)
     if kit["digest"] not in ("", _digest(values)):
         raise Diverged(_foreign(ctx.visit, runtime, "its state is not what the node before left"))

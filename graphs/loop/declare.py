@@ -15,6 +15,7 @@ elsewhere. A tuple of nodes is visited at once, a `Loop` among the nodes is run 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from langgraph.graph import END
@@ -108,22 +109,22 @@ class Declaration:
     def __post_init__(self) -> None:
         check(self)
 
-    @property
+    @cached_property
     def layers(self) -> list[tuple[Node, ...]]:
         """The nodes in order; several in one layer are visited at once."""
         return [tuple(map(_as_node, each if isinstance(each, tuple) else (each,))) for each in self.nodes]
 
-    @property
+    @cached_property
     def entry(self) -> Node:
         """The first node: a new step begins each time that it is visited again."""
         return self.layers[0][0]
 
-    @property
+    @cached_property
     def all_nodes(self) -> dict[str, Node]:
         """By name, in order."""
         return {each.name: each for layer in self.layers for each in layer}
 
-    @property
+    @cached_property
     def guards(self) -> tuple[Guard, ...]:
         """The loop's own guards."""
         return (self.guard,) if callable(self.guard) else tuple(self.guard)
@@ -135,7 +136,7 @@ class Declaration:
         following = tuple(each.name for each in layers[(at + 1) % len(layers)])
         return tuple(dict.fromkeys((*following, *self.all_nodes[name].to, END)))
 
-    @property
+    @cached_property
     def language(self) -> FeedbackLanguage:
         """What can be said to it and to the loops nested in it."""
         inner = [each for nested in self.nested.values() for each in nested.language.types]
@@ -149,7 +150,7 @@ class Declaration:
         """What ends a run of this configuration."""
         return self.budget(config) if callable(self.budget) else self.budget
 
-    @property
+    @cached_property
     def nested(self) -> dict[str, "Declaration"]:
         """Loops among the nodes, by node name."""
         return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Declaration)}

@@ -15,6 +15,7 @@ from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.delivery import deliver
 from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.registry import LOOPS
 from loopwright.graphs.report import write_report
 from loopwright.schema import Act, Event, Verdict
 from loopwright.tools.contract import Tool
@@ -50,6 +51,10 @@ def run_with(session: Session, answer: str) -> str:
     while session.run() == "waiting":
         session.say(answer)
     return session.status
+
+
+def test_every_loop_of_ours_is_here() -> None:
+    assert CASES.keys() >= {*LOOPS}
 
 
 @each_case

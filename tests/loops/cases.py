@@ -69,7 +69,7 @@ CASES = {
     for case in (
         LoopCase(loop=thermostat.varied(state={"target_c": 16.5}), models=heating),
         LoopCase(loop=kiln, models=firing, config={"marks": "low"}),
-        LoopCase(loop=nested, models=heating),
+        LoopCase(loop=nested, models=heating, is_slow=True),
         LoopCase(loop=SURGERY, config={"video": "simulated:2000007", "clips": 3}, is_slow=True),
         LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )

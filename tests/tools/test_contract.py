@@ -239,6 +239,11 @@ class TestActuating:
         act = Act(tool="move_c_arm", arguments={"left_mm": 20})
         assert sent == [(f"{context.session_id}/0/1/slide/c1", act, slide.timeout_s)]
 
+    def test_a_long_key_is_shortened_and_still_of_its_call(self, context: ToolContext) -> None:
+        long = [without(context, session_id="s" * 150, call_id=f"{'node/' * 30}{n}").key("slide") for n in (1, 2)]
+        assert len({*long}) == 2
+        assert all(len(key) <= 180 for key in long)
+
     def test_what_the_guard_rejects_is_on_record_and_another_act_may_follow(
         self, context: ToolContext, memory: Memory
     ) -> None:
