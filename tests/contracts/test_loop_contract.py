@@ -302,6 +302,5 @@ class TestServed:
         assert asyncio.run(names()) >= case.loop.all_nodes.keys()
 
     def served(self, case: LoopCase, bench: Bench, thread: str, **config: Any) -> tuple[Any, Any]:
-        own = {"thread_id": thread, "models": case.models(), "devices": bench.devices}
-        settings = {**case.config(bench.folder), **config, **own}
+        settings = {**case.config, **config, "thread_id": thread, "models": case.models(), "devices": bench.devices}
         return served_graph(case.loop, bench.memory, None), {"configurable": settings}
