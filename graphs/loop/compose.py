@@ -36,6 +36,7 @@ from loopwright.graphs.loop.declare import Ending, Node, Role, State
 from loopwright.graphs.loop.expressions import Condition, filled, filled_text, names_in
 from loopwright.graphs.resolve import find_modules_in, resolve
 from loopwright.schema import Feedback
+from loopwright.schema.base import sha256_of
 from loopwright.tools.contract import Tool
 from loopwright.tools.registry import find_tool
 
@@ -132,11 +133,14 @@ Layer = Annotated[
 
 
 class LoopText(_Part):
-    """A loop as YAML has it. See the fields of `Declaration`; Python is named `module:attribute`."""
+    """A loop as YAML has it. See the fields of `Declaration`; Python is named `module:attribute`.
+
+    Without a `version` it is a digest of the file.
+    """
 
     name: str
     summary: str = ""
-    version: str = "1"
+    version: str = ""
     world: str = ""
     config: str = ""
     tools: list[str] = []
@@ -171,15 +175,17 @@ def read_loop(path: Path) -> dict[str, Any]:
         BadInput: naming the place in the file, and what is wrong with it.
     """
     try:
-        text = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = path.read_text(encoding="utf-8")
+        text = yaml.load(content, _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"`{path}` cannot be read as YAML: {error}") from error
     find_modules_in(path.parent)
     try:
-        return _Composer(path, LoopText.model_validate(text)).fields()
+        fields = _Composer(path, LoopText.model_validate(text)).fields()
     except ValidationError as error:
         problems = [f"`{_place(e['loc'])}`: {e['msg']}" for e in error.errors(include_url=False)]
         raise BadInput(f"`{path}`: {'; '.join(problems)}.") from error
+    return {**fields, "version": fields["version"] or sha256_of(content)[:16]}
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.loop.versions import code_digest, versions
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import Event
@@ -272,7 +272,9 @@ class Session:
     def _begin(self, runtime: live.Runtime) -> None:
         self._settle(runtime)
         if runtime.recorder.events:
-            kit, told = self._kit(), {"from": self.status}
+            kit, told, code = self._kit(), {"from": self.status}, code_digest(self.loop)
+            if code != runtime.recorder.events[0].payload.get("code"):
+                told["code"] = code
             runtime.recorder.record_process("resumed", told, branch=kit["branch"], step=kit["step"])
         else:
             runtime.recorder.record_process("started", versions(self.loop, runtime), branch=0, step=0)
@@ -336,16 +338,3 @@ class Session:
 def first_input(runtime: live.Runtime) -> dict[str, Any]:
     """What the graph of a new session is begun with."""
     return {**initial_values(runtime.scopes[""]), "status": "running", "reason": "", "kit": kit_state()}
-
-
-def versions(loop: Declaration, runtime: live.Runtime) -> dict[str, Any]:
-    """What the record's first event says of the code and the models that ran."""
-    used = {role: runtime.model(role).facts for role in runtime.roles}
-    nodes = [[each.name for each in layer] for layer in loop.layers]
-    return {
-        "loop": loop.name,
-        "version": loop.version,
-        "nodes": nodes,
-        "loopwright": version("loopwright"),
-        "models": used,
-    }

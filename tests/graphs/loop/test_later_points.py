@@ -14,7 +14,7 @@ from sqlalchemy import update
 from tests.graphs.loop.small import always_on, one, room_c, warm
 from tests.loops.bench import Bench, kinds
 from tests.loops.cases import heating
-from tests.loops.kiln import Kiln, nested, photograph
+from tests.loops.kiln import Kiln, kiln, nested, photograph
 from tests.loops.thermostat import set_heater, thermostat
 
 from loopwright.errors import DeveloperError, Diverged, SessionBusy
@@ -23,6 +23,7 @@ from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State
 from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.loop.versions import code_digest
 from loopwright.memory import open_memory
 from loopwright.memory.lease import STALE_S
 from loopwright.memory.tables import LeaseTable
@@ -244,3 +245,13 @@ class TestVersions:
         assert first.payload["nodes"] == [["observe"], ["review"], ["heat"]]
         assert first.payload["models"]["navigator"]["model"] == "Answering"
         assert first.payload["loopwright"]
+        assert first.payload["code"] == code_digest(thermostat) != code_digest(kiln)
+
+    def test_other_code_is_on_record_when_it_resumes(self, bench: Bench) -> None:
+        session = bench.start(thermostat, heating(), approval="human")
+        session.run()
+        session.run()
+        other = thermostat.insert_after("observe", kiln.all_nodes["dream"])
+        with suppress(KeyError):
+            bench.resume_loop(other, session.id, heating()).run()
+        assert [payload.get("code") for payload in kinds(session.events, "resumed")] == [None, code_digest(other)]

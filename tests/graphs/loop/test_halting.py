@@ -1,0 +1,131 @@
+"""A STOP from another process, one that comes during a resume, and what a loop does that is not sure enough."""
+
+import threading
+from typing import Any
+
+import pytest
+from tests.graphs.loop.small import always_on, one, room_c, warm
+from tests.loops.bench import Bench, kinds
+from tests.loops.cases import heating
+from tests.loops.kiln import Kiln, photograph
+from tests.loops.thermostat import set_heater, thermostat
+
+from loopwright.errors import MemoryUnavailable
+from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.declare import State
+from loopwright.graphs.loop.delivery import deliver
+from loopwright.graphs.loop.loop import Loop
+from loopwright.memory import open_memory
+
+
+class TestStop:
+    def test_another_process_stops_what_runs_here(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where the database was not to be had for a moment."""
+        looks = [MemoryUnavailable("busy")] * 3
+        active_stop = bench.memory.inbox.active_stop
+
+        def flaky(session_id: str) -> Any:
+            if looks:
+                raise looks.pop()
+            return active_stop(session_id)
+
+        monkeypatch.setattr(bench.memory.inbox, "active_stop", flaky)
+        begun = threading.Event()
+
+        def slow(state: State, ctx: Context) -> None:
+            def wait() -> dict[str, Any]:
+                begun.set()
+                assert ctx.runtime.cancel.wait(30)
+                return {}
+
+            ctx.external("waited", wait)
+            ctx.act(set_heater, on=True)
+
+        session = bench.start(one(slow, warm), always_on())
+        running = threading.Thread(target=session.run)
+        running.start()
+        assert begun.wait(30)
+        with open_memory(bench.url) as another:
+            deliver(another, session.id, "STOP", author="surgeon")
+        running.join(30)
+        assert session.status == "stopped"
+        assert [p["reason"] for p in kinds(session.events, "stopped")] == ["surgeon: STOP"]
+        assert bench.memory.ledger.of(session.id) == []
+
+    def test_one_that_comes_while_it_is_being_resumed_is_obeyed(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = bench.start(thermostat, heating())
+        acquire = bench.memory.sessions.acquire
+
+        def interrupted(session_id: str) -> Any:
+            bench.memory.inbox.put(session_id, "STOP", is_stop=True)
+            return acquire(session_id)
+
+        monkeypatch.setattr(bench.memory.sessions, "acquire", interrupted)
+        assert session.run() == "stopped"
+        monkeypatch.undo()
+        assert len(kinds(session.events, "stopped")) == 1
+        assert bench.memory.ledger.of(session.id) == []
+        assert session.run() == "succeeded"
+        bench.whole(session)
+
+    def test_what_was_said_before_it_is_withdrawn_and_what_is_said_after_it_is_heard(self, bench: Bench) -> None:
+        session = bench.start(thermostat, heating())
+        for text in ("target 16.5", "STOP", "target 18"):
+            session.say(text)
+        assert kinds(session.events, "stopped")[0]["withdrawn"] == ["target 16.5"]
+        assert session.run() == "succeeded"
+        assert session.state["target_c"] == 18.0
+
+
+def doubtful(state: State, ctx: Context) -> None:
+    """Not sure whether to heat."""
+    state["heard"] = [one.text for one in ctx.unsure("Is it cold?", options=("approve", "reject"))]
+    ctx.act(set_heater, on=True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "n_asked", "warmed_c"),
+    [("proceed", "succeeded", 0, 16.5), ("stop", "failed", 0, 15.0), ("ask", "waiting", 1, 15.0)],
+)
+def test_what_it_does_when_it_is_not_sure(
+    bench: Bench, policy: str, status: str, n_asked: int, warmed_c: float
+) -> None:
+    session = bench.start(one(doubtful, warm, state={"heard": []}), always_on(), on_uncertain=policy)
+    assert session.run() == status
+    assert len(kinds(session.events, "asked")) == n_asked
+    if policy == "ask":
+        session.say("note: hm")
+        assert session.run() == "waiting"
+        session.say("reject: it is not")
+        assert session.run() == "succeeded"
+        assert session.state["heard"] == ["note: hm", "reject: it is not"]
+    else:
+        assert room_c(bench, session) == warmed_c if bench.worlds(session.id) else status == "failed"
+        assert kinds(session.events, "uncertain") == [{"text": "Is it cold?", "policy": policy}]
+    bench.whole(session)
+
+
+def test_a_rewind_restores_the_worlds_of_nested_loops_too(bench: Bench) -> None:
+    def look(state: State, ctx: Context) -> None:
+        ctx.observe(photograph)
+
+    def over(state: State, ctx: Context) -> None:
+        if ctx.visit.step == 1:
+            ctx.end("succeeded", "twice is enough")
+        state["target_c"] += 3
+
+    loop = Loop(
+        "two-worlds", world=Kiln, tools=[photograph], state={"target_c": 16.5},
+        nodes=[look, thermostat.varied(name="room"), over],
+    )  # fmt: skip
+    session = bench.start(loop, heating())
+    assert session.run() == "succeeded"
+    ended = bench.worlds(session.id)
+    assert {name: world["room_c"] for name, world in ended.items()} == {"": 15.0, ".room": 19.5}
+    session.rewind(1)
+    assert {name: world["room_c"] for name, world in bench.worlds(session.id).items()} == {"": 15.0, ".room": 16.5}
+    assert session.run() == "succeeded"
+    assert bench.worlds(session.id) == ended
+    bench.whole(session)
