@@ -39,7 +39,7 @@ def get_loop(name: str) -> "Loop":
         BadInput: there is nothing at `module:attribute`, or the file will not do.
         DeveloperError: what is there is no loop, or has another name than its entry point.
     """
-    if name.endswith((".yaml", ".yml")):
+    if _is_file(name):
         from loopwright.graphs.loop.loop import Loop
 
         return Loop.from_yaml(Path(name))
@@ -58,6 +58,15 @@ def get_loop(name: str) -> "Loop":
             "name: sessions find their loop by it."
         )
     return loop
+
+
+def is_location(name: str) -> bool:
+    """Whether it says where a loop is, in a module or a YAML file, and not how it is called."""
+    return ":" in name or _is_file(name)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
 
 class Loops:

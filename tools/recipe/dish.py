@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from loopwright.errors import BadInput
+from loopwright.models.pixels import open_picture
 from loopwright.tools.recipe.extract import Vocabularies, kitchen_vocabularies, labels_of_recipe
 from loopwright.tools.recipe.kitchen.drawing import draw
 from loopwright.tools.recipe.kitchen.instructions import write_recipe
@@ -101,14 +102,9 @@ class RecordedDish:
         path = self.recipe.image
         if path is None:
             return None
-        try:
-            with Image.open(path) as photo:
-                upright = ImageOps.exif_transpose(photo)
-                return np.asarray(ImageOps.pad(upright.convert("RGB"), (size_px, size_px), Image.Resampling.BICUBIC))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises either if damaged
-            raise BadInput(
-                f"`{path}`, the photo of {self.name}, cannot be read: {error}. Give another file."
-            ) from error
+        photo = open_picture(path, f"`{path}`, the photo of {self.name},").convert("RGB")
+        upright = ImageOps.exif_transpose(photo)
+        return np.asarray(ImageOps.pad(upright, (size_px, size_px), Image.Resampling.BICUBIC))
 
     def posterior(self) -> Posterior | None:
         """Nobody knows."""

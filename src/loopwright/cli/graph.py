@@ -30,7 +30,7 @@ def list_graphs(as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    loop: Annotated[str, typer.Argument(metavar="LOOP", help="A loop's name, or its `module:attribute`.")],
+    loop: Annotated[str, typer.Argument(metavar="LOOP", help="Its name, `module:attribute` or YAML file.")],
     out: Annotated[
         Path | None, typer.Option(help="Draw a picture into this file, `.svg` or `.png`, in place of text.")
     ] = None,

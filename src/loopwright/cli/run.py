@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput
-from loopwright.graphs.registry import get_loop, loop_names
+from loopwright.graphs.registry import get_loop, is_location, loop_names
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.loop import Loop
@@ -39,8 +39,8 @@ class LoopGroup(TyperGroup):
         return loop_names()
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of one loop, by its name or `module:attribute`; None where there is no such loop."""
-        if cmd_name not in loop_names() and ":" not in cmd_name:
+        """The command of one loop, by its name or location; None where there is no loop of that name."""
+        if cmd_name not in loop_names() and not is_location(cmd_name):
             return None
         single = typer.Typer(add_completion=False)
         loop = get_loop(cmd_name)
@@ -53,7 +53,7 @@ class LoopGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LoopGroup,
-    help="Run a loop in a new session. One that is not installed is named by its `module:attribute`.",
+    help="Run a loop in a new session. One that is not installed is named by its `module:attribute` or YAML file.",
     no_args_is_help=True,
 )
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 from loopwright.cli.describe import describe
 from loopwright.cli.output import json_line, stderr, stdout
 from loopwright.errors import BadInput
+from loopwright.graphs.registry import is_location
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def drive(
     if as_json:
         json_line({"session": session.id, "status": status})
     else:
-        option = f" --loop {named}" if named and ":" in named else ""
+        option = f" --loop {named}" if named and is_location(named) else ""
         console.print(_how_to_go_on(f"{session.id}{option}", status))
     return EXIT_BY_STATUS[status]
 

@@ -28,7 +28,7 @@ SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's
 Step = Annotated[int, typer.Argument(min=0, metavar="STEP", help="Counted from 0.")]
 LoopName = Annotated[
     str | None,
-    typer.Option("--loop", metavar="MODULE:ATTRIBUTE", help="The session's loop, where it is not installed."),
+    typer.Option("--loop", metavar="WHERE", help="`module:attribute` or YAML file of a loop that is not installed."),
 ]
 
 

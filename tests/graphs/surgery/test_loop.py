@@ -1,9 +1,6 @@
 """The surgery loop through its public door: sessions over simulated and recorded videos, and a surgeon who speaks."""
 
-import json
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,7 @@ from tests.graphs.oracle import Replays
 from tests.graphs.surgery.conftest import SEED, Operate
 from tests.scenario import payloads, saying
 
-from loopwright.agents.sessions.export import export_session, verify_export
 from loopwright.agents.surgery.feedback import Correction
-from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.sessions import redraw_session
 from loopwright.graphs.surgery import LOOP, nodes
@@ -380,53 +375,3 @@ def test_what_surgeons_chose_in_earlier_sessions_weighs_in_where_that_is_asked_f
     elsewhere = operate(clips=2, recall_choices=True, video="simulated:2000038")
     elsewhere.run()
     assert plans(elsewhere.events, 0)[0][0] != "Coagulation"
-
-
-def test_checkpoints_and_events_hold_no_pixels(operate: Operate, memory: Memory, tmp_path: Path) -> None:
-    session = operate()
-    session.run()
-    assert json.loads(json.dumps(session.state)) == session.state
-    assert len(memory.blobs.of(session.id)) == 5
-    with closing(sqlite3.connect(tmp_path / "memory.sqlite")) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        held = {table: repr(connection.execute(f'SELECT * FROM "{table}"').fetchall()) for table in tables}
-    assert [table for table, rows in held.items() if "\\x89PNG" in rows] == ["blobs"]
-
-
-def test_a_session_is_exported(operate: Operate, memory: Memory, tmp_path: Path) -> None:
-    session = operate()
-    saying(session, {("observed", 1): NO})
-    folder = export_session(memory, session.id, tmp_path / "export")
-    assert verify_export(folder).ok
-    exported = json.loads((folder / "session.json").read_text())["events"]
-    assert sum(e["kind"] == "corrected" for e in exported) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "told"),
-    [
-        ({"video": "simulated:x"}, BadInput, "seed"),
-        ({"video": "nowhere"}, BadInput, "no video"),
-        ({"goal": "make tea"}, UnknownName, "goal"),
-        ({"procedure": "appendectomy"}, UnknownName, "procedure"),
-        ({"statistics": "missing.json"}, BadInput, "statistics"),
-        ({"near_as": "pictures"}, BadInput, "`near_as`.*--planner model"),
-        ({"memory_mode": "near", "planner": "bayes"}, BadInput, "`memory_mode`.*--planner model"),
-        ({"distant_steps": 3}, BadInput, "`distant_steps`.*--planner model"),
-        ({"model": "other"}, BadInput, "`model`.*--planner model"),
-        ({"captioning_model": "small"}, BadInput, "`captioning_model`.*--captioner model"),
-        ({"planner": "model", "model": "nobody"}, UnknownName, "nobody"),
-        ({"planner": "bayes", "statistics": "s.json"}, BadInput, "`statistics`.*--planner ngram"),
-        (
-            {"planner": "model", "near_as": "pictures", "captioner": "model"},
-            BadInput,
-            "`captioner`.*--near-as captions",
-        ),
-    ],
-)
-def test_what_will_not_do_is_said_before_the_run(
-    operate: Operate, memory: Memory, options: dict[str, Any], error: type[Exception], told: str
-) -> None:
-    with pytest.raises(error, match=told):
-        operate(**options)
-    assert memory.sessions.list() == []

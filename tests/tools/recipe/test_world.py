@@ -121,14 +121,14 @@ def test_a_dish_without_a_photo_is_black_and_says_so() -> None:
 def test_a_damaged_photo_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "toast.png"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"toast\.png`, the photo of Toast, cannot be read"):
+    with pytest.raises(BadInput, match=r"toast\.png`, the photo of Toast, cannot be decoded"):
         RecordedDish(TOAST.model_copy(update={"image": path})).image(64)
 
 
 def test_a_photo_too_large_to_open_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "toast.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="cannot be decoded"):
         RecordedDish(TOAST.model_copy(update={"image": tmp_path / "toast.png"})).image(64)
 
 

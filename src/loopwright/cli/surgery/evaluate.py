@@ -106,18 +106,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
     """Measure how well the next action is predicted, or what plans to a goal are worth."""
-    if what in ("next", "horizon") and data is None and not simulated:
-        raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
-    if what in OF_SIMULATED and data is not None:
-        raise BadInput(f"`--what {what}` goes by simulated patients: leave out `--data`.")
-    if what == "video" and simulated:
-        raise BadInput("`--what video` goes by recorded patients: leave out `--simulated`.")
-    if what == "fit" and out is not None:
-        raise BadInput("`--what fit` prints what belongs in the card and writes no tables: leave out `--out`.")
-    if what == "plan" and (adapters or row):
-        raise BadInput("`--what plan` asks the card's own model: leave out `--adapters` and `--row`.")
-    if what == "recall" and (model or adapters or row):
-        raise BadInput("`--what recall` asks no model: leave out `--model`, `--adapters` and `--row`.")
+    _check(what, data=data, simulated=simulated, out=out, model=model, narrowed=bool(adapters or row))
     n_patients = patients or HOW_MANY.get(what, 300)
     wanted = _Wanted(data, n_patients if simulated or what in OF_SIMULATED else 0, model, adapters, tuple(row or ()))
     if out is not None:  # before the work: what cannot be made is said at once
@@ -132,6 +121,24 @@ def evaluate(
         return _fit(wanted, as_json)
     measure: dict[str, Callable[[_Wanted], list[Row]]] = {"next": _next, "memory": _memory, "video": _video}
     return _report(what, measure[what](wanted), out, as_json)
+
+
+def _check(
+    what: str, *, data: Path | None, simulated: bool, out: Path | None, model: str | None, narrowed: bool
+) -> None:
+    """Refuse options that do not go together, or that nothing would read."""
+    if what in ("next", "horizon") and data is None and not simulated:
+        raise BadInput("Give `--data DIR`, `--simulated` or both: what to measure on.")
+    if what in OF_SIMULATED and data is not None:
+        raise BadInput(f"`--what {what}` goes by simulated patients: leave out `--data`.")
+    if what == "video" and simulated:
+        raise BadInput("`--what video` goes by recorded patients: leave out `--simulated`.")
+    if what == "fit" and out is not None:
+        raise BadInput("`--what fit` prints what belongs in the card and writes no tables: leave out `--out`.")
+    if what == "plan" and narrowed:
+        raise BadInput("`--what plan` asks the card's own model: leave out `--adapters` and `--row`.")
+    if what == "recall" and (model or narrowed):
+        raise BadInput("`--what recall` asks no model: leave out `--model`, `--adapters` and `--row`.")
 
 
 def _next(wanted: _Wanted) -> "list[Row]":
