@@ -50,6 +50,7 @@ class Rewinder:
     def _rewind(self, snapshot: StateSnapshot, branch: int, step: int) -> None:
         runtime, told = self._runtime, {"from": kit_of(self._graph, self._config)["step"], "to": step}
         self._record_once("rewinding", told, branch, step)
+        runtime.settle("REWOUND", keep=f"{runtime.session_id}/rewind.")  # what was left behind is not asked for again
         self._restore_worlds(f"rewind.{branch}", snapshot.values["kit"]["snapshots"], step)
         self._record_once("rewound", told, branch, step)
         runtime.gate.withdraw()

@@ -209,6 +209,19 @@ class Runtime:
         ledger_key = self.tool_context(scope, visit, key).key(tool)
         self.actuator(scope).refuse_anew(ledger_key, act, step=visit.step, reason=reason)
 
+    def settle(self, refuse: str, *, keep: str = "") -> None:
+        """Learn from every world what became of open acts, and refuse what none of them knows, for this reason.
+
+        Acts whose keys begin with `keep`, where it is given, stay open.
+        """
+        ledger = self.memory.ledger
+        if ledger.unsettled(self.session_id):
+            for path in self.worlds:
+                self.actuator(self.scopes[path]).settle()
+        for entry in ledger.unsettled(self.session_id):
+            if not keep or not entry.key.startswith(keep):
+                ledger.refuse(entry.key, refuse)
+
     def was_sent(self, visit: Visit, key: str, tool: str) -> bool:
         """Whether the act of an entry has an outcome; the takeover has asked the world for what was open."""
         ledger_key = self.tool_context(self.scopes[""], visit, key).key(tool)
@@ -294,13 +307,17 @@ def watching_for_stop(runtime: Runtime, *, after: int) -> Iterator[None]:
     """Set the cancel token when a STOP is delivered to the session, after the message `after`."""
     done = threading.Event()
 
+    def look() -> None:
+        with suppress(MemoryUnavailable):  # a busy file may pass; acts look for a STOP themselves
+            stop = runtime.memory.inbox.active_stop(runtime.session_id)
+            if stop is not None and stop.id > after:
+                runtime.cancel.stop(f"{stop.author}: {stop.text}")
+
     def watch() -> None:
         while not done.wait(STOP_POLL_S):
-            with suppress(MemoryUnavailable):  # a busy file may pass; acts look for a STOP themselves
-                stop = runtime.memory.inbox.active_stop(runtime.session_id)
-                if stop is not None and stop.id > after:
-                    runtime.cancel.stop(f"{stop.author}: {stop.text}")
+            look()
 
+    look()
     watcher = threading.Thread(target=watch, name=f"stop-watch-{runtime.session_id}", daemon=True)
     watcher.start()
     try:

@@ -224,9 +224,7 @@ class Session:
             runtime.recorder.record_process("paused", {"reason": str(halt)}, branch=kit["branch"], step=kit["step"])
             self._rest("paused")
             return
-        if self._memory.ledger.of(self.id):
-            for path in runtime.worlds:
-                runtime.actuator(runtime.scopes[path]).settle(refuse=STOP)
+        runtime.settle(STOP)
         record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
         runtime.gate.withdraw()
         self._rest("stopped")

@@ -171,3 +171,24 @@ def test_models_have_to_be_passed_again(bench: Bench) -> None:
     with pytest.raises(BadInput, match="no record can hold"):
         without.run()
     assert bench.resume_loop(CASES["thermostat"].loop, session.id, heating()).run() == "succeeded"
+
+
+def test_an_act_that_a_rewind_leaves_behind_is_closed(tmp_path: Path, processes: Processes) -> None:
+    """Authorised, killed before it was sent, and rewound: nobody asks for it again, so it is not left open."""
+    case = CASES["nested"]
+    template = Template(case, tmp_path, processes)
+    for n in range(15, 40):
+        folder = template.copy()
+        assert template.obey(folder, "run", kill_after=n) is None
+        bench = Bench(folder)
+        if [e.status for e in bench.memory.ledger.of(template.session_id)] == ["authorised"]:
+            break
+        bench.close()
+    session = bench.resume(case, template.session_id)
+    session.rewind(0)
+    left_behind = bench.memory.ledger.of(session.id)[0]
+    assert (left_behind.status, left_behind.reason) == ("refused", "REWOUND")
+    assert session.run() == "succeeded"
+    assert bench.memory.ledger.unsettled(session.id) == []
+    bench.whole(session)
+    bench.close()
