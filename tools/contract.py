@@ -293,6 +293,10 @@ def tool(
         description = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         if not description:
             raise DeveloperError(f"`{name}` has no docstring; its first paragraph is what a model reads.")
+        if effect not in get_args(Effect):
+            raise DeveloperError(f"`{name}` has `effect` = {effect!r}; expected one of {', '.join(get_args(Effect))}.")
+        if effect != "actuate" and inspect.isgeneratorfunction(function):
+            raise DeveloperError(f"`{name}` yields, and has effect {effect!r}. Only `actuate` tools yield an act.")
         if not timeout_s > 0:
             raise DeveloperError(f"`{name}` has `timeout_s` = {timeout_s!r}; expected a positive number of seconds.")
         input_model, output_model = _models(function, effect)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from loopwright.agents.sessions.gate import Heard
 from loopwright.errors import ApprovalExpired, DeveloperError, ToolError, ToolRefused, ToolRetry
+from loopwright.graphs.loop.declare import Guard, State
 from loopwright.graphs.loop.questions import Questions, is_answer
 from loopwright.graphs.loop.visit import NodeVisit
 from loopwright.memory.ledger import is_expired
@@ -68,6 +69,11 @@ class Actor:
             act = tool.propose(arguments, ctx.tool_context(key))
         except ToolRetry as error:
             return self._refused(key, tool, arguments, kind, Verdict(ok=False, rule="arguments", reason=str(error)))
+        if act.tool != tool.name:
+            raise DeveloperError(
+                f"The tool `{tool.name}` yields an act of `{act.tool}`. An act is approved by its tool's name: yield "
+                f"`Act(tool={tool.name!r}, ...)`."
+            )
         verdict = self._guarded(f"{key}/guard", act)
         if not verdict.ok:
             return self._refused(key, tool, arguments, kind, verdict, act)
@@ -121,7 +127,7 @@ class Actor:
             if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
                 ctx.leave("failed", f"the budget is used up: {used_up}")
             verdicts.append(Verdict(ok=asked["ok"], rule=asked["rule"], reason=asked["reason"]))
-        verdicts += [said for guard in ctx.scope.loop.guards if (said := guard(act, ctx.state)) is not None]
+        verdicts += [said for guard in ctx.scope.loop.guards if (said := _said(guard, act, ctx.state)) is not None]
         verdict = next((each for each in verdicts if not each.ok), Verdict(ok=True))
         told = {"tool": act.tool, "arguments": act.arguments, **verdict.model_dump(mode="json")}
         recorder.record_computed(ctx.place(key), "guarded", told)
@@ -233,3 +239,13 @@ def _verdict_of(answer: Heard) -> Verdict:
     if answer.kind == "reject":
         return _said_no(answer)
     return Verdict(ok=False, rule="human", reason=f"the human said instead: {answer.text}")
+
+
+def _said(guard: Guard, act: Act, state: State) -> Verdict | None:
+    """What a guard says of an act."""
+    said = guard(act, state)
+    if said is None or isinstance(said, Verdict):
+        return said
+    raise DeveloperError(
+        f"The guard `{getattr(guard, '__name__', guard)}` said {said!r}; expected a `Verdict` or None."
+    )

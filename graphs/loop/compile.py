@@ -15,7 +15,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
-from loopwright.errors import Diverged
+from loopwright.errors import DeveloperError, Diverged
+from loopwright.graphs.loop.acts import ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import Declaration, Node
 from loopwright.graphs.loop.questions import Questions
@@ -154,6 +155,7 @@ def _visited(
     left = _run_node(each, inner, ctx, values, config)
     runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
+    _require_declared(loop, each, state, values)
     update = {**changed, "kit": _after(loop, each, kit, ctx, values)}
     if left is None:
         return update, None
@@ -177,7 +179,7 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
         if isinstance(each.run, Declaration):
             _run_nested(each.run, inner, ctx, values, config)
         else:
-            values.update(each.run(values, ctx) or {})
+            values.update(_returned(each, each.run(values, ctx)))
     except Left as left:
         return left
     except Exception:
@@ -189,6 +191,28 @@ def _run_node(each: Node, inner: Any, ctx: Context, values: dict[str, Any], conf
     if ctx.left is None or isinstance(ctx.left, Left):
         return ctx.left
     raise ctx.left  # an author's `except` held what must pass
+
+
+def _returned(each: Node, value: Any) -> dict[str, Any]:
+    """What a node adds to the state by returning it. What an act came to is on record already."""
+    if value is None or isinstance(value, ActResult):
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise DeveloperError(f"Node {each.name!r} returned {value!r:.100}; expected a dict of state keys, or nothing.")
+
+
+def _require_declared(loop: Declaration, each: Node, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Only the loop's own keys are a node's to change: the graph's state has no others."""
+    who, known = f"Node {each.name!r} of loop {loop.name!r}", {*loop.state, *loop.nested, "observation"}
+    for name in ("status", "reason", "kit"):
+        if after.get(name) != (None if name == "kit" else before.get(name)):
+            raise DeveloperError(f"{who} wrote the state key {name!r}, which the kit keeps. To end: `ctx.end(...)`.")
+    if undeclared := after.keys() - known - before.keys():
+        name = min(undeclared)
+        raise DeveloperError(f"{who} wrote the state key {name!r}. Declare it: `state={{{name!r}: ...}}`.")
+    if lost := before.keys() - after.keys() - {"kit"}:
+        raise DeveloperError(f"{who} deleted the state key {min(lost)!r}. Set it to a value that says so instead.")
 
 
 def begin(ctx: Context) -> None:

@@ -15,11 +15,10 @@ from secrets import randbits
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from langgraph.errors import GraphBubbleUp
 
 from loopwright.agents.sessions.gate import Heard
 from loopwright.agents.sessions.recorder import Payload
-from loopwright.errors import DeveloperError, Halted, OperatorError
+from loopwright.errors import DeveloperError, ToolError
 from loopwright.graphs.loop.acts import Actor, ActResult
 from loopwright.graphs.loop.asking import ModelCaller
 from loopwright.graphs.loop.declare import Ending, State
@@ -38,14 +37,19 @@ Prompt = str | Sequence[BaseMessage]
 
 
 def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenate[Context, P], R]":
-    """A method of `Context` that refuses once the node has left, and notices when it leaves."""
+    """A method of `Context` that refuses once the node has left, and notices when it leaves.
+
+    Whatever it raises ends the node, also where its author catches it; a tool's own failure does not: it is on record.
+    """
 
     @wraps(method)
     def call(self: "Context", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             self.require_active()
             return method(self, *args, **kwargs)
-        except (Halted, OperatorError, GraphBubbleUp, Left) as leaving:
+        except ToolError:
+            raise
+        except BaseException as leaving:
             self.left = leaving
             raise
 
@@ -81,12 +85,18 @@ class Context(NodeVisit):
             called = {"tool": tool.name, "arguments": arguments}
 
             def look() -> Payload:
-                output = tool.run(arguments, self.tool_context(key))
+                try:
+                    output = tool.run(arguments, self.tool_context(key))
+                except ToolError as error:
+                    return {**called, "output": {}, "error": str(error)}
                 return {**called, "output": output.model_dump(mode="json")}
 
-            output = self.runtime.recorder.record_external(
+            found = self.runtime.recorder.record_external(
                 self.place(key), "observed", look, inputs=called, is_repeatable=tool.effect == "read"
-            )["output"]
+            )
+            if "error" in found:
+                raise ToolError(found["error"])
+            output = found["output"]
         self.state[into] = output
         return output
 
@@ -155,7 +165,7 @@ class Context(NodeVisit):
             What became of it. A refusal is a result too: `text` is what to tell the model.
         """
         if isinstance(call, Tool):
-            call = ToolCall(name=call.name, arguments=arguments)
+            call = ToolCall(name=self._own(call).name, arguments=arguments)
         return self._actor.act(self.next_key(), self.scope.loop.find_tool(call.name), call.arguments, because=because)
 
     # Humans
@@ -244,8 +254,12 @@ class Context(NodeVisit):
             (item, Context(self.runtime, self.scope, self.visit, deepcopy(self.state), item=f"{key}/{n}"))
             for n, item in enumerate(items)
         ]
-        with ThreadPoolExecutor(max_workers=max(1, min(32, len(given))), thread_name_prefix="loop-map") as threads:
-            calls = [threads.submit(copy_context().run, function, item, ctx) for item, ctx in given]
+        self.is_mapping = True
+        try:
+            with ThreadPoolExecutor(max_workers=max(1, min(32, len(given))), thread_name_prefix="loop-map") as threads:
+                calls = [threads.submit(copy_context().run, function, item, ctx) for item, ctx in given]
+        finally:
+            self.is_mapping = False
         for _, ctx in given:
             if ctx.left is not None:  # whatever its author's `except` made of it
                 raise ctx.left

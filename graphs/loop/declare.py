@@ -236,6 +236,13 @@ def check(loop: Declaration) -> None:
         raise DeveloperError(f"{who} has a setting {min(taken)!r}, which `Loop.start` takes for itself. Rename it.")
     if reserved := set(loop.state) & {"kit", "status", "reason"}:
         raise DeveloperError(f"{who} has a state key {min(reserved)!r}; the kit keeps that one. Rename it.")
+    for each in loop.all_nodes.values():
+        if inspect.iscoroutinefunction(each.run):
+            raise DeveloperError(
+                f"{who}: node {each.name!r} is async. Write it with `def`; async runs put it in a thread."
+            )
+    if loop.world is not None and not callable(loop.world):
+        raise DeveloperError(f"{who} has the world {loop.world!r}; expected a class, or a function that opens one.")
     for one in loop.tools:
         if not isinstance(one, Tool):
             raise DeveloperError(f"{who} has a tool {one!r}; make it with `@tool(...)`.")

@@ -3,6 +3,7 @@
 from typing import NoReturn
 
 from loopwright.agents.sessions.recorder import Place
+from loopwright.errors import DeveloperError
 from loopwright.graphs.loop.declare import Ending, State
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.tools.contract import ToolContext
@@ -28,6 +29,7 @@ class NodeVisit:
 
     def __init__(self, runtime: Runtime, scope: Scope, visit: Visit, state: State, *, item: str = "") -> None:
         self.left: BaseException | None = None
+        self.is_mapping = False
         self.runtime, self.scope, self.visit, self.state = runtime, scope, visit, state
         self._item, self._n_verbs, self._n_resumes = item, 0, 0
 
@@ -40,6 +42,8 @@ class NodeVisit:
         """Raise what the node left with, or what halts the session."""
         if self.left is not None:
             raise self.left
+        if self.is_mapping:
+            raise DeveloperError("A function of `ctx.map` used the node's `ctx`. Use the one that it is given.")
         self.runtime.require_active()
 
     def next_key(self) -> str:

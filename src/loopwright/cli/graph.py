@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from loopwright.cli.output import json_line, stdout, table
 from loopwright.cli.run_session import Json
+from loopwright.errors import LoopwrightError
 
 app = typer.Typer(help="The loops that are installed, and their graphs.", no_args_is_help=True)
 
@@ -17,14 +18,21 @@ def list_graphs(as_json: Json = False) -> None:
     """Every loop: those that come with Loopwright, and those of other packages."""
     from loopwright.graphs.registry import get_loop, loop_names
 
-    loops = [get_loop(name) for name in loop_names()]
+    rows: list[tuple[str, str, list[str]]] = []
+    for name in loop_names():
+        try:
+            loop = get_loop(name)
+        except LoopwrightError as error:  # one package's mistake hides no other loop
+            rows.append((name, f"cannot be loaded: {error}", []))
+        else:
+            rows.append((name, loop.summary, list(loop.all_nodes)))
     if as_json:
-        for loop in loops:
-            json_line({"loop": loop.name, "summary": loop.summary, "nodes": list(loop.all_nodes)})
+        for name, summary, nodes in rows:
+            json_line({"loop": name, "summary": summary, "nodes": nodes})
         return
     shown = table("loop", "what it does", "nodes")
-    for loop in loops:
-        shown.add_row(loop.name, escape(loop.summary), ", ".join(loop.all_nodes))
+    for name, summary, nodes in rows:
+        shown.add_row(name, escape(summary), ", ".join(nodes))
     stdout().print(shown)
 
 

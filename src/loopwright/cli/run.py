@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
 from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, LoopwrightError
 from loopwright.graphs.registry import get_loop, is_location, loop_names
 
 if TYPE_CHECKING:
@@ -43,12 +43,30 @@ class LoopGroup(TyperGroup):
         if cmd_name not in loop_names() and not is_location(cmd_name):
             return None
         single = typer.Typer(add_completion=False)
-        loop = get_loop(cmd_name)
+        try:
+            loop = get_loop(cmd_name)
+        except LoopwrightError as error:
+            if is_location(cmd_name):
+                raise
+            return _broken(cmd_name, error)
         summary = f": {loop.summary}" if loop.summary else ""
         single.command(name=cmd_name, help=f"Run the {loop.name} loop{summary}.")(_command(cmd_name, loop))
         command = typer.main.get_command(single)
         command.name = cmd_name
         return command
+
+
+def _broken(name: str, error: LoopwrightError) -> Any:
+    """The command of an installed loop that cannot be loaded: others go on, and whoever runs it reads why."""
+    single = typer.Typer(add_completion=False)
+
+    def run() -> None:
+        raise error
+
+    single.command(name=name, help=f"Cannot be loaded: {error}")(run)
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
 
 
 app = typer.Typer(
