@@ -156,7 +156,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         """See `BaseCheckpointSaver`."""
         query = _NEWEST_FIRST
         for name, column in _NARROWED.items():
-            if config and (value := config["configurable"].get(name)) is not None:
+            if config and (value := config.get("configurable", {}).get(name)) is not None:
                 query = query.where(column == str(value))
         if before and (before_id := get_checkpoint_id(before)):
             query = query.where(_CHECKPOINTS.c.checkpoint_id < before_id)
@@ -212,7 +212,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         task = {
             "session_id": session_id,
             "checkpoint_ns": checkpoint_ns,
-            "checkpoint_id": config["configurable"]["checkpoint_id"],
+            "checkpoint_id": _configurable(config)["checkpoint_id"],
             "task_id": task_id,
             "task_path": task_path,
         }
@@ -305,7 +305,12 @@ def _pending(connection: Connection, of: Row[Any], serde: SerializerProtocol) ->
 
 def _place(config: RunnableConfig) -> tuple[str, str]:
     """Session and namespace."""
-    return str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+    given = _configurable(config)
+    return str(given["thread_id"]), given.get("checkpoint_ns", "")
+
+
+def _configurable(config: RunnableConfig) -> dict[str, Any]:
+    return config.get("configurable", {})
 
 
 def _config(session_id: str, checkpoint_ns: str, checkpoint_id: str) -> RunnableConfig:

@@ -68,6 +68,7 @@ class Events:
         with self._store.write(late=late) as connection:
             session = lock_held(self._store, connection, session_id)
             seq, head = session.n_events, session.head_hash
+            moved: dict[str, Any] = {}
             for each, body in zip(new, bodies, strict=True):
                 known = None if each.key is None else _find(connection, session_id, each.key)
                 if known is None:

@@ -21,6 +21,7 @@ from loopwright.finetune.data.corpus import Corpus, Prior
 from loopwright.finetune.measure.rows import Row
 from loopwright.finetune.runs.settings import CONFIG
 from loopwright.models.local.loading import Base, load_base
+from loopwright.models.local.processor import tokenizer_of
 from loopwright.settings import settings
 from loopwright.tools.files import write_whole
 
@@ -105,7 +106,7 @@ def _card(folder: Path, base: Base, config: BaseConfig, corpora: Mapping[str, Co
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "parameters": sum(p.numel() for p in base.model.parameters()),
-        "tokens": len(base.processor.tokenizer),
+        "tokens": len(tokenizer_of(base.processor)),
         "visual_tokens": config.model.tokens_across**2,
         "steps": config.steps,
         "data": "rendered by our own worlds only: pictures, questions and answers; no patient's data, no other model",

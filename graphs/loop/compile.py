@@ -106,7 +106,7 @@ def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, A
                 join = f"{layer[0].name}_join"
                 graph.add_node(join, _passing(following), destinations=tuple(each.name for each in following))
             else:
-                join = following[0].name
+                (join,) = (each.name for each in following)
             joins.append(([each.name for each in layer], join))
     for together, join in joins:
         graph.add_edge(together, join)

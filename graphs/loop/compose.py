@@ -269,7 +269,7 @@ class _Composer:
 
     @property
     def _set(self) -> set[str]:
-        return {verb.into for _, each in self._each_node() for verb in each.do if hasattr(verb, "into")}
+        return {getattr(verb, "into", "") for _, each in self._each_node() for verb in each.do} - {""}
 
     def _each_node(self) -> list[tuple[str, NodeText]]:
         found = []

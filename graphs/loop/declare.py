@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from langgraph.graph import END
 
@@ -175,7 +175,7 @@ class Declaration:
             raise UnknownName("node", after, self.all_nodes)
         nodes: list[Any] = []
         for layer in self.layers:
-            nodes.append(layer if len(layer) > 1 else layer[0])
+            nodes += layer if len(layer) == 1 else (layer,)
             if any(each.name == after for each in layer):
                 nodes += new
         return replace(self, nodes=nodes)
@@ -189,7 +189,7 @@ class Declaration:
     def _with(self, change: Callable[[Node], tuple[Node, ...]]) -> Iterator[Any]:
         for layer in self.layers:
             changed = tuple(new for each in layer for new in change(each))
-            yield changed if len(changed) > 1 else changed[0]
+            yield from changed if len(changed) == 1 else (changed,)
 
 
 def _as_node(each: Any) -> Node:
@@ -198,7 +198,7 @@ def _as_node(each: Any) -> Node:
     if isinstance(each, Declaration):
         return Node(name=each.name, run=each, about=each.summary)
     if callable(each):
-        return node()(each)
+        return node()(cast(NodeFunction, each))
     raise DeveloperError(f"A loop's node is {each!r}; expected a function of (state, ctx), a `Node` or a `Loop`.")
 
 

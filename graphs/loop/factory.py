@@ -43,7 +43,7 @@ class SessionGraph(CompiledStateGraph[Any, Any, Any, Any]):
             await asyncio.to_thread(closing.close)
 
     def _session(self, config: RunnableConfig | None) -> Session:
-        given = merge_configs(self.config, config)["configurable"]
+        given = merge_configs(self.config, config).get("configurable", {})
         session_id = given["thread_id"]
         if not self.memory.sessions.exists(session_id):
             settings = {name: given[name] for name in self.loop.config.model_fields if name in given}

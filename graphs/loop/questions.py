@@ -75,11 +75,10 @@ class Questions:
     def _converse(self, key: str, question: Callable[[str], Question] | None, until: Until) -> list[Heard]:
         gate, place = self._ctx.runtime.gate, self._ctx.place
         asked: tuple[Question, datetime] | None = None
-        since: int | None = None
-        turn = 0
+        since, turn = -1, 0
         while True:
             known = self._ctx.runtime.recorder.expects(f"{key}/{turn}")
-            if since is None:
+            if since < 0:
                 since = gate.n_heard if known is None else known["since"]
             seen = gate.look(place(f"{key}/{turn}"), "heard", since=since)
             heard = _meant(gate.by_id(seen["seen"]), asked)

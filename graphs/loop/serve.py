@@ -53,7 +53,7 @@ def _finder(memory: Memory | None) -> FindRuntime:
     reference = None if memory is None else ref(memory)  # the graph is kept as long as its memory
 
     def find(config: RunnableConfig) -> Runtime:
-        session_id = config["configurable"].get("thread_id")
+        session_id = config.get("configurable", {}).get("thread_id")
         opened = reference() if reference is not None else None
         runtime = None if opened is None else find_runtime(opened, str(session_id))
         if runtime is None:

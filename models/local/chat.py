@@ -114,7 +114,7 @@ class LocalChatModel(LoopwrightChatModel):
         found = np.empty((2, len(prompts), len(choices)))
         temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
         prepared = [self.prepare(prompt) for prompt in prompts]
-        tokenizer = self.engine.tokenizer
+        tokenizer: Any = self.engine.tokenizer
         with _tokenizing:
             tokens = tokens_of(choices, tokenizer)
 

@@ -143,7 +143,7 @@ class Engine:
         self.takes_images = base.takes_images
         self.eos_token_ids = base.eos_token_ids
         self._model = base.model
-        self._pad_token_id = self.tokenizer.pad_token_id
+        self._pad_token_id: Any = self.tokenizer.pad_token_id
         self._adapters = Adapters(base.model)
         self._max_batch, self._window_s, self._expected_s = max_batch, window_s, expected_s
         self._n_expected = 0

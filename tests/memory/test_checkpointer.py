@@ -50,12 +50,12 @@ class AnyThread(Checkpointer):
             connection.execute(update(SessionTable).where(SessionTable.id == made.id).values(id=thread_id))
         self._held.enter_context(self._memory.sessions.acquire(thread_id))
 
-    def put(self, config: RunnableConfig, *rest: Any) -> RunnableConfig:
-        self._hold(config["configurable"]["thread_id"])
+    def put(self, config: RunnableConfig, *rest: Any) -> RunnableConfig:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._hold(config.get("configurable", {})["thread_id"])
         return super().put(config, *rest)
 
-    def put_writes(self, config: RunnableConfig, *rest: Any) -> None:
-        self._hold(config["configurable"]["thread_id"])
+    def put_writes(self, config: RunnableConfig, *rest: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._hold(config.get("configurable", {})["thread_id"])
         super().put_writes(config, *rest)
 
 
@@ -186,12 +186,12 @@ def _parallel(memory: Memory) -> Any:
     def ask(state: Count) -> dict[str, Any]:
         return {"n": 1, "seen": [str(interrupt("how many?"))]}
 
-    inner = StateGraph(Count)
+    inner: Any = StateGraph(Count)
     inner.add_node("before", lambda _: {"n": 1, "seen": ["before"]})
     inner.add_node("ask", ask)
     inner.add_edge(START, "before")
     inner.add_edge("before", "ask")
-    outer = StateGraph(Count)
+    outer: Any = StateGraph(Count)
     outer.add_node("inner", inner.compile())
     outer.add_node("beside", lambda _: {"n": 10, "seen": ["beside"]})
     outer.add_node("join", lambda _: {"n": 100, "seen": ["join"]})

@@ -116,7 +116,7 @@ def test_a_call_that_a_model_made_is_its_answer() -> None:
 
 
 def test_lone_surrogates_are_no_answer() -> None:
-    formats: tuple[AnswerFormat[Any], ...] = (JSON, MM, CALL)
+    formats: list[AnswerFormat[Any]] = [JSON, MM, CALL]
     for answer in formats:
         with pytest.raises(BadInput, match="surrogates not allowed"):
             read('{"name":"\ud800"}', answer)

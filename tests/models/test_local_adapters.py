@@ -69,7 +69,7 @@ def test_a_role_answers_as_plain_peft_does(base: Path, adapters: dict[str, Path]
         plain: Any = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base), str(folder))
         ids = plain.generate(**inputs, do_sample=False, repetition_penalty=1.0, max_new_tokens=10)
         drawn = ids[0, inputs["input_ids"].shape[1] :]
-        expected = model.engine.processor.tokenizer.decode(drawn, skip_special_tokens=True)
+        expected = model.engine.tokenizer.decode(drawn, skip_special_tokens=True)
         assert model.with_adapter(role).invoke(ASK).text == expected
 
 

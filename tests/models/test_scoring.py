@@ -1,6 +1,6 @@
 """Scored choices equal the plain way: one full forward pass for each choice, token by token, end included."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,7 +37,8 @@ def prompt(processor: Any, *, n_images: int, words: str = "Which landmark is nea
     images = [Image.fromarray(rng.integers(0, 256, (56, 84, 3), dtype=np.uint8)) for _ in range(n_images)]
     content: Any = [*({"type": "image"} for _ in images), {"type": "text", "text": words}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    return dict(processor(text=[text], images=[images] if images else None, return_tensors="pt"))
+    call: Any = processor
+    return dict(call(text=[text], images=[images] if images else None, return_tensors="pt"))
 
 
 def with_images(*numbers: int) -> pytest.MarkDecorator:
@@ -94,7 +95,8 @@ def test_prompts_that_are_scored_together_get_the_scores_they_get_alone(family: 
     model, processor = family
     words = ("Which?", "Which landmark is nearest to the centre of this view of the chest?", "Which is it?")
     prompts = [prompt(processor, n_images=n_images, words=word) for word in words]
-    together = score_batch(model, processor, collate(prompts, tokenizer_of(processor).pad_token_id), CHOICES)
+    words_of: Any = tokenizer_of(processor)
+    together = score_batch(model, processor, collate(prompts, words_of.pad_token_id), CHOICES)
     alone = [score_choices(model, processor, inputs, CHOICES) for inputs in prompts]
     assert together.log_probs == pytest.approx(np.stack([scores.log_probs for scores in alone]), abs=1e-4)
     assert together.probabilities.sum(axis=1) == pytest.approx(1)
@@ -102,7 +104,7 @@ def test_prompts_that_are_scored_together_get_the_scores_they_get_alone(family: 
 
 
 def test_padding_does_not_count_where_positions_are_learned() -> None:
-    words = tokenizer(CHATML_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    words: Any = tokenizer(CHATML_SPECIALS, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     torch.manual_seed(0)
     settings = GPT2Config(vocab_size=len(words), n_positions=128, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2)
     model = GPT2LMHeadModel(settings).eval()
@@ -116,10 +118,8 @@ def test_padding_does_not_count_where_positions_are_learned() -> None:
 
 def test_every_end_token_ends_a_choice(family: tuple[Any, Any]) -> None:
     model, processor = family
-    inputs, ends = (
-        prompt(processor, n_images=1),
-        [tokenizer_of(processor).eos_token_id, tokenizer_of(processor).pad_token_id],
-    )
+    inputs, words = prompt(processor, n_images=1), cast(Any, tokenizer_of(processor))
+    ends = [words.eos_token_id, words.pad_token_id]
     expected = [one_by_one(model, processor, inputs, choice, ends) for choice in CHOICES]
     assert score_choices(model, processor, inputs, CHOICES, end_ids=ends).log_probs == pytest.approx(expected, abs=1e-4)
 

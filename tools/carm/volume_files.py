@@ -6,6 +6,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine, from_matvec
 from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import Nifti1Pair
@@ -86,7 +87,7 @@ def _stated_affine(path: Path, image: Nifti1Pair) -> Array:
         )
     if not by_qform:
         return np.asarray(header.get_sform(), dtype=np.float64)
-    edges_mm = header["pixdim"][1:4]
+    edges_mm = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     if not by_sform and not (edges_mm > 0).all():
         raise BadInput(
             f"`{path}` has voxels of {edges_mm.tolist()} mm (`pixdim`); expected more than 0 along each axis. Convert "
@@ -102,9 +103,9 @@ def _stated_affine(path: Path, image: Nifti1Pair) -> Array:
 
 def _check_agreement(path: Path, shape: tuple[int, ...], sform: Array, qform: Array) -> None:
     """Refuse two affines that put a corner of the volume at two places. A qform cannot hold a gantry's tilt."""
-    upright = nib.affines.from_matvec(_without_shear(sform[:3, :3]), sform[:3, 3])
+    upright = from_matvec(_without_shear(sform[:3, :3]), sform[:3, 3])
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape[:3]], indexing="ij")).reshape(3, -1).T
-    apart_mm = np.linalg.norm(nib.affines.apply_affine(upright - qform, corners), axis=1).max()
+    apart_mm = np.linalg.norm(apply_affine(upright - qform, corners), axis=1).max()
     if not apart_mm <= _AGREEMENT_MM:
         raise BadInput(
             f"`{path}` contradicts itself: sform (axes {''.join(nib.aff2axcodes(sform))}) and qform (axes "

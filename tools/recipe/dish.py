@@ -88,7 +88,7 @@ class RecordedDish:
         self.name, self.recipe = recipe.source or recipe.title, recipe
         self.known = known or kitchen_vocabularies()
 
-    @cached_property
+    @property
     def labels(self) -> Labels:
         """See `Dish`."""
         return labels_of_recipe(self.recipe, self.known)

@@ -1,7 +1,7 @@
 """The surgery world's tools: see the clip that the video stands at, record a plan, go on. Knows no planner."""
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,9 @@ class ShownClip(Frozen):
     def as_clip(self) -> Clip:
         """The clip itself."""
         fields = self.model_dump(include={"video", "action", "start_s", "end_s", "labelled_s"})
-        in_view = {name: {one.name: one.seconds for one in getattr(self, name)} for name in ("instruments", "targets")}
+        in_view: dict[str, Any] = {
+            name: {one.name: one.seconds for one in getattr(self, name)} for name in ("instruments", "targets")
+        }
         return Clip(index=self.clip, **fields, **in_view)
 
 

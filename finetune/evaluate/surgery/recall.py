@@ -57,6 +57,7 @@ def evaluate_recall(
             _teach(memory, folder / "devices", seed)
         for seed in seeds_of("test", patients):
             on_progress(f"simulated:{seed}")
+            found: list[float] = []
             for arm, settings in ARMS.items():
                 found = _top_1(memory, folder / "devices", seed, settings)
                 hits[arm] += found

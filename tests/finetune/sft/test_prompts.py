@@ -17,6 +17,7 @@ from loopwright.models.cards import ModelCard
 from loopwright.models.images import image_block
 from loopwright.models.local.chat import LocalChatModel
 from loopwright.models.local.loading import load_base
+from loopwright.models.local.processor import tokenizer_of
 
 
 def test_the_loss_is_that_of_the_answers_and_the_prompt_is_the_one_of_inference(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_the_loss_is_that_of_the_answers_and_the_prompt_is_the_one_of_inference(
     rows = load_rows(shared_rows())
     trainer = build_trainer(settings, base, rows, None, tmp_path)
     batch = trainer.data_collator([rows.dataset[1], rows.dataset[4]])
-    learnt = [base.processor.tokenizer.decode(labels[labels != -100]) for labels in batch["labels"]]
+    learnt = [tokenizer_of(base.processor).decode(labels[labels != -100]) for labels in batch["labels"]]
     assert learnt == [f"{answer}<|im_end|>\n" for answer in (ANSWERS[1], ANSWERS[0])]
 
     pictures = tiny.Pictures()
@@ -68,5 +69,6 @@ def test_pictures_are_fitted_as_at_inference(tmp_path: Path) -> None:
     model = LocalChatModel(card=ModelCard(name="t", kind="local", base=base, image_size_px=56), images=pictures)
     shown = model.prepare([HumanMessage([image_block(pictures.add(data))])])
     trained = load_rows(tmp_path / "rows.jsonl", image_size_px=56).dataset[0]["images"][0]
-    processed = model.engine.processor.image_processor(trained, return_tensors="pt")
+    processor: Any = model.engine.processor
+    processed = processor.image_processor(trained, return_tensors="pt")
     assert torch.equal(processed["pixel_values"], shown["pixel_values"])

@@ -79,6 +79,8 @@ class TestKeys:
             if events and events[-1].kind == "replied":
                 break
             bench.close()
+        else:
+            pytest.fail("no write left a reply as the last event")
         session = bench.resume(case, template.session_id)
         session.say("target 19")
         assert session.run() == "succeeded"

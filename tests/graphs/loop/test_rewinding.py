@@ -184,6 +184,8 @@ def test_an_act_that_a_rewind_leaves_behind_is_closed(tmp_path: Path, processes:
         if [e.status for e in bench.memory.ledger.of(template.session_id)] == ["authorised"]:
             break
         bench.close()
+    else:
+        pytest.fail("no write left an act authorised")
     session = bench.resume(case, template.session_id)
     session.rewind(0)
     left_behind = bench.memory.ledger.of(session.id)[0]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -109,12 +109,13 @@ def all_plans(kitchen: Kitchen) -> Iterator[tuple[Plan, float]]:
         ]
         found: list[tuple[Plan, float]] = []
         for state in product(*choices):
-            weight, used = 1.0, []
+            weight = 1.0
+            used: list[Any] = []
             for item, choice in zip(kitchen.items, state, strict=True):
                 if choice is None:
                     weight *= 1 - item.odds[kind]
                     continue
-                way, share, is_seen = choice
+                way, share, is_seen = cast(tuple[Any, float, bool], choice)
                 if share != item.weights[kind][item.ways.index(way)]:
                     weight = 0.0
                 weight *= item.odds[kind] * share * (item.seen[kind] if is_seen else 1 - item.seen[kind])

@@ -177,7 +177,7 @@ def _shares(weights: Sequence[float]) -> tuple[float, ...]:
 
 def _scaled(weights: Sequence[float], mean: float) -> list[float]:
     """Probabilities in proportion to `weights`, none above `_MOST_ODDS`, that sum to about `mean`."""
-    scale = mean / sum(weights)
+    scale, odds = mean / sum(weights), list(weights)
     for _ in range(20):
         odds = [min(_MOST_ODDS, scale * weight) for weight in weights]
         scale *= mean / sum(odds)
