@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, ConfigDict, Field, RootModel, confloat, conint, conlist, conset, constr, create_model
-from tests.models.tiny import QWEN_SPECIALS, byte_fallback_tokenizer, tokenizer
+from tests.models.templates import QWEN_SPECIALS
+from tests.models.tiny import byte_fallback_tokenizer, tokenizer
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 

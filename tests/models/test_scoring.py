@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from scipy.special import softmax
-from tests.models.tiny import CHATML_SPECIALS, FAMILIES, VISION_FAMILIES, folder_of, tokenizer
+from tests.models.templates import CHATML_SPECIALS
+from tests.models.tiny import FAMILIES, VISION_FAMILIES, folder_of, tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, ProcessorMixin
 
 from loopwright.errors import BadInput

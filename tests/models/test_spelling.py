@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, Field, constr, create_model
+from tests.models.templates import CHATML_SPECIALS, SMOLLM2_LACKS
 from tests.models.test_grammar import KINDS, PIECES, answer, at_random, spelling
-from tests.models.tiny import CHATML_SPECIALS, SMOLLM2_LACKS, tokenizer
+from tests.models.tiny import tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput
