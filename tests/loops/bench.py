@@ -57,9 +57,11 @@ class Bench:
         return {file.stem.removeprefix(session_id): Device(file, {}).state() for file in files}
 
     def whole(self, session: Session) -> None:
-        """Assert that the record is whole, comes out again in a replay, and that nothing is left open on the ledger."""
+        """Assert that the record is whole, comes out again in a replay, and leaves nothing open on the ledger."""
         verified = self.memory.events.verify(session.id)
         assert verified.ok, verified
+        if self.memory.sessions.get(session.id).has_ended:
+            assert self.memory.ledger.unsettled(session.id) == []
         assert session.loop.replay(session.id, self.memory).difference is None  # type: ignore[attr-defined]
 
     def close(self) -> None:
