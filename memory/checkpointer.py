@@ -30,12 +30,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright import schema
 from loopwright.errors import DeveloperError, IntegrityError, UnknownName
 from loopwright.memory.sessions import lock_held
-from loopwright.memory.store import Store
+from loopwright.memory.store import Change, Store, or_replace
 from loopwright.memory.tables import Base, CheckpointTable, CheckpointWriteTable
 from loopwright.memory.values import plain_json
 
@@ -126,10 +125,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
     def __init__(self, store: Store) -> None:
         super().__init__(serde=StrictSerializer())
         self._store = store
-        insert = sqlite.insert if store.is_sqlite else postgresql.insert
-        self._put = _or_replace(insert(_CHECKPOINTS))
-        self._put_writes = insert(_WRITES).on_conflict_do_nothing()
-        self._put_special_writes = _or_replace(insert(_WRITES))
+        self._put = or_replace(store.insert(_CHECKPOINTS), *_CHECKPOINTS.primary_key.columns.keys())
+        self._put_writes = store.insert(_WRITES).on_conflict_do_nothing()
+        self._put_special_writes = or_replace(store.insert(_WRITES), *_WRITES.primary_key.columns.keys())
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
         """Itself: no graph adds to what a checkpoint may hold."""
@@ -194,9 +192,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
             "checkpoint": data,
             "metadata": about,
         }
-        with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(self._put, values)
+        self.write(session_id, lambda connection: connection.execute(self._put, values))
         return _config(session_id, checkpoint_ns, checkpoint["id"])
 
     def put_writes(
@@ -223,10 +219,13 @@ class Checkpointer(BaseCheckpointSaver[int]):
             rows.append(task | of_channel)
         is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)  # an interrupt replaces an earlier one
         insert = self._put_special_writes if is_special else self._put_writes
+        self.write(session_id, lambda connection: connection.execute(insert, rows) if rows else None)
+
+    def write(self, session_id: str, change: Change) -> None:
+        """Make a change of a session's checkpoints, as its holder."""
         with self._store.write(late=True) as connection:
             lock_held(self._store, connection, session_id)
-            if rows:
-                connection.execute(insert, rows)
+            change(connection)
 
     def delete_thread(self, thread_id: str) -> None:
         """See `BaseCheckpointSaver`. What else a session has stays: `Retention.prune` removes it whole.
@@ -286,13 +285,6 @@ class Checkpointer(BaseCheckpointSaver[int]):
             parent_config=None if parent is None else _config(*here, parent),
             pending_writes=_pending(connection, row, self.serde),
         )
-
-
-def _or_replace(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
-    """`insert`, which puts its row in the place of one with the same primary key."""
-    table = insert.table
-    new = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
 
 
 def _pending(connection: Connection, of: Row[Any], serde: SerializerProtocol) -> list[PendingWrite]:

@@ -38,6 +38,11 @@ class Memory:
         """Where this memory is, its password hidden."""
         return self._store.url
 
+    @property
+    def store(self) -> Store:
+        """The database underneath, for a checkpointer of one's own."""
+        return self._store
+
     def checkpointer(self) -> "Checkpointer":
         """LangGraph's checkpointer on this database, for every session that this memory holds (`thread_id`: its id)."""
         from loopwright.memory.checkpointer import Checkpointer  # LangGraph takes most of a second to import
