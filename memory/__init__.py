@@ -4,9 +4,11 @@ from loopwright.memory.lease import Lease
 from loopwright.memory.open import Memory, open_memory
 from loopwright.memory.rows import (
     Approver,
+    Change,
     LabelRun,
     LedgerEntry,
     NearHistory,
+    Seal,
     SessionRow,
     SessionSize,
     SessionStatus,
@@ -18,11 +20,13 @@ from loopwright.memory.rows import (
 
 __all__ = [
     "Approver",
+    "Change",
     "LabelRun",
     "Lease",
     "LedgerEntry",
     "Memory",
     "NearHistory",
+    "Seal",
     "SessionRow",
     "SessionSize",
     "SessionStatus",

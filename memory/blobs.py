@@ -38,13 +38,15 @@ class Blobs:
         sha256 = hashlib.sha256(data).hexdigest()
         ref = ImageRef(sha256=sha256, media_type=media_type, width_px=width_px, height_px=height_px)
         with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             known = connection.execute(_KNOWN, {"sha256": sha256}).one_or_none()
             if known is None:
                 connection.execute(self._put, {**ref.model_dump(), "n_bytes": len(data), "data": data})
             elif ImageRef(**known._mapping) != ref:
                 raise BadInput(f"Image `{sha256}` is known as {ImageRef(**known._mapping)!r}, not as {ref!r}.")
-            connection.execute(self._refer, {"session_id": session_id, "sha256": sha256})
+            if connection.execute(self._refer, {"session_id": session_id, "sha256": sha256}).rowcount:
+                session.wrote(BlobRefTable, [sha256], {})
+                session.wrote(BlobTable, [sha256], {**ref.model_dump(exclude={"sha256"}), "n_bytes": len(data)})
         return ref
 
     def read(self, ref: ImageRef) -> bytes:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce, update
+from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce
 
 from loopwright.memory.rows import Verification
 from loopwright.memory.sessions import lock_held, unknown_session
 from loopwright.memory.store import Change, Store
 from loopwright.memory.tables import Base, EventTable, SessionTable
 from loopwright.memory.values import plain_json
-from loopwright.schema import GENESIS, Event, chain_hash, payload_hash
+from loopwright.schema import GENESIS, Event, canonical_json, chain_hash, payload_hash
 
 CORRECTED = "corrected"
 """The kind of an event by which a loop keeps a human's correction."""
@@ -25,13 +25,7 @@ _EVENTS = Base.metadata.tables["events"]
 _BY_KEYS = select(*_COLUMNS).where(
     _EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key.in_(bindparam("keys", expanding=True))
 )
-_SESSIONS = Base.metadata.tables["sessions"]
 _INSERT = insert(_EVENTS)
-_MOVE_HEAD = (
-    update(_SESSIONS)
-    .where(_SESSIONS.c.id == bindparam("of"))
-    .values({name: bindparam(name) for name in ("n_events", "head_hash", "updated_at")})
-)
 """Built once: an append is the most frequent write, and building these takes longer than running them."""
 
 
@@ -85,8 +79,7 @@ class Events:
                 events.append(found)
             if fresh:
                 connection.execute(_INSERT, [each.model_dump() for each in fresh])
-                moved = {"n_events": seq, "head_hash": head, "updated_at": fresh[-1].created_at}
-                connection.execute(_MOVE_HEAD, {"of": session_id, **moved})
+                session.change(n_events=seq, head_hash=head, updated_at=fresh[-1].created_at)
             if also is not None:
                 also(connection)
         return events
@@ -125,22 +118,26 @@ class Events:
 
         Found: a changed payload, step, kind, key or time; a row removed, exchanged or added; a tail that was cut.
         """
-        query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
         with self._store.read() as connection:
-            n_written, head = _end(connection, session_id)
-            n, prev_hash = 0, GENESIS
-            for row in connection.execution_options(yield_per=500).execute(query):
-                reason = _fault(row._mapping, n + 1, prev_hash)
-                if reason:
-                    return Verification(ok=False, n=n, broken_seq=n + 1, reason=reason)
-                n, prev_hash = n + 1, row.hash
-        if (n, prev_hash) != (n_written, head):
-            at = min(n, n_written) + 1
-            reason = f"the session has {n_written} events on record, its log has {n}"
-            if n == n_written:
-                at, reason = n, "the newest event is not the one on record"
-            return Verification(ok=False, n=n, broken_seq=at, reason=reason)
+            return verify_chain(connection, session_id, *_end(connection, session_id))
+
+
+def verify_chain(connection: Connection, session_id: str, n_written: int, head: str) -> Verification:
+    """See `Events.verify`; `n_written` and `head` are what the session's row says of the end."""
+    query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
+    n, prev_hash = 0, GENESIS
+    for row in connection.execution_options(yield_per=500).execute(query):
+        reason = _fault(row._mapping, n + 1, prev_hash)
+        if reason:
+            return Verification(ok=False, n=n, broken_seq=n + 1, reason=reason)
+        n, prev_hash = n + 1, row.hash
+    if (n, prev_hash) == (n_written, head):
         return Verification(ok=True, n=n)
+    if n == n_written:
+        return Verification(ok=False, n=n, broken_seq=n, reason="the newest event is not the one on record")
+    at = min(n, n_written) + 1 if isinstance(n_written, int) else 1
+    reason = f"the session has {n_written} events on record, its log has {n}"
+    return Verification(ok=False, n=n, broken_seq=at, reason=reason)
 
 
 def _find_all(connection: Connection, session_id: str, keys: Sequence[str]) -> dict[str | None, Event]:
@@ -184,13 +181,14 @@ def _fault(row: Any, seq: int, prev_hash: str) -> str:
     if row["prev_hash"] != prev_hash:
         return f"event {seq} does not follow event {seq - 1}"
     try:
-        body_hash = payload_hash(row["branch"], row["step"], row["kind"], json.loads(row["payload"]))
+        payload = json.loads(row["payload"])
+        body_hash = payload_hash(row["branch"], row["step"], row["kind"], payload)
         created_at = _raw_time(row["created_at"])
+        found = chain_hash(prev_hash, row["session_id"], seq, created_at, body_hash, row["key"])
     except (TypeError, ValueError):
         return f"event {seq} cannot be read"
-    if chain_hash(prev_hash, row["session_id"], seq, created_at, body_hash, row["key"]) != row["hash"]:
-        return f"event {seq} was changed"
-    return ""
+    is_same = found == row["hash"] and canonical_json(payload) == row["payload"]
+    return "" if is_same else f"event {seq} was changed"
 
 
 def _raw_time(raw: str | datetime) -> datetime:

@@ -47,8 +47,9 @@ class Inbox:
             "received_at": datetime.now(UTC),
         }
         with self._store.write() as connection:
-            lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
+            session = lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
             row = connection.execute(insert(MessageTable).values(**values).returning(*_COLUMNS)).one()
+            session.wrote(MessageTable, [row.id], {n: v for n, v in values.items() if n != "session_id"})
             return Message(**row._mapping)
 
     def unread(self, session_id: str) -> list[Message]:
@@ -69,9 +70,11 @@ class Inbox:
             session_id = connection.scalars(select(MessageTable.session_id).where(mine)).one_or_none()
             if session_id is None:
                 raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             unread = update(MessageTable).where(mine, MessageTable.read_at_step.is_(None))
-            connection.execute(unread.values(parsed=reading, read_at_step=step))
+            values = {"parsed": reading, "read_at_step": step}
+            if connection.execute(unread.values(**values)).rowcount:
+                session.wrote(MessageTable, [message_id], values)
             return Message(**connection.execute(select(*_COLUMNS).where(mine)).one()._mapping)
 
     def active_stop(self, session_id: str) -> Message | None:
@@ -92,11 +95,15 @@ class Inbox:
             SessionBusy: this process does not hold the session.
         """
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
             if up_to is not None:
                 active = active.where(MessageTable.id <= up_to)
-            return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
+            values = {"cleared_at": datetime.now(UTC)}
+            cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
+            for message_id in cleared:
+                session.wrote(MessageTable, [message_id], values)
+            return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:
         """What was read at `step` or later, and what waits to be read, oldest first."""

@@ -31,7 +31,7 @@ class Steps:
     def __init__(self, store: Store, inbox: Inbox) -> None:
         self._store = store
         self._inbox = inbox
-        self._put = or_replace(store.insert(_TABLE), "session_id", "step", "branch")
+        self._put = or_replace(store.insert(_TABLE), "session_id", "step", "branch").returning(_TABLE.c.id)
 
     def record(
         self, session_id: str, branch: int, step: int, *, label: str, signature: str, detail: dict[str, Any]
@@ -54,17 +54,20 @@ class Steps:
             SessionBusy: this process does not hold the session.
             UnknownName: there is no such session.
         """
-        plain = plain_json(f"The detail of step {step}", detail)
+        values: dict[str, Any] = {
+            "label": label,
+            "signature": signature,
+            "detail": plain_json(f"The detail of step {step}", detail),
+        }
         with self._store.write(late=True) as connection:
-            loop = lock_held(self._store, connection, session_id).loop
+            session = lock_held(self._store, connection, session_id)
             _refuse_if_passed(connection, session_id, branch, step)
-            links = _links(_before(connection, session_id, step, branch), step, label)
-            row = StepRow(
-                session_id=session_id, branch=branch, step=step, loop=loop, label=label, signature=signature,
-                detail=plain, recorded_at=datetime.now(UTC),
-            )  # fmt: skip
-            connection.execute(self._put, row.model_dump() | links)
-        return row
+            values |= _links(_before(connection, session_id, step, branch), step, label)
+            values |= {"loop": session.loop, "recorded_at": datetime.now(UTC)}
+            here = {"session_id": session_id, "branch": branch, "step": step}
+            row_id = connection.execute(self._put, here | values).scalar_one()
+            session.wrote(StepTable, [branch, step], values | {"id": row_id})
+        return StepRow(**{name: value for name, value in (here | values).items() if name in StepRow.model_fields})
 
     def near_history(
         self, session_id: str, n: int, *, before_step: int | None = None, max_runs: int = MAX_RUNS

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, DateTime, Engine, Table, create_engine, event, func, make_url, select
@@ -38,6 +38,13 @@ Change = Callable[[Connection], object]
 
 MIGRATION_LOCK = 0x4C6F6F70
 """PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
+
+
+class Sealing(Protocol):
+    """What a transaction still has to write when it is about to be committed."""
+
+    def seal(self, connection: Connection) -> None:
+        """Write it."""
 
 
 class Store:
@@ -87,7 +94,11 @@ class Store:
             if self.is_sqlite:
                 _begin_sqlite(connection, f"PRAGMA synchronous = {'NORMAL' if late else 'FULL'}", "BEGIN IMMEDIATE")
             with connection.begin():
+                sealing: dict[str, Sealing] = {}
+                connection.info["sealing"] = sealing
                 yield connection
+                for each in sealing.values():
+                    each.seal(connection)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[Connection]:

@@ -56,12 +56,12 @@ class SessionCheckpointer(Checkpointer):
         if any(channel in WRITES_IDX_MAP for channel, _ in writes):
             super().put_writes(config, writes, task_id, task_path)
 
-    def write(self, session_id: str, change: Change) -> None:
+    def write(self, change: Change, session_id: str) -> None:
         """See `Checkpointer.write`."""
         memory = self._memory()
         runtime = None if memory is None else find_runtime(memory, session_id)
         if runtime is None:
-            super().write(session_id, change)
+            super().write(change, session_id)
         else:
             runtime.is_checkpointed = True
             runtime.recorder.flush(change)
