@@ -116,6 +116,6 @@ def take_exposure(args: NoArguments, context: ToolContext) -> Acting[Exposure]:
 
 
 def _c_arm(context: ToolContext) -> CArm:
-    if not all(hasattr(context.world, name) for name in ("pose", "exposures", "limits", "image")):
+    if not all(hasattr(context.world, name) for name in ("limits", "image")):
         raise DeveloperError(f"The world {context.world!r} is no C-arm; give the `ToolContext` a `CArmWorld`.")
     return cast(CArm, context.world)
