@@ -158,9 +158,9 @@ def _finished(payload: Payload, _: Tools) -> list[Line]:
     return [Line("finished", f"{payload['status']}: {payload['reason']}", inner, tone)]
 
 
-def _stopped(payload: Payload, _: Tools) -> list[Line]:
+def _stopped(payload: Payload, tools: Tools) -> list[Line]:
     last = payload["last_act_sent"]
-    sent = f"already sent: {last['tool']} {shown(last['arguments'])}".strip() if last else "nothing had been sent"
+    sent = f"already sent: {_call(last, tools)}" if last else "nothing had been sent"
     return [Line("STOPPED", f"by {payload['reason']}; nothing further is sent", sent, "bad")]
 
 

@@ -269,11 +269,7 @@ class Session:
 
     def _require_runnable(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
-        if row.has_ended:
-            raise BadInput(
-                f"Session {self.id} has {row.status}. Rewind it (`loopwright sessions rewind {self.id} STEP`) or "
-                "start a new one."
-            )
+        row.require_going_on()
         if row.parent is not None and not runtime.recorder.events:
             raise BadInput(f"Session {self.id} is a fork that was not finished. Fork {row.parent} again.")
 

@@ -138,7 +138,7 @@ def test_a_stop_is_heard_at_rest_without_the_loop_and_an_ended_session_says_so(r
     _, ended = run()
     refused = loopwright("feedback", ended, "stop!")
     assert refused.code == 2
-    assert "has succeeded" in refused.err
+    assert "has ended, it has succeeded" in refused.err
 
 
 def test_a_loop_that_is_not_installed_is_asked_for(run: Cli, loopwright: Cli, tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ class TestActsAndQuestions:
         assert (session.status, session.state["left"], session.state["right"]) == ("succeeded", "reject", "approve")
         bench.whole(session)
 
-    @pytest.mark.parametrize(("last", "status"), [("approve", "succeeded"), ("q1 reject", "succeeded"), ("target 9", "")])
+    @pytest.mark.parametrize(
+        ("last", "status"), [("approve", "succeeded"), ("q1 reject", "succeeded"), ("target 9", "")]
+    )
     def test_an_answer_after_what_is_not_understood_counts(self, bench: Bench, last: str, status: str) -> None:
         """An answer to the open question does; another order does not say which of the two holds."""
 
