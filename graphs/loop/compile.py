@@ -351,7 +351,7 @@ def _after(loop: Declaration, each: Node, kit: KitState, ctx: Context, values: d
 
 
 def _digest(values: dict[str, Any], where: str) -> str:
-    """Of the state without what the kit itself changes between nodes; `where` begins the message about what is no JSON."""
+    """Of the state without what the kit itself changes; `where` begins the message about what is not JSON."""
     own = {name: value for name, value in values.items() if name not in ("status", "reason")}
     try:
         return sha256_of(own)[:16]

@@ -277,3 +277,12 @@ def test_an_entry_point_of_another_name_is_refused(
     said = loopwright("graph", "show", "heating")
     assert said.code == 70
     assert "Give both one name" in said.err
+
+
+def test_a_script_that_is_too_short_is_the_models_error(loopwright: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text(f"kind: scripted\nreplies:\n  - '{ON}'\n")
+    said = loopwright("run", LOOP, "--model-of", f"navigator={file}")
+    assert said.code == 4
+    assert "The scripted model has no reply left: its `replies` are 1" in said.err
+    assert "'16.5 of 20.0'" in said.err and "traceback" not in said.err
