@@ -68,7 +68,7 @@ def state_schema(loop: Declaration) -> Any:
     nested = dict.fromkeys(loop.nested, NotRequired[dict[str, Any]])
     kit = {
         "observation": NotRequired[dict[str, Any]],
-        "status": NotRequired[Annotated[Literal["running", "succeeded", "failed"], _ended]],
+        "status": NotRequired[Annotated[Literal["running", "succeeded", "failed", "not_found"], _ended]],
         "reason": NotRequired[Annotated[str, lambda old, new: new or old]],
         "kit": NotRequired[Annotated[dict[str, Any], merge]],
     }

@@ -249,5 +249,6 @@ def check(loop: Declaration) -> None:
     _ = loop.language
 
 
-Ending = Literal["succeeded", "failed"]
+Ending = Literal["succeeded", "failed", "not_found"]
+"""How a loop ends; `not_found`: it does not know what it sees, or cannot say where what was asked for is."""
 ReadBlob = Callable[[ImageRef], bytes]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loopwright.memory import Memory
     from loopwright.schema import Event
 
-EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "stopped": 5, "paused": 130, "waiting": 6}
+EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "not_found": 7, "stopped": 5, "paused": 130, "waiting": 6}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 ModelOf = Annotated[
@@ -107,7 +107,7 @@ def listen_to_keyboard(session: "Session") -> None:
 
 def _how_to_go_on(session: str, status: str) -> str:
     match status:
-        case "succeeded" | "failed":
+        case "succeeded" | "failed" | "not_found":
             return f"Session {status}. Report: loopwright sessions report {session}"
         case "waiting":
             return (
