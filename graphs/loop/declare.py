@@ -129,6 +129,10 @@ class Declaration:
         """The loop's own guards."""
         return (self.guard,) if callable(self.guard) else tuple(self.guard)
 
+    def is_beside(self, name: str) -> bool:
+        """Whether a node is visited at once with others."""
+        return any(len(layer) > 1 and any(each.name == name for each in layer) for layer in self.layers)
+
     def destinations(self, name: str) -> tuple[str, ...]:
         """Where a node may go: its next ones, those that it declares, and the end."""
         layers = self.layers
@@ -154,6 +158,11 @@ class Declaration:
     def nested(self) -> dict[str, "Declaration"]:
         """Loops among the nodes, by node name."""
         return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Declaration)}
+
+    @cached_property
+    def written_keys(self) -> frozenset[str]:
+        """The state keys that its nodes may write."""
+        return frozenset({*self.state, *self.nested, "observation"})
 
     def find_tool(self, name: str) -> Tool[Any, Any]:
         """The loop's tool called `name`."""

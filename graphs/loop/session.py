@@ -14,6 +14,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
+from loopwright.agents.sessions.gate import Question
 from loopwright.errors import BadInput, Halted, LoopwrightError, Paused, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
@@ -30,6 +31,7 @@ from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
 
 WAIT_POLL_S = 0.05
+Wait = bool | Callable[[], bool]
 
 
 class Session:
@@ -94,11 +96,19 @@ class Session:
         if self._runtime is not None:
             self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Generator[SessionEvent, None, None]:
+    @property
+    def questions(self) -> list[Question]:
+        """What waits for an answer, where the session is `waiting`; else nothing does."""
+        if self.status != "waiting":
+            return []
+        return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
+
+    def stream(self, *, wait: Wait = False) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
-            wait: stay when the loop asks something, until an answer lies in the inbox.
+            wait: stay when the loop asks something, until an answer lies in the inbox; a function: as long as it says
+                so.
 
         Raises:
             SessionBusy: another live process runs this session.
@@ -109,13 +119,13 @@ class Session:
             yield from self._run(runtime, wait)
         yield from self._shown(self._drain())
 
-    def run(self, *, wait: bool = False) -> str:
+    def run(self, *, wait: Wait = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
         for _ in self.stream(wait=wait):
             pass
         return self.status
 
-    async def astream(self, *, wait: bool = False) -> AsyncIterator[SessionEvent]:
+    async def astream(self, *, wait: Wait = False) -> AsyncIterator[SessionEvent]:
         """`stream` for async code. Cancelling it pauses the session, and waits until the running node has let go."""
         events = self.stream(wait=wait)
         threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"session-{self.id}")
@@ -138,7 +148,7 @@ class Session:
             await loop.run_in_executor(threads, events.close)
             threads.shutdown(wait=False)
 
-    async def arun(self, *, wait: bool = False) -> str:
+    async def arun(self, *, wait: Wait = False) -> str:
         """`run` for async code."""
         async for _ in self.astream(wait=wait):
             pass
@@ -295,7 +305,7 @@ class Session:
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[SessionEvent]:
+    def _run(self, runtime: live.Runtime, wait: Wait) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
@@ -312,10 +322,12 @@ class Session:
             has_news = runtime.has_unread() or runtime.gate.n_heard > n_heard
             while not has_news:
                 runtime.require_active()
-                if not wait:
-                    return
-                runtime.cancel.wait(WAIT_POLL_S)
+                goes_on = wait() if callable(wait) else wait  # asked first: its last word may come with a message
                 has_news = runtime.has_unread()
+                if not has_news and not goes_on:
+                    return
+                if not has_news:
+                    runtime.cancel.wait(WAIT_POLL_S)
             runtime.require_active()
             self._rest("running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})
