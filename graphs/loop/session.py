@@ -25,6 +25,7 @@ from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, reme
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
 from loopwright.graphs.loop.versions import code_digest, versions
+from loopwright.graphs.loop.watching import watching_for_stop
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import Event
@@ -198,7 +199,7 @@ class Session:
         """
         with self._held() as runtime:
             self._require_runnable(runtime)
-            with live.watching_for_stop(runtime, after=self._permitted):
+            with watching_for_stop(runtime, after=self._permitted):
                 try:
                     self._begin(runtime)
                     yield runtime
@@ -235,7 +236,8 @@ class Session:
             self._rest("paused")
             return
         runtime.settle(STOP)
-        record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
+        with runtime.stopping:  # not before the inbox has it
+            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
         runtime.gate.withdraw()
         self._rest("stopped")
 
