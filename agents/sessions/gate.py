@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
-from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Unclear
+from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Instead, Unclear
 
+APPROVAL = "approval"
+"""What a question is about that asks for consent to an act."""
 _ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -47,6 +49,7 @@ class Heard(Frozen):
 class OpenQuestion(NamedTuple):
     """A question that waits for an answer."""
 
+    about: str
     text: str
     asked_at: datetime
 
@@ -216,7 +219,9 @@ class FeedbackGate:
         return next(iter(self._open)) if len(self._open) == 1 else None, text
 
     def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
-        """A bare yes or no with several questions open says to none of them what it means."""
+        """A bare yes or no with several questions open says to none of them what it means, nor do arguments of no act."""
+        if isinstance(value, Instead) and (question is None or self._open[question].about != APPROVAL):
+            return Unclear(text=text[:2000], question="For which act is that? None of that name waits for approval.")
         is_bare = self.language.dump(value)["kind"] in ("approve", "reject")
         if question is not None or len(self._open) < 2 or not is_bare:
             return value
@@ -245,7 +250,7 @@ class FeedbackGate:
     def _open_again(self, question: Question, asked_at: datetime) -> None:
         """A question about what was said is none that a yes could answer."""
         if question.about != "unclear" and question.id not in self._answered:
-            self._open.setdefault(question.id, OpenQuestion(question.text, asked_at))
+            self._open.setdefault(question.id, OpenQuestion(question.about, question.text, asked_at))
 
     def _closed(self, question_id: str) -> None:
         self._open.pop(question_id, None)

@@ -70,6 +70,8 @@ def understood(words: Payload) -> str:
             return "not understood, so it is asked about"
         case {"kind": "note"}:
             return "a note, kept on record"
+        case {"kind": "instead", "arguments": arguments}:
+            return f"the same act with {shown(arguments)}"
     fields = {n: ", ".join(map(str, v)) if isinstance(v, list) else v for n, v in words.items() if n != "kind"}
     return ": ".join(filter(None, (str(words["kind"]).replace("_", " "), shown(fields))))
 

@@ -5,12 +5,13 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
@@ -104,12 +105,15 @@ class Session:
             return []
         return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
 
-    def stream(self, *, wait: Wait = False) -> Generator[SessionEvent, None, None]:
+    def stream(
+        self, *, wait: Wait = False, callbacks: Sequence[BaseCallbackHandler] = ()
+    ) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
             wait: stay when the loop asks something, until an answer lies in the inbox; a function: as long as it says
                 so.
+            callbacks: LangChain's, handed to the models that nodes ask: they hear each token as it comes.
 
         Raises:
             SessionBusy: another live process runs this session.
@@ -117,7 +121,7 @@ class Session:
             LoopwrightError: what a node raised; the session can be resumed.
         """
         with suppress(Halted), self.running() as runtime:
-            yield from self._run(runtime, wait)
+            yield from self._run(runtime, wait, {**self._config, "callbacks": list(callbacks)})
         yield from self._shown(self._drain())
 
     def run(self, *, wait: Wait = False) -> str:
@@ -307,13 +311,13 @@ class Session:
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: Wait) -> Iterator[SessionEvent]:
+    def _run(self, runtime: live.Runtime, wait: Wait, config: RunnableConfig) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
+            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())
