@@ -28,6 +28,7 @@ from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
 
+
 class Visit(NamedTuple):
     """One visit of a node. `path` leads to it through outer loops, `tick` counts the node visits before it."""
 
