@@ -77,13 +77,13 @@ class Edits(Frozen):
 
 _IN_IT = r"(?: (?:in (?:it|here|there|this|that|the (?:dish|recipe))|please|at all|of course))*"
 _NEGATED = re.compile(
-    rf"(?:there (?:is|are|was|were) (?:no|not any)|there (?:isn't|aren't) any|it has no|(?:it|this) does not (?:have|contain)"
-    rf"(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out|never|do not|don't|it (?:is|was) not)"
+    rf"(?:there (?:is|are|was|were) (?:no|not any)|there (?:isn't|aren't) any|it has no"
+    rf"|(?:it|this) does not (?:have|contain)(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out|never|do not|don't|it (?:is|was) not)"
     rf" (?P<named>.+?){_IN_IT}"
 )
 _STATED = re.compile(
-    rf"(?:there (?:is|are|was|were)|it has|it contains|i see|add|also|with|and|put in|include) (?:some |also |a |an |the )*"
-    rf"(?P<named>.+?){_IN_IT}"
+    rf"(?:there (?:is|are|was|were)|it has|it contains|i see|add|also|with|and|put in|include)"
+    rf" (?:some |also |a |an |the )*(?P<named>.+?){_IN_IT}"
 )
 _ALSO = re.compile(r"\s*(?:,|;|\bor\b|\band\b)\s*")
 _ARTICLE = re.compile(r"^(?:(?:any|some|the|a|an|more|add|use|no) )+")

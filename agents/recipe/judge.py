@@ -36,7 +36,7 @@ class Prediction(Frozen):
     """
 
     labels: tuple[str, ...] = Field(default=(), max_length=100)
-    odds: dict[str, float] = {}
+    odds: dict[str, float] = Field(default={})
     think: str = ""
 
 

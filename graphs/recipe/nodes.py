@@ -133,7 +133,7 @@ def generate(state: State, ctx: Context) -> None:
 
 @node(to=("generate", "review"))
 def verify(state: State, ctx: Context) -> None:
-    """Compare what the text names with its labels; have it redone within the budget, then ask or go on as the run says."""
+    """Compare the text with its labels; have it redone within the budget, then ask or go on as the run says."""
     edits = Edits.model_validate(state["edits"])
     removed = [label for labels in edits.removed.values() for label in labels]
     found = check(state["draft"], _told(state, ctx), known_of(ctx), removed)

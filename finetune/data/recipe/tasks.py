@@ -1,7 +1,7 @@
 """What a simulated dish teaches: the recipe loop's own questions about its picture, and the right answers to them.
 
-Questions are built by `loopwright.agents.recipe.prompts`, answers are in the forms of `loopwright.agents.recipe.formats`,
-as at inference. Labels are listed from what the picture shows best to what it shows least, by the exact posterior:
+Questions are built by `loopwright.agents.recipe.prompts`, answers are in the forms of its `formats`, as at inference.
+Labels are listed from what the picture shows best to what it shows least, by the exact posterior:
 a model that breaks off names the surest. Knows no file.
 """
 
