@@ -78,7 +78,8 @@ class Edits(Frozen):
 _IN_IT = r"(?: (?:in (?:it|here|there|this|that|the (?:dish|recipe))|please|at all|of course))*"
 _NEGATED = re.compile(
     rf"(?:there (?:is|are|was|were) (?:no|not any)|there (?:isn't|aren't) any|it has no"
-    rf"|(?:it|this) does not (?:have|contain)(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out|never|do not|don't|it (?:is|was) not)"
+    rf"|(?:it|this) does not (?:have|contain)(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out"
+    rf"|never|do not|don't|it (?:is|was) not)"
     rf" (?P<named>.+?){_IN_IT}"
 )
 _STATED = re.compile(
