@@ -85,7 +85,7 @@ def state_schema(loop: Declaration) -> Any:
     nested = dict.fromkeys(loop.nested, NotRequired[Annotated[dict[str, Any], Latest]])
     kit = {
         "observation": NotRequired[Annotated[dict[str, Any], Latest]],
-        "status": NotRequired[Literal["running", "succeeded", "failed"]],
+        "status": NotRequired[Literal["running", "succeeded", "failed", "not_found"]],
         "reason": NotRequired[str],
         "kit": NotRequired[Annotated[dict[str, Any], merge]],
     }

@@ -85,6 +85,9 @@ class Declaration:
         version: goes into the record.
         describe: how its own events read; None for those that say nothing to a person.
         report: its own sections of the HTML report.
+        show: a step as the console shows it, (config, prepared, step) to a `StepView`; None: its newest picture.
+        pointed: what pointing at a step's picture may mean, (config, prepared, step, `Pointed`) to messages that the
+            loop's feedback types read.
         redraw: turns (config, prepared) into a function from an `observed` output to its picture, drawn again.
     """
 
@@ -104,6 +107,8 @@ class Declaration:
     version: str = "1"
     describe: Callable[[Event], "Line | Sequence[Line] | None"] | None = None
     report: Callable[..., Sequence[Any]] | None = None
+    show: Callable[..., Any] | None = None
+    pointed: Callable[..., Sequence[str]] | None = None
     redraw: Callable[..., Callable[[dict[str, Any]], Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -259,7 +264,8 @@ def check(loop: Declaration) -> None:
     _ = loop.language
 
 
-Ending = Literal["succeeded", "failed"]
+Ending = Literal["succeeded", "failed", "not_found"]
+"""How a loop ends; `not_found`: it does not know what it sees, or cannot say where what was asked for is."""
 ReadBlob = Callable[[ImageRef], bytes]
 
 

@@ -5,12 +5,13 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
@@ -25,6 +26,7 @@ from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, reme
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
 from loopwright.graphs.loop.versions import code_digest, versions
+from loopwright.graphs.loop.watching import watching_for_stop
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import Event
@@ -103,12 +105,15 @@ class Session:
             return []
         return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
 
-    def stream(self, *, wait: Wait = False) -> Generator[SessionEvent, None, None]:
+    def stream(
+        self, *, wait: Wait = False, callbacks: Sequence[BaseCallbackHandler] = ()
+    ) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
             wait: stay when the loop asks something, until an answer lies in the inbox; a function: as long as it says
                 so.
+            callbacks: LangChain's, handed to the models that nodes ask: they hear each token as it comes.
 
         Raises:
             SessionBusy: another live process runs this session.
@@ -116,7 +121,7 @@ class Session:
             LoopwrightError: what a node raised; the session can be resumed.
         """
         with suppress(Halted), self.running() as runtime:
-            yield from self._run(runtime, wait)
+            yield from self._run(runtime, wait, {**self._config, "callbacks": list(callbacks)})
         yield from self._shown(self._drain())
 
     def run(self, *, wait: Wait = False) -> str:
@@ -198,7 +203,7 @@ class Session:
         """
         with self._held() as runtime:
             self._require_runnable(runtime)
-            with live.watching_for_stop(runtime, after=self._permitted):
+            with watching_for_stop(runtime, after=self._permitted):
                 try:
                     self._begin(runtime)
                     yield runtime
@@ -235,7 +240,8 @@ class Session:
             self._rest("paused")
             return
         runtime.settle(STOP)
-        record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
+        with runtime.stopping:  # not before the inbox has it
+            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
         runtime.gate.withdraw()
         self._rest("stopped")
 
@@ -301,13 +307,13 @@ class Session:
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: Wait) -> Iterator[SessionEvent]:
+    def _run(self, runtime: live.Runtime, wait: Wait, config: RunnableConfig) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
+            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())

@@ -31,6 +31,7 @@ EXIT_CODES = {
     4: "a person has to look at the machine or the data",
     5: "a human said STOP",
     6: "the session waits for a human's answer",
+    7: "the session does not know what it sees, or did not find what was asked for",
     70: "a defect; the message names the file with the traceback",
     130: "interrupted or paused; the message says how to resume",
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loopwright.memory import Memory
     from loopwright.schema import Event
 
-EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "stopped": 5, "paused": 130, "waiting": 6}
+EXIT_BY_STATUS = {"succeeded": 0, "failed": 1, "not_found": 7, "stopped": 5, "paused": 130, "waiting": 6}
 
 Interactive = Annotated[
     bool,
@@ -122,7 +122,7 @@ def listen_to_keyboard(session: "Session") -> "Callable[[], bool]":
 
 def _how_to_go_on(session: str, status: str, questions: "Sequence[Question]") -> str:
     match status:
-        case "succeeded" | "failed":
+        case "succeeded" | "failed" | "not_found":
             return f"Session {status}. Report: loopwright sessions report {session}"
         case "waiting":
             asked = [f"  {each.id}: {plain(each.text)} {plain(_options(each))}".rstrip() for each in questions]
