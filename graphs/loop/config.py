@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from loopwright.errors import DeveloperError
 from loopwright.schema import Frozen
@@ -35,6 +43,10 @@ class RunConfig(BaseModel):
         return {n: (v,) if n in lists and isinstance(v, str) else v for n, v in values.items()}
 
 
+PART_OF_A_FILE = {"is_part_of_a_file": True}
+"""Pydantic's context where a file is validated, whose errors name the place in it."""
+
+
 class Budget(Frozen):
     """What ends a run. None: no limit.
 
@@ -54,8 +66,10 @@ class Budget(Frozen):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _say_what_will_not_do(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _say_what_will_not_do(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         try:
             return handler(values)
         except ValidationError as error:
+            if info.context == PART_OF_A_FILE:
+                raise
             raise DeveloperError(f"`Budget`: {problems(error)}. None: no limit.") from error
