@@ -15,6 +15,7 @@
     |   |-- IntegrityError          4   what was read back is not what was written
     |   |-- Diverged                4   a node that was run again did something else than what is on record
     |   |-- SessionBusy             4   another process runs this session, or took it over
+    |   |-- NoAnswer                4   a model gave no answer that could be read
     |   `-- UnsettledAct            4   a motion was sent and the world cannot say whether it happened
     `-- Halted                          an outcome, not a failure
         |-- Stopped                 5   a human said STOP
@@ -85,6 +86,10 @@ class OperatorError(LoopwrightError):
     """A person has to look at the machine or the data before work can go on."""
 
     exit_code = 4
+
+
+class NoAnswer(OperatorError):
+    """A model gave no answer, or none that could be read; that is on record, and the node may do without."""
 
 
 class MemoryUnavailable(OperatorError):
