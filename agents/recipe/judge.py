@@ -110,7 +110,9 @@ class ModelJudge:
         if ask.can_score(JUDGE):
             sure = label_odds(what, image, getattr(self._known, what), len(labels), JUDGE, ask)
             return Judged(tuple(Scored(label, sure.get(label, 0.0)) for label in labels), plausible(sure))
-        answer: JudgeAnswer = ask.ask(JUDGE, judge_messages(image, what, labels), JsonFormat(JudgeAnswer))
+        answer: JudgeAnswer = ask.ask(
+            JUDGE, judge_messages(image, what, labels), JsonFormat(JudgeAnswer), may_fail=True
+        )
         shown = self._read(what, answer.shown)
         return Judged(
             tuple(Scored(label, shown.get(label, 0.0)) for label in labels),

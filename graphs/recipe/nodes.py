@@ -13,7 +13,7 @@ from loopwright.agents.recipe.scsr import Scored
 from loopwright.agents.recipe.scsr import select as select_labels
 from loopwright.agents.recipe.verify import Check, check
 from loopwright.agents.sessions.gate import Heard
-from loopwright.errors import OperatorError
+from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
@@ -90,7 +90,7 @@ def judge(state: State, ctx: Context) -> None:
     for what in SETS:
         try:
             scores = asked.scores(what, said, _image(state), ctx)
-        except OperatorError as error:
+        except NoAnswer as error:
             ctx.computed("unjudged", {"what": what, "why": str(error)})
             continue
         sides = {side: [one._asdict() for one in getattr(scores, side)] for side in ("initial", "rectified")}

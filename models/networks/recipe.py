@@ -76,24 +76,27 @@ class DishNetwork(nn.Module):
 
 
 class Familiar(NamedTuple):
-    """What features of pictures like those of the training are: whose distance is above `limit` is unlike them all.
+    """What features of pictures like those of the training are: one that is farther off than `limit` is unlike them.
 
-    The distance is the root mean square of the features' deviations, each in units of its own: `mean` and `sd` (F,).
+    The distance is Mahalanobis': `mean` (F,), `precision` (F, F) the inverse of a slightly shrunk covariance.
     """
 
     mean: Tensor
-    sd: Tensor
+    precision: Tensor
     limit: float
 
     @classmethod
-    def of(cls, features: Tensor) -> "Familiar":
-        """From features (N, F) of unseen pictures of the same world; the limit is a tenth above the farthest."""
-        found = cls(features.mean(0), features.std(0).clamp(min=1e-3), 0.0)
-        return found._replace(limit=1.1 * float(found.distance(features).max()))
+    def of(cls, seen: Tensor, unseen: Tensor) -> "Familiar":
+        """From features of training pictures (N, F); the limit is a tenth above the farthest of others' (M, F)."""
+        covariance = torch.cov(seen.T)
+        shrunk = covariance + 0.01 * covariance.diagonal().mean() * torch.eye(len(covariance))
+        found = cls(seen.mean(0), torch.linalg.inv(shrunk), 0.0)
+        return found._replace(limit=1.1 * float(found.distance(unseen).max()))
 
     def distance(self, features: Tensor) -> Tensor:
         """(B,) of (B, F)."""
-        return ((features - self.mean) / self.sd).square().mean(1).sqrt()
+        off = features - self.mean
+        return (off @ self.precision * off).sum(1).clamp(min=0).sqrt()
 
 
 def prepare(images: NDArray[np.uint8]) -> Tensor:
@@ -150,7 +153,7 @@ def save_network(
         key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    state |= {f"{_FAMILIAR}mean": familiar.mean.contiguous(), f"{_FAMILIAR}sd": familiar.sd.contiguous()}
+    state |= {f"{_FAMILIAR}mean": familiar.mean, f"{_FAMILIAR}precision": familiar.precision.contiguous()}
     told = {"format": FORMAT, "config": network.config.model_dump_json(), "thresholds": json.dumps(dict(thresholds))}
     told["familiar_limit"] = repr(familiar.limit)
     partial = path.with_suffix(".partial")
@@ -175,7 +178,7 @@ def load_network(path: Path | None = None) -> DishRecogniser:
             raise BadInput(f"`{path}` has format {metadata.get('format')!r}; expected {FORMAT!r}.")
         with MODEL_LOAD_LOCK:
             network = DishNetwork(NetworkConfig.model_validate_json(metadata["config"]))
-            familiar = Familiar(state.pop(f"{_FAMILIAR}mean"), state.pop(f"{_FAMILIAR}sd"), _limit(metadata))
+            familiar = Familiar(state.pop(f"{_FAMILIAR}mean"), state.pop(f"{_FAMILIAR}precision"), _limit(metadata))
             network.load_state_dict(state)
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise BadInput(f"`{path}` is no whole network ({error}). Train it again; pickles are never loaded.") from error

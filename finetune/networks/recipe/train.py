@@ -28,6 +28,8 @@ from loopwright.tools.recipe.kitchen.plan import Part, seeds_of
 Progress = Callable[[str], None]
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "network.safetensors"
 TELL_EVERY = 100
+FAMILIAR_DISHES = 3000
+"""Training dishes from which it is known what a picture is like."""
 
 
 class DishNetworkConfig(RunSettings):
@@ -86,11 +88,13 @@ def train(config: DishNetworkConfig, out_dir: Path, on_progress: Progress = lamb
             on_progress(f"step {step} of {config.optimiser.steps}: loss {loss:.2f}")
         if step % config.checkpoint_every == 0 or step == config.optimiser.steps:
             _keep(out_dir / CHECKPOINT, network, optimiser, step)
-    return _finished(network, validation, config, out_dir)
+    return _finished(network, data, validation, config, out_dir)
 
 
-def _finished(network: DishNetwork, validation: Dishes, config: DishNetworkConfig, out_dir: Path) -> NetworkResult:
-    features = features_of(network, validation.images)
+def _finished(
+    network: DishNetwork, data: Dishes, validation: Dishes, config: DishNetworkConfig, out_dir: Path
+) -> NetworkResult:
+    seen, features = features_of(network, data.images[:FAMILIAR_DISHES]), features_of(network, validation.images)
     with torch.inference_mode():
         odds = network.head(features).sigmoid().double().numpy()
     thresholds, scores, first = {}, {}, 0
@@ -99,7 +103,7 @@ def _finished(network: DishNetwork, validation: Dishes, config: DishNetworkConfi
         thresholds[what], scores[what] = best_threshold(odds[:, part], validation.labels[:, part])
         first += len(names)
     notes = {"steps": str(config.optimiser.steps), "dishes": str(config.dishes), "seed": str(config.seed)}
-    save_network(out_dir / WEIGHTS, network, thresholds, Familiar.of(features), notes)
+    save_network(out_dir / WEIGHTS, network, thresholds, Familiar.of(seen, features), notes)
     return NetworkResult(weights=out_dir / WEIGHTS, steps=config.optimiser.steps, thresholds=thresholds, f1=scores)
 
 
