@@ -10,12 +10,12 @@
     |-- DeveloperError              70  whoever wrote the tool, loop or model must fix it
     |-- MissingDependency           3   something has to be installed; the message says what
     |-- OperatorError               4   a person has to look at the machine or the data
+    |   |-- NoAnswer                4   a model gave no answer that could be read
     |   |-- MemoryUnavailable       4   database missing, locked, full, or not a database
     |   |-- MemoryVersionError      4   database older or newer than this code
     |   |-- IntegrityError          4   what was read back is not what was written
     |   |-- Diverged                4   a node that was run again did something else than what is on record
     |   |-- SessionBusy             4   another process runs this session, or took it over
-    |   |-- NoAnswer                4   a model gave no answer that could be read
     |   `-- UnsettledAct            4   a motion was sent and the world cannot say whether it happened
     `-- Halted                          an outcome, not a failure
         |-- Stopped                 5   a human said STOP
