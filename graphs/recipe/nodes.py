@@ -77,13 +77,14 @@ def predict_ingredients(state: State, ctx: Context) -> None:
 
 def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
-    if ctx.config.compare and _image(state) is not None:
-        state["plain"] = list(ctx.ask(GENERATOR, instructions_messages(_image(state)), INSTRUCTIONS))
+    image = _shown(state, ctx)
+    if ctx.config.compare and image is not None:
+        state["plain"] = list(ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
 
 
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
-    if not ctx.config.scsr or _image(state) is None:
+    if not ctx.config.scsr or _image(state) is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
     asked: Judge = CountsJudge(kitchen_cooccurrence()) if ctx.config.judge == "counts" else ModelJudge(known_of(ctx))
@@ -135,7 +136,7 @@ def generate(state: State, ctx: Context) -> None:
     state["labels"] = _labels(state)
     told = _told(state, ctx)
     repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
-    prompt = instructions_messages(_image(state), told.get("actions", ()), told.get("ingredients", ()), repair)
+    prompt = instructions_messages(_shown(state, ctx), told.get("actions", ()), told.get("ingredients", ()), repair)
     state["draft"] = list(ctx.ask(GENERATOR, prompt, INSTRUCTIONS))
 
 
@@ -188,8 +189,9 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
 
 
 def _predicted(state: State, ctx: Context, what: LabelSet) -> dict[str, Any]:
-    image = _image(state)
-    return Prediction().model_dump(mode="json") if image is None else predict(what, image, ctx)
+    if _image(state) is None and ctx.config.predictor != "recipe":
+        return Prediction().model_dump(mode="json")
+    return predict(what, _image(state), ctx)
 
 
 def _hear(state: State, heard: Sequence[Heard]) -> bool:
@@ -211,10 +213,8 @@ def _doubt(state: State) -> str:
     """Why what is known of the dish will not do; "" where it does, or where people have said something of it."""
     if state["edits"].get("words") or state["is_confirmed"]:
         return "" if any(_labels(state).values()) else "Every label was taken away"
-    if _image(state) is None:
-        return "There is no picture"
     if not any(_labels(state).values()):
-        return "Nothing was recognised in the picture"
+        return "There is no picture" if _image(state) is None else "Nothing was recognised in the picture"
     return UNFAMILIAR if _is_strange(state) else ""
 
 
@@ -232,6 +232,11 @@ def _told(state: State, ctx: Context) -> dict[LabelSet, list[str]]:
 
 def _image(state: State) -> ImageRef | None:
     return SeenDish.model_validate(state["observation"]).image
+
+
+def _shown(state: State, ctx: Context) -> ImageRef | None:
+    """The picture, as far as the writer is shown it."""
+    return _image(state) if ctx.config.writer_sees else None
 
 
 def _scored(side: Sequence[dict[str, Any]]) -> list[Scored]:
