@@ -43,7 +43,7 @@ def config(folder: Path, *, rows: Path | None = None, **changes: Any) -> GrpoCon
         episodes=None if rows else episodes,
         rows=RowsConfig(train=rows) if rows else None,
         rewards={"length": RewardConfig(settings={"most": 1})},
-        drawing=DrawingConfig(candidates=4, prompts=2, max_tokens=6),
+        drawing=DrawingConfig(candidates=4, prompts=2, max_tokens=6, at_once=4),
         optimiser=OptimiserConfig(steps=3, lr=1e-2, warm_up=0.0, accumulate=2),
         checkpoint_every=1,
     )

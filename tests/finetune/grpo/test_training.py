@@ -92,7 +92,8 @@ def test_every_trained_id_of_a_thousand_episodes_is_one_that_was_drawn(tmp_path:
 def test_training_gives_each_token_the_probability_that_it_was_drawn_with(
     tmp_path: Path, with_pictures: bool, under_grammar: bool
 ) -> None:
-    drawing = DrawingConfig(candidates=4, prompts=2, max_tokens=6, temperature=0.7, under_grammar=under_grammar)
+    drawing = DrawingConfig(candidates=4, prompts=2, max_tokens=6, temperature=0.7, at_once=4)
+    drawing = drawing.model_copy(update={"under_grammar": under_grammar})
     run = config(tmp_path, rows=shared_rows() if with_pictures else None, drawing=drawing)
     with ExitStack() as stack:
         trainer, _ = opened(run, tmp_path, stack)
