@@ -249,6 +249,7 @@ def _answer(self: Environment, text: str) -> str | Content:
 
 
 _answer.__name__ = _answer.__qualname__ = "answer"
+_answer.__annotations__ = {"text": str}  # without `self`, whose type is no JSON schema's
 
 
 def _method(tool: Tool[Any, Any]) -> Callable[..., Any]:
