@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from loopwright.schema import Act, Frozen, Outcome
 
-SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed"]
+SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed", "not_found"]
 LedgerStatus = Literal["intended", "authorised", "settled", "refused"]
 Approver = Literal["guard", "human"]
 
@@ -26,7 +26,7 @@ class SessionRow(Frozen):
     @property
     def has_ended(self) -> bool:
         """Whether the loop has come to its end; such a session can only be rewound."""
-        return self.status in ("succeeded", "failed")
+        return self.status in ("succeeded", "failed", "not_found")
 
 
 class Verification(Frozen):

@@ -6,19 +6,24 @@ from loopwright.errors import UnknownName
 from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
 from loopwright.tools.contract import Tool
 from loopwright.tools.recall import leave_note, recall_history, recall_similar
+from loopwright.tools.recipe.tools import dish_status, look_at_dish, record_labels, write_instructions
 from loopwright.tools.surgery.tools import next_clip, record_plan, show_clip, surgery_status
 
 TOOLS: tuple[Tool[Any, Any], ...] = (
     c_arm_status,
+    dish_status,
     leave_note,
+    look_at_dish,
     move_c_arm,
     next_clip,
     recall_history,
     recall_similar,
+    record_labels,
     record_plan,
     show_clip,
     surgery_status,
     take_exposure,
+    write_instructions,
 )
 
 

@@ -85,6 +85,9 @@ class Declaration:
         version: goes into the record.
         describe: how its own events read; None for those that say nothing to a person.
         report: its own sections of the HTML report.
+        show: a step as the console shows it, (config, prepared, step) to a `StepView`; None: its newest picture.
+        pointed: what pointing at a step's picture may mean, (config, prepared, step, `Pointed`) to messages that the
+            loop's feedback types read.
         redraw: turns (config, prepared) into a function from an `observed` output to its picture, drawn again.
     """
 
@@ -104,6 +107,8 @@ class Declaration:
     version: str = "1"
     describe: Callable[[Event], "Line | Sequence[Line] | None"] | None = None
     report: Callable[..., Sequence[Any]] | None = None
+    show: Callable[..., Any] | None = None
+    pointed: Callable[..., Sequence[str]] | None = None
     redraw: Callable[..., Callable[[dict[str, Any]], Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +133,10 @@ class Declaration:
     def guards(self) -> tuple[Guard, ...]:
         """The loop's own guards."""
         return (self.guard,) if callable(self.guard) else tuple(self.guard)
+
+    def is_beside(self, name: str) -> bool:
+        """Whether a node is visited at once with others."""
+        return any(len(layer) > 1 and any(each.name == name for each in layer) for layer in self.layers)
 
     def destinations(self, name: str) -> tuple[str, ...]:
         """Where a node may go: its next ones, those that it declares, and the end."""
@@ -154,6 +163,11 @@ class Declaration:
     def nested(self) -> dict[str, "Declaration"]:
         """Loops among the nodes, by node name."""
         return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Declaration)}
+
+    @cached_property
+    def written_keys(self) -> frozenset[str]:
+        """The state keys that its nodes may write."""
+        return frozenset({*self.state, *self.nested, "observation"})
 
     def find_tool(self, name: str) -> Tool[Any, Any]:
         """The loop's tool called `name`."""
@@ -249,5 +263,6 @@ def check(loop: Declaration) -> None:
     _ = loop.language
 
 
-Ending = Literal["succeeded", "failed"]
+Ending = Literal["succeeded", "failed", "not_found"]
+"""How a loop ends; `not_found`: it does not know what it sees, or cannot say where what was asked for is."""
 ReadBlob = Callable[[ImageRef], bytes]

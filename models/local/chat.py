@@ -255,6 +255,7 @@ class LocalChatModel(LoopwrightChatModel):
             return Matcher(grammar, self.engine.tokenizer, sorted(self.engine.eos_token_ids))
 
     def decode(self, token_ids: list[int]) -> str:
+        """The text of these token ids, without special tokens."""
         with _tokenizing:
             return str(
                 self.engine.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,5 +1,6 @@
 """A loop that is not ours at the command line: run, spoken to, resumed, rewound, forked, replayed, reported, pruned."""
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 from tests.page import Page
 
+from loopwright.memory import Verification
+from loopwright.memory.events import Events
 from loopwright.settings import settings
 
 Cli = Callable[..., Any]
@@ -77,6 +80,34 @@ def test_waits_for_approval_and_goes_on(run: Cli, loopwright: Cli) -> None:
     assert loopwright("feedback", session, "approve", "--loop", LOOP).code == 0
     again = loopwright("sessions", "resume", session, "--loop", LOOP)
     assert "heard     clinician: “approve”" in again.out
+
+
+@pytest.fixture
+def typed(loopwright: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs an interactive command with a text as its whole input."""
+
+    def run(text: str, *arguments: str) -> Any:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return loopwright(*arguments, "--interactive")
+
+    return run
+
+
+def test_the_end_of_the_input_ends_waiting(typed: Cli, card: str, loopwright: Cli) -> None:
+    """What was typed before it is still heard; the open question and how to answer it come last."""
+    begun = typed("target 17\n", "run", LOOP, "--model-of", f"navigator={card}")
+    assert begun.code == 6, begun.err
+    session = loopwright("sessions", "list", "--json").json[0]["id"]
+    *_, waits, question, answer = begun.out.splitlines()
+    assert waits == "The session waits for an answer:"
+    assert question == "  q1: May I switch the heater on? (approve, reject, target 21)"
+    assert answer.startswith(f'Give it: loopwright feedback {session} --loop {LOOP} "..."')
+    assert "heard     clinician: “target 17”" in begun.out
+    again = typed("", "sessions", "resume", session, "--loop", LOOP, "--json")
+    assert (again.code, again.json[-1]["questions"][0]["id"]) == (6, "q1")
+    answered = typed("approve\n", "sessions", "resume", session, "--loop", LOOP)
+    assert answered.code == 0  # warm enough after that
+    assert "acted     switch the heater on" in answered.out
 
 
 def test_what_can_be_done_with_its_record(run: Cli, loopwright: Cli, tmp_path: Path) -> None:
@@ -191,6 +222,18 @@ def test_terminal_sequences_are_shown_and_not_obeyed(run: Cli, loopwright: Cli) 
     said = loopwright("sessions", "resume", session, "--loop", LOOP).out
     assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
     assert r"\x1b]0;owned\x07 [bold]loud[/bold] \u202etxt" in said
+
+
+def test_terminal_sequences_in_what_broke_are_shown_too(
+    run: Cli, loopwright: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, session = run()
+    broken = Verification(ok=False, n=3, broken_seq=4, reason="\x1b[2J gone")
+    monkeypatch.setattr(Events, "verify", lambda *_: broken)
+    said = loopwright("sessions", "verify", session)
+    assert (said.code, r"event 4: \x1b[2J gone" in said.out) == (1, True)
+    failed = loopwright("sessions", "show", "a\x1b[2Jb\nc")
+    assert r"\x1b[2J" in failed.err and "\x1b" not in failed.err
 
 
 def test_draws_its_graph(loopwright: Cli, tmp_path: Path) -> None:

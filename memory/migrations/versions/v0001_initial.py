@@ -69,7 +69,7 @@ def _sessions() -> None:
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("is_pruning", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         sa.PrimaryKeyConstraint("id"),
