@@ -110,12 +110,9 @@ class Episodes:
         folder = tempfile.TemporaryDirectory(prefix="loopwright-env-")
         self._folder = Path(folder.name)
         self._memory: Memory = open_memory(f"sqlite:///{self._folder / 'episodes.sqlite'}")
-        self._session: Session | None = None
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
         self._row: dict[str, Any] = {}
-        self._bridge = _Bridge()
-        self._close = finalize(self, _closed, self._memory, folder)
+        self._live = _Live()
+        self._close = finalize(self, _closed, self._live, self._memory, folder)
 
     def begin(self, row: Mapping[str, Any]) -> Content:
         """A new episode: the settings in `row` that the loop knows, over those of the class. Returns the first prompt.
@@ -126,13 +123,12 @@ class Episodes:
         """
         self.end()
         self._row = {name: value for name, value in row.items() if name in self.loop.config.model_fields}
-        self._bridge, self._error = _Bridge(), None
-        models = {**self._models, self.role: self._bridge}
-        self._session = start(
+        bridge = _Bridge()
+        models = {**self._models, self.role: bridge}
+        session = start(
             self.loop, self._memory, models=models, devices=self._folder, config={**self._config, **self._row}
         )
-        self._thread = threading.Thread(target=self._run, args=(self._session,), daemon=True)
-        self._thread.start()
+        self._live.begin(session, bridge)
         return self._next(is_first=True)
 
     def reply(self, message: AIMessage) -> Content:
@@ -143,60 +139,81 @@ class Episodes:
         """
         if not self.is_running:
             raise BadInput("The episode has ended; `reset` begins another.")
-        self._bridge.replies.put(message)
+        self._live.bridge.replies.put(message)
         return self._next()
 
     @property
     def is_running(self) -> bool:
         """Whether a reply is waited for."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._live.is_running
 
     @property
     def finished(self) -> Finished:
         """The episode so far. A session that waits for a human has ended too: nobody is there."""
-        if self._session is None:
+        session = self._live.session
+        if session is None:
             raise BadInput("No episode has begun; call `reset`.")
-        state = self._session.state
-        events = self._memory.events.read(self._session.id)
-        reason = str(self._error) if self._error else str(state.get("reason", ""))
-        return Finished(dict(self._row), self._session.status, reason, state, events)
+        state = session.state
+        reason = str(self._live.error or state.get("reason", ""))
+        return Finished(dict(self._row), session.status, reason, state, self._memory.events.read(session.id))
 
     def end(self) -> None:
         """Break off what runs, and forget it."""
-        if self._session is None:
-            return
-        if self._thread is not None:
-            while self._thread.is_alive():
-                self._session.pause()
-                self._thread.join(POLL_S)
-        self._memory.retention.prune(self._session.id)
-        self._session = self._thread = None
+        if (session := self._live.end()) is not None:
+            self._memory.retention.prune(session.id)
 
     def close(self) -> None:
         """Let go of the memory, too."""
-        self.end()
         self._close()
+
+    def _next(self, *, is_first: bool = False) -> Content:
+        """The next prompt, or the end."""
+        asked = self._live.bridge.asked
+        while True:
+            with suppress(Empty):
+                return _shown(asked.get(timeout=POLL_S), self._memory.blobs, whole=is_first)
+            if not self.is_running and asked.empty():
+                error = self._live.error
+                if error is not None and not (type(error) is OperatorError or isinstance(error, Halted)):
+                    raise error  # neither that the role never kept its form, nor that the episode was broken off
+                how = self.finished
+                return [{"type": "text", "text": f"The episode has ended: {how.status}. {how.reason}".strip()}]
+
+
+class _Live:
+    """The session that runs, in a thread of its own. Knows nothing of its holder, who may be forgotten meanwhile."""
+
+    def __init__(self) -> None:
+        self.bridge = _Bridge()
+        self.session: Session | None = None
+        self.error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the session runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, session: Session, bridge: _Bridge) -> None:
+        """Run it."""
+        self.session, self.bridge, self.error = session, bridge, None
+        self._thread = threading.Thread(target=self._run, args=(session,), name=f"episode-{session.id}", daemon=True)
+        self._thread.start()
+
+    def end(self) -> Session | None:
+        """Break it off; what ran."""
+        session, self.session = self.session, None
+        while session is not None and self._thread is not None and self._thread.is_alive():
+            session.pause()
+            self._thread.join(POLL_S)
+        self._thread = None
+        return session
 
     def _run(self, session: Session) -> None:
         try:
             session.run()
-        except (OperatorError, Halted) as error:
-            self._error = error  # the role never kept its form, or the episode was broken off
         except BaseException as error:
-            self._error = error
-            raise
-
-    def _next(self, *, is_first: bool = False) -> Content:
-        """The next prompt, or the end."""
-        assert self._thread is not None, "an episode has begun"
-        while True:
-            with suppress(Empty):
-                return _shown(self._bridge.asked.get(timeout=POLL_S), self._memory.blobs, whole=is_first)
-            if not self._thread.is_alive() and self._bridge.asked.empty():
-                finished = self.finished
-                return [
-                    {"type": "text", "text": f"The episode has ended: {finished.status}. {finished.reason}".strip()}
-                ]
+            self.error = error  # for whoever waits for the next prompt
 
 
 class Environment:
@@ -352,6 +369,7 @@ def _plain(content: Content) -> str | Content:
     return "\n".join(block["text"] for block in content)
 
 
-def _closed(memory: Memory, folder: "tempfile.TemporaryDirectory[str]") -> None:
+def _closed(live: _Live, memory: Memory, folder: "tempfile.TemporaryDirectory[str]") -> None:
+    live.end()
     memory.close()
     folder.cleanup()

@@ -11,9 +11,7 @@ from loopwright.graphs.carm.run import opened_case, start_pose
 
 VOLUME = "phantom:30000"
 STAY = NAVIGATION.render(
-    Navigation(
-        context="T12", x="CENTER", extent_x="NONE", reason_x="there", y="CENTER", extent_y="NONE", reason_y="so"
-    )
+    Navigation(context="T12", x="CENTER", extent_x="NONE", reason_x="there", y="CENTER", extent_y="NONE", reason_y="so")
 )
 GO = STAY.replace("<x>CENTER</x><extent_x>NONE</extent_x>", "<x>LEFT</x><extent_x>SMALL</extent_x>")
 
