@@ -40,6 +40,7 @@ class DrawingConfig(Frozen):
 
     candidates: int = Field(default=8, ge=2, description="of each prompt: the group that a candidate is measured in")
     prompts: int = Field(default=4, ge=1, description="of each step")
+    shuffled: bool = Field(default=True, description="False: the rows in the order of their file, again and again")
     temperature: float = Field(default=1.0, gt=0)
     under_grammar: bool = Field(default=True, description="False: free text, in the format or not")
     max_tokens: int = Field(default=512, ge=1, description="longest reply that is drawn free")

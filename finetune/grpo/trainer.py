@@ -116,7 +116,7 @@ class Trainer(GRPOTrainer):
     # Where TRL scores ids by the whole vocabulary
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Any:
-        self._allowed = _unpacked(inputs["allowed"], inputs["completion_ids"])
+        self._allowed = self.allowed(inputs)
         pictures = {n: t for n, t in inputs.items() if n in PICTURES}
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
@@ -158,6 +158,14 @@ class Trainer(GRPOTrainer):
             return chosen, None, None
         finite = log_probs.detach().masked_fill(~allowed, 0.0)
         return chosen, -(finite.exp() * finite * allowed).sum(-1), None
+
+    def allowed(self, batch: Batch) -> Tensor:
+        """(B, C, V) what each token could have been; everything where a reply is padded."""
+        shape = (*batch["completion_ids"].shape, len(batch["allowed"][0][0]))
+        packed = np.full(shape, 255, dtype=np.uint8)
+        for row, own in enumerate(batch["allowed"]):
+            packed[row, : len(own)] = np.stack(own)
+        return torch.from_numpy(np.unpackbits(packed, axis=-1).astype(bool)).to(self.accelerator.device)
 
     def _note(self, name: str, value: Any) -> None:
         self._metrics["train"][name].append(float(value))
@@ -203,15 +211,6 @@ def _is_free(allowed: Any) -> bool:
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
-
-
-def _unpacked(allowed: Sequence[Sequence[Any]], completion_ids: Tensor) -> Tensor:
-    """(B, C, V) what each token could have been, everything where a reply is padded."""
-    n_packed = len(allowed[0][0])
-    packed = np.full((*completion_ids.shape, n_packed), 255, dtype=np.uint8)
-    for row, own in enumerate(allowed):
-        packed[row, : len(own)] = np.stack(own)
-    return torch.from_numpy(np.unpackbits(packed, axis=-1).astype(bool)).to(completion_ids.device)
 
 
 def _never_called(**_: Any) -> list[float]:
