@@ -6,7 +6,6 @@ from typing import Any
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.schema import canonical_json
 
-
 STALE_S = 10.0
 """A lease whose last beat is older than this has run out, s."""
 

@@ -6,7 +6,7 @@ event loop, is left as soon as the token is set, and what it answers after that 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import LanguageModelInput
@@ -14,13 +14,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
-from loopwright.models.background import on_loop
+from loopwright.models.background import awaited, on_loop
 from loopwright.models.images import with_pixels
 from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
-POLL_S = 0.02
-"""How soon a set token reaches a running call, s."""
 CHARS_A_TOKEN = 4
 """Rule of thumb, for what a model does not report."""
 
@@ -76,7 +74,7 @@ def call(
         return model.invoke(list(messages), cancel=cancel, **options)
     replying = on_loop(_reply(model, with_pixels(messages, images), options))
     try:
-        return _awaited(replying, cancel, _name(model))
+        return _reply_or_error(replying, cancel, _name(model))
     finally:
         replying.cancel()
 
@@ -103,16 +101,15 @@ async def _reply(
     return reply
 
 
-def _awaited(replying: Future[T], cancel: CancelToken, name: str) -> T:
-    while not wait([replying], timeout=POLL_S).done:
-        cancel.raise_if_set()
-    cancel.raise_if_set()
-    error = replying.exception()
-    if error is None or isinstance(error, LoopwrightError) or not isinstance(error, Exception):
-        return replying.result()
-    raise OperatorError(
-        f"`{name}` failed: {type(error).__name__}: {str(error)[:500]}. Look at the model, then ask again."
-    ) from error
+def _reply_or_error(replying: Future[T], cancel: CancelToken, name: str) -> T:
+    try:
+        return awaited(replying, cancel)
+    except LoopwrightError:
+        raise
+    except Exception as error:
+        raise OperatorError(
+            f"`{name}` failed: {type(error).__name__}: {str(error)[:500]}. Look at the model, then ask again."
+        ) from error
 
 
 def _name(model: object) -> str:

@@ -33,8 +33,8 @@ class ModelCaller:
         )
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
-            said = ask(handle.model, messages, form, cancel=self._runtime.cancel, images=self._runtime.memory.blobs)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            said = ask(self._runtime.model(role).opened(cancel), messages, form, cancel=cancel, images=images)
             return self._told(role, messages, said)
 
         inputs = {"role": role, "prompt": prompt_json(messages), "answer": None if form is None else form.name}
@@ -55,9 +55,9 @@ class ModelCaller:
         """See `Context.score`."""
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
-            images = self._runtime.memory.blobs
-            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel, images=images)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            model = self._runtime.model(role).opened(cancel)
+            found = choose(model, messages, choices, answer, cancel=cancel, images=images)
             likeliest = max(choices, key=found.probabilities.__getitem__)
             if found.reply is not None:
                 told = self._told(role, messages, found.reply)

@@ -2,7 +2,7 @@
 
 One sub-application a module, one registry line below for each; a loop adds its own commands to the groups of `GROUPS`
 (`loopwright.cli.plugin`). Modules here import what they need inside their commands, so that `loopwright --help` loads
-no torch, langgraph, numba or SQLAlchemy. `execute` is the one place that turns an error into a message and an exit code.
+no torch, langgraph, numba or SQLAlchemy. `execute` is the one place that turns an error into a message and exit code.
 """
 
 import tempfile
