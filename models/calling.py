@@ -19,6 +19,8 @@ from loopwright.models.images import with_pixels
 from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
+MAX_REPLY_BYTES = 256 * 1024
+"""A model that is not this project's is left when it says more."""
 CHARS_A_TOKEN = 4
 """Rule of thumb, for what a model does not report."""
 
@@ -91,7 +93,16 @@ def usage_of(messages: Sequence[BaseMessage], reply: AIMessage) -> Usage:
 async def _reply(
     model: Runnable[LanguageModelInput, AIMessage], messages: list[BaseMessage], options: dict[str, Any]
 ) -> AIMessage:
-    chunks: list[Any] = [chunk async for chunk in model.astream(messages, **options)]
+    chunks: list[Any] = []
+    n_bytes = 0
+    async for chunk in model.astream(messages, **options):
+        chunks.append(chunk)
+        n_bytes += len(chunk.text.encode(errors="replace"))
+        if n_bytes > MAX_REPLY_BYTES:
+            raise OperatorError(
+                f"`{_name(model)}` replies with more than {MAX_REPLY_BYTES} bytes; it was left, and nothing of it is "
+                "read. Limit the length of its replies (`max_tokens`)."
+            )
     if not chunks:
         raise OperatorError(f"`{_name(model)}` ended without a reply. Ask again, or take another model.")
     first, *rest = chunks

@@ -64,7 +64,14 @@ def test_the_command_takes_the_short_way(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["S", "go on"], ["S", "stop", "--loop", "x"], ["S"], ["--help"], ["s-none", "stop"], ["S", "stop", "--author", ""]],
+    [
+        ["S", "go on"],
+        ["S", "stop", "--loop", "x"],
+        ["S"],
+        ["--help"],
+        ["s-none", "stop"],
+        ["S", "stop", "--author", ""],
+    ],
 )
 def test_whatever_is_unusual_is_left_to_the_whole_command(memory: Memory, running: str, arguments: list[str]) -> None:
     assert stop_at_once([running if each == "S" else each for each in arguments]) is None
