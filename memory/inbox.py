@@ -9,11 +9,8 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import ACTIVE_STOP, MessageTable
-from loopwright.memory.values import check_text, plain_json
+from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
-
-MAX_TEXT = 2000
-"""Characters of one message; longer ones are refused rather than cut."""
 
 _TABLE = MessageTable.__table__
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
@@ -44,7 +41,7 @@ class Inbox:
             UnknownName: there is no such session.
         """
         if is_stop:
-            text = text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
+            text = stop_text(text)
         values = {
             "session_id": session_id,
             "author": check_text("author", author, max_length=200),
@@ -78,12 +75,7 @@ class Inbox:
         if not readings:
             return
         rows = [
-            {
-                "message": id_,
-                "of": session_id,
-                "reading": plain_json(f"The reading of message {id_}", words),
-                "step": step,
-            }
+            {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]
         with self._store.write() as connection:

@@ -22,9 +22,9 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from loopwright.errors import MemoryUnavailable, SessionBusy
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable, SessionTable
+from loopwright.memory.values import STALE_S
 
 HEARTBEAT_S = 2.0
-STALE_S = 10.0
 
 
 class Lease:

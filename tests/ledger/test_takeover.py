@@ -18,7 +18,7 @@ from tests.forking import ROOT
 from tests.ledger.process import KEY, c_arm
 
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
+from loopwright.memory.values import STALE_S
 from loopwright.schema import CancelToken
 from loopwright.tools.actuate import Actuator
 
