@@ -72,7 +72,8 @@ class Verification(Frozen):
 class LedgerEntry(Frozen):
     """One actuation. `outcome` is there once it is settled, `reason` once it is refused.
 
-    Once authorised: who said yes and when, and the token of the lease under which it is sent.
+    Once authorised: who said yes and when, and the token of the lease under which it is sent. `world_sha256` is a
+    digest of the world as the act left it.
     """
 
     key: str
@@ -85,6 +86,7 @@ class LedgerEntry(Frozen):
     approved_at: datetime | None
     token: int | None
     outcome: Outcome | None
+    world_sha256: str | None
     reason: str
     intended_at: datetime
     authorised_at: datetime | None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
-from loopwright.schema import Act, Event, Feedback, Frozen, Unclear
+from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Unclear
 
 _ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
 
@@ -54,9 +54,9 @@ class OpenQuestion(NamedTuple):
 class FeedbackGate:
     """A session's ears. Rebuilt from its log, so that a killed process forgets nothing that was said."""
 
-    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage) -> None:
+    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage, cancel: CancelToken) -> None:
         self.language = language
-        self._memory, self._recorder = memory, recorder
+        self._memory, self._recorder, self._cancel = memory, recorder, cancel
         self._lock = threading.RLock()
         self._heard: dict[int, Heard] = {}
         self._of_record: dict[int, Heard] = {}
@@ -104,8 +104,7 @@ class FeedbackGate:
             payload, is_new = self._recorder.record_look(place, kind, look, _is_empty)
             if is_new:
                 self._absorb(place.branch, place.step, payload)
-            for one in read:
-                self._memory.inbox.mark_read(one.message_id, one.words, place.step)
+            self._mark_read(read, place.step)
             return payload
 
     def take(self, place: Place, wanted: Callable[[Heard], bool]) -> list[Heard]:
@@ -184,14 +183,17 @@ class FeedbackGate:
         (unclear,) = self.by_id([message_id])
         return f"{self.language.load(unclear.words).question} (I heard: {unclear.text!r})"  # type: ignore[attr-defined]
 
+    def _mark_read(self, heard: Iterable[Heard], step: int) -> None:
+        self._memory.inbox.mark_read(self._recorder.session_id, {one.message_id: one.words for one in heard}, step)
+
     def _unread(self) -> list[Heard]:
+        """What was not read before; halts with the session, as there may be very much of it."""
+        unread = [m for m in self._memory.inbox.unread(self._recorder.session_id) if not m.is_stop]
+        self._mark_read([self._heard[m.id] for m in unread if m.id in self._heard], 0)  # recorded before a kill
         read = []
-        for message in self._memory.inbox.unread(self._recorder.session_id):
-            if message.is_stop:  # the watcher's business: it halts the session, whatever node is running
-                continue
-            known = self._heard.get(message.id)
-            if known is not None:  # recorded before a kill, and not marked
-                self._memory.inbox.mark_read(message.id, known.words, 0)
+        for message in unread:
+            self._cancel.raise_if_set()
+            if message.id in self._heard:
                 continue
             question, said = self._address(message.text)
             value = self.language.parse(said)
@@ -250,7 +252,8 @@ class FeedbackGate:
         self._answered.add(question_id)
 
     def _take(self, message_ids: Sequence[int]) -> None:
-        self._waiting = [i for i in self._waiting if i not in set(message_ids)]
+        taken = set(message_ids)
+        self._waiting = [i for i in self._waiting if i not in taken]
 
     def _restore(self, event: Event) -> None:
         payload = event.payload

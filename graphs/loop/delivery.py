@@ -29,9 +29,9 @@ def record_stops(
             "withdrawn": [message.text for message in withdrawn],
         }  # fmt: skip
         recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in (*stops, *withdrawn):
-        read = Stop() if message.is_stop else Note(text=message.text)
-        memory.inbox.mark_read(message.id, read.model_dump(mode="json"), step)
+    read = {m.id: Stop() if m.is_stop else Note(text=m.text) for m in (*stops, *withdrawn)}
+    readings = {message_id: value.model_dump(mode="json") for message_id, value in read.items()}
+    memory.inbox.mark_read(recorder.session_id, readings, step)
     return len(reasons)
 
 

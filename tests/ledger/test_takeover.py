@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from tests.ledger.process import KEY, c_arm
 
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
+from loopwright.memory.values import STALE_S
 from loopwright.schema import CancelToken
 from loopwright.tools.actuate import Actuator
 
