@@ -16,6 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from loopwright.digests import sha256_of
 from loopwright.errors import DeveloperError, Diverged
 from loopwright.graphs.loop.acts import ActResult
 from loopwright.graphs.loop.context import Context
@@ -23,7 +24,6 @@ from loopwright.graphs.loop.declare import Declaration, Node, require_json
 from loopwright.graphs.loop.questions import Questions
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.graphs.loop.visit import Left, record_end
-from loopwright.schema.base import sha256_of
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
