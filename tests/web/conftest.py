@@ -8,13 +8,13 @@ import psutil
 import pytest
 from tests.web.serving import Api, Server
 
-THERMOSTAT = "tests.loops.thermostat:thermostat"
+LOOPS = ("tests.loops.thermostat:thermostat", "tests.web.gauge:gauge")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that knows the thermostat."""
-    served = Server(tmp_path_factory.mktemp("console"), (THERMOSTAT,))
+    """A server that knows two loops that are not installed."""
+    served = Server(tmp_path_factory.mktemp("console"), LOOPS)
     yield served
     served.end()
     end_workers(served)
