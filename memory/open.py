@@ -40,6 +40,11 @@ class Memory:
         """Where this memory is, its password hidden."""
         return self._store.url
 
+    @property
+    def store(self) -> Store:
+        """The database underneath, for a checkpointer of one's own."""
+        return self._store
+
     def verify(self, session_id: str, *, head: str = "") -> Verification:
         """Check that a session is as it was written: each column of each row, the log, the images. See `Verification`.
 

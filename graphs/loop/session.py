@@ -313,7 +313,8 @@ class Session:
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
+            # "values" come once a node's checkpoint is written, and its events with it
+            for _ in self._graph.stream(given, config, stream_mode="values", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())
