@@ -76,7 +76,7 @@ class Inbox:
         """
         if not readings:
             return
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "message": id_,
                 "of": session_id,

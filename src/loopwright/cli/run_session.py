@@ -84,10 +84,11 @@ def drive(
             on_event(event)
     status = session.status
     if as_json:
-        json_line({"session": session.id, "status": status})
+        json_line({"session": session.id, "status": status, "head": session.head})
     else:
         option = f" --loop {named}" if named and is_location(named) else ""
         console.print(_how_to_go_on(f"{session.id}{option}", status))
+        console.print(f"Head of its record: {session.head}")
     return EXIT_BY_STATUS[status]
 
 
