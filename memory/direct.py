@@ -34,8 +34,9 @@ def put_stop(url: str, session_id: str, text: str, *, author: str, timeout_s: fl
         if url.startswith("sqlite:///"):
             with _sqlite(unquote(url.removeprefix("sqlite:///")), timeout_s) as execute:
                 return _put(execute, session_id, text, author, lambda: datetime.now(UTC), sqlite=True)
-        if url.startswith(("postgresql://", "postgres://")):
-            return _put_postgresql(url, session_id, text, author, timeout_s)
+        scheme, _, rest = url.partition("://")
+        if scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+            return _put_postgresql(f"postgresql://{rest}", session_id, text, author, timeout_s)
     except (sqlite3.Error, OSError, ImportError, BadInput):
         pass
     return None

@@ -77,12 +77,7 @@ class Inbox:
         if not readings:
             return
         rows: list[dict[str, Any]] = [
-            {
-                "message": id_,
-                "of": session_id,
-                "reading": plain_json(f"The reading of message {id_}", words),
-                "step": step,
-            }
+            {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]
         with self._store.write() as connection:

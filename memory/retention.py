@@ -1,5 +1,7 @@
 """Retention: forget a whole session, give the space back, say what takes it. Parts of a session are never removed."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, ColumnElement, Executable, delete, exists, func, select, text, update
 
 from loopwright.memory.lease import refuse_if_held
@@ -82,10 +84,11 @@ class Retention:
 
     def _outside_transaction(self, *statements: str) -> None:
         with self._store.outside_transaction() as connection:
-            for statement in statements:
-                result = connection.exec_driver_sql(statement)
-                if result.returns_rows:
-                    result.all()  # a PRAGMA does its work row by row
+            if self._store.is_sqlite:  # as a script, which steps a PRAGMA to its end
+                driver: Any = connection.connection.dbapi_connection
+                driver.executescript("; ".join(statements))
+            else:
+                connection.exec_driver_sql(*statements)
 
     def size(self) -> SizeReport:
         """What takes how much space, the newest session first."""

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from loopwright.errors import BadInput
 from loopwright.schema import Act, Frozen, Outcome
 
-SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed"]
+SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed", "not_found"]
 LedgerStatus = Literal["intended", "authorised", "settled", "refused"]
 Approver = Literal["guard", "human"]
 
@@ -29,7 +30,19 @@ class SessionRow(Frozen):
     @property
     def has_ended(self) -> bool:
         """Whether the loop has come to its end; such a session can only be rewound."""
-        return self.status in ("succeeded", "failed")
+        return self.status in ("succeeded", "failed", "not_found")
+
+    def require_going_on(self) -> None:
+        """Check that there is something left to run, to say or to stop.
+
+        Raises:
+            BadInput: it has ended.
+        """
+        if self.has_ended:
+            raise BadInput(
+                f"Session {self.id} has ended, it has {self.status}: it runs and hears nothing any more. Rewind it "
+                f"(`loopwright sessions rewind {self.id} STEP`) or start a new one."
+            )
 
 
 class Seal(Frozen):

@@ -83,7 +83,7 @@ class SessionTable(Base):
     __tablename__ = "sessions"
     __table_args__ = (
         CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         Index("ix_sessions_created_at", "created_at"),

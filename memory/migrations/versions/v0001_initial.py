@@ -85,7 +85,7 @@ def _sessions() -> None:
         sa.Column("n_seals", sa.Integer(), nullable=False),
         sa.Column("seal_hash", sa.Text(), nullable=False),
         sa.CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         sa.PrimaryKeyConstraint("id"),

@@ -5,6 +5,7 @@ meant, or does not work, is left to the whole command, which does it or says wha
 """
 
 import json
+import sys
 from collections.abc import Sequence
 
 from loopwright.agents.feedback import is_stop
@@ -33,7 +34,8 @@ def stop_at_once(arguments: Sequence[str]) -> int | None:
     if status is None:
         return None
     if len(plain) < len(arguments):
-        print(json.dumps({"session": session, "status": status, "understood": {"kind": "stop"}}))
+        said = json.dumps({"session": session, "status": status, "understood": {"kind": "stop"}}, ensure_ascii=False)
     else:
-        print("Understood: stop.")
+        said = "Understood: stop."
+    sys.stdout.write(f"{said}\n")
     return 0

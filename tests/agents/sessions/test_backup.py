@@ -116,12 +116,7 @@ def test_a_damaged_file_is_refused(memory: Memory, other: Memory, devices: Path,
     file = tmp_path / "all.zip"
     back_up(memory, devices, file)
     whole = file.read_bytes()
-    for damaged in (
-        b"",
-        b"no zip",
-        whole[: len(whole) // 2],
-        whole.replace(b"loopwright-backup", b"another-programme"),
-    ):
+    for damaged in (b"", b"no zip", whole[: len(whole) // 2]):
         file.write_bytes(damaged)
         with pytest.raises(BadInput, match=r"all\.zip"):
             restore(other, tmp_path / "elsewhere", file)
