@@ -69,6 +69,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def head(self) -> str:
+        """Hash of the whole record, to be kept elsewhere: `loopwright sessions verify SESSION --head HASH`."""
+        return self._memory.sessions.get(self.id).seal_hash
+
+    @property
     def state(self) -> dict[str, Any]:
         """The loop's state at the last checkpoint; empty before the first step."""
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
