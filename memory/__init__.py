@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from loopwright.memory.open import Memory, open_memory
     from loopwright.memory.rows import (
         Approver,
+        Change,
         LabelRun,
         LedgerEntry,
         NearHistory,
+        Seal,
         SessionRow,
         SessionSize,
         SessionStatus,
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Approver",
+    "Change",
     "LabelRun",
     "Lease",
     "LedgerEntry",
     "Memory",
     "NearHistory",
+    "Seal",
     "SessionRow",
     "SessionSize",
     "SessionStatus",

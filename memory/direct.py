@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
+from loopwright.digests import Written, changes_text, digests, seal_hash
 from loopwright.errors import BadInput
 from loopwright.memory.values import STALE_S, check_text, stop_text
 
@@ -46,17 +47,23 @@ def _put(
 ) -> str | None:
     """Within a transaction that other writers of the session wait for."""
     locked = "" if sqlite else " FOR UPDATE"
-    session = execute(f"SELECT status FROM sessions WHERE id = ?{locked}", (session_id,)).fetchone()
+    of = f"SELECT status, n_seals, seal_hash FROM sessions WHERE id = ?{locked}"
+    session = execute(of, (session_id,)).fetchone()
     lease = execute("SELECT pid, heartbeat_at FROM leases WHERE session_id = ?", (session_id,)).fetchone()
     now = clock()
     if session is None or session[0] not in ("running", "waiting") or lease is None or not _is_alive(*lease, now):
         return None
-    received_at = now.replace(tzinfo=None).isoformat(" ", "microseconds") if sqlite else now
-    execute(
-        "INSERT INTO messages (session_id, author, text, is_stop, received_at) VALUES (?, ?, ?, ?, ?)",
-        (session_id, author, stop_text(text), True, received_at),
-    )
-    return str(session[0])
+    status, n_seals, last_hash = session
+    values = {"author": author, "text": stop_text(text), "is_stop": True, "received_at": now}
+    kept = values | {"received_at": now.replace(tzinfo=None).isoformat(" ", "microseconds") if sqlite else now}
+    insert = "INSERT INTO messages (session_id, author, text, is_stop, received_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
+    (message_id,) = execute(insert, (session_id, *kept.values())).fetchone()
+    changes = changes_text([Written("messages", [message_id], digests(values))])
+    link = seal_hash(last_hash, session_id, n_seals + 1, changes)
+    seal = (session_id, n_seals + 1, changes, last_hash, link)
+    execute("INSERT INTO seals (session_id, n, changes, prev_hash, hash) VALUES (?, ?, ?, ?, ?)", seal)
+    execute("UPDATE sessions SET n_seals = ?, seal_hash = ? WHERE id = ?", (n_seals + 1, link, session_id))
+    return str(status)
 
 
 def _is_alive(pid: int, beat: datetime | str, now: datetime) -> bool:

@@ -16,6 +16,7 @@ _TABLE = MessageTable.__table__
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
+_UNREAD_IDS = select(_TABLE.c.id).where(_TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
 _NEWS = _UNREAD.where(~_TABLE.c.is_stop).limit(1)
 _UNREAD_STOPS = _OF.where(ACTIVE_STOP, _TABLE.c.read_at_step.is_(None))
 _MARK = (
@@ -46,16 +47,17 @@ class Inbox:
         """
         if is_stop:
             text = stop_text(text)
-        values = {
-            "session_id": session_id,
+        values: dict[str, Any] = {
             "author": check_text("author", author, max_length=200),
             "text": check_text("text", text, max_length=MAX_TEXT),
             "is_stop": is_stop,
         }
         with self._store.write() as connection:
-            lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
-            kept = insert(MessageTable).values(**values, received_at=datetime.now(UTC))  # not before it was let in
+            session = lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
+            values["received_at"] = datetime.now(UTC)  # not before it was let in
+            kept = insert(MessageTable).values(session_id=session_id, **values)
             row = connection.execute(kept.returning(*_COLUMNS)).one()
+            session.wrote(MessageTable, [row.id], values)
             return Message(**row._mapping)
 
     def unread(self, session_id: str) -> list[Message]:
@@ -83,8 +85,13 @@ class Inbox:
             for id_, words in readings.items()
         ]
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(_MARK, rows)
+            session = lock_held(self._store, connection, session_id)
+            unread = set(connection.scalars(_UNREAD_IDS, {"of": session_id}))
+            rows = [row for row in rows if row["message"] in unread]
+            if rows:
+                connection.execute(_MARK, rows)
+            for row in rows:
+                session.wrote(MessageTable, [row["message"]], {"parsed": row["reading"], "read_at_step": step})
 
     def unread_stops(self, session_id: str) -> list[Message]:
         """The STOPs that no step has read and nobody cleared, oldest first."""
@@ -128,11 +135,15 @@ class Inbox:
             SessionBusy: this process does not hold the session.
         """
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
             if up_to is not None:
                 active = active.where(MessageTable.id <= up_to)
-            return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
+            values = {"cleared_at": datetime.now(UTC)}
+            cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
+            for message_id in cleared:
+                session.wrote(MessageTable, [message_id], values)
+            return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:
         """What was read at `step` or later, and what waits to be read, oldest first."""

@@ -93,7 +93,7 @@ def move(state: State, ctx: Context) -> None:
         if heard and not any(h.kind == "reject" for h in heard):  # something else was asked for
             ctx.goto("decide")
         _refuse(state, ctx, f"{result.rule}: {result.reason}" if result.rule else f"the C-arm: {result.reason}")
-    state["track"] = _track(state).after(decision.motion).model_dump(mode="json")
+    state["track"] = _track(state).after(Motion.model_validate(result.arguments)).model_dump(mode="json")
     state["sightings"] += [s.model_dump(mode="json") for s in sightings_in(_situation(state, ctx, decision.target))]
     state["previous"] = state["decision"]["said"]
 

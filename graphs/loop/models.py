@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.language_models import BaseChatModel
@@ -22,7 +23,7 @@ from loopwright.schema import BlobReader, CancelToken
 if TYPE_CHECKING:
     from loopwright.models.local.engine import Engine
 
-Given = Mapping[str, "str | BaseChatModel"]
+Given = Mapping[str, "str | Path | BaseChatModel"]
 
 
 class ModelHandle:
@@ -78,8 +79,17 @@ def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any
         if isinstance(chosen, BaseChatModel):
             kept[name] = {"object": object_facts(chosen)}
         else:
-            kept[name] = {"card": checked_card(str(chosen)), "adapter": role.adapter}
+            kept[name] = {"card": checked_card(_card_of(name, chosen)), "adapter": role.adapter}
     return kept
+
+
+def _card_of(role: str, given: object) -> str:
+    if isinstance(given, str | Path):
+        return str(given)
+    raise BadInput(
+        f"The model of the role {role!r} is {given!r:.100}; expected a card's name or path, or a LangChain chat model "
+        "(an instance of `BaseChatModel`)."
+    )
 
 
 def open_models(kept: Mapping[str, Any], given: Given | None, images: BlobReader) -> dict[str, ModelHandle]:
@@ -94,12 +104,14 @@ def open_models(kept: Mapping[str, Any], given: Given | None, images: BlobReader
     return {name: _handle(name, one, given.get(name), images) for name, one in kept.items()}
 
 
-def _handle(role: str, kept: Mapping[str, Any], given: "str | BaseChatModel | None", images: BlobReader) -> ModelHandle:
+def _handle(
+    role: str, kept: Mapping[str, Any], given: "str | Path | BaseChatModel | None", images: BlobReader
+) -> ModelHandle:
     if isinstance(given, BaseChatModel):
         scores = hasattr(given, "score_choices_of")
         return ModelHandle(object_facts(given), can_score=scores, open_=lambda: given)
     if "card" in kept or given is not None:
-        card = ModelCard.model_validate(kept["card"] if given is None else checked_card(given))
+        card = ModelCard.model_validate(kept["card"] if given is None else checked_card(_card_of(role, given)))
         return of_card(card, kept.get("adapter"), images)
 
     return ModelHandle(kept["object"], can_score=False, open_=lambda: _refuse(role, kept))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, plain_lines, stdout
 from loopwright.cli.plugin import group
 
 app = typer.Typer(help="Fetch real data, render and build data sets.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def check(
             if as_json:
                 json_line({"file": str(path), "row": problem.row, "problem": problem.message})
             else:
-                stdout().print(str(problem), markup=False)
+                stdout().print(plain_lines(str(problem)))
         if as_json:
             json_line({"file": str(path), "rows": len(checked.examples), "problems": len(checked.problems)})
         else:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.describe import describe, plain
-from loopwright.cli.output import json_line, stderr, stdout, table
-from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.cli.describe import describe
+from loopwright.cli.output import json_line, plain, stderr, stdout, table
+from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.registry import get_loop
 from loopwright.settings import settings
@@ -58,7 +57,7 @@ def _loop_if_installed(memory: "Memory", session: str, named: str | None) -> "Lo
     except BadInput as error:
         if named is not None:
             raise
-        stderr().print(f"[yellow]Shown without its loop.[/yellow] {escape(str(error))}")
+        stderr().print(f"[yellow]Shown without its loop.[/yellow] {plain(str(error))}")
         return None
 
 
@@ -81,7 +80,7 @@ def list_sessions(as_json: Json = False) -> None:
         return
     shown = table("session", "loop", "status", "begun")
     for row in rows:
-        shown.add_row(row.id, row.loop, status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        shown.add_row(plain(row.id), plain(row.loop), status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
     stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run --help")
 
 
@@ -97,7 +96,7 @@ def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> No
                 json_line(event.model_dump(mode="json"))
             return
         described_by = _loop_if_installed(memory, session, loop)
-    stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
+    stdout().print(f"Session [bold]{plain(row.id)}[/bold]: {plain(row.loop)}, {status}, {len(events)} events")
     for event in events:
         for line in describe(event, described_by):
             stdout().print(line)
@@ -106,7 +105,7 @@ def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> No
 @app.command()
 def resume(
     session: SessionId,
-    interactive: Annotated[bool, typer.Option("--interactive", help="Stay and answer questions.")] = False,
+    interactive: Interactive = False,
     loop: LoopName = None,
     model_of: ModelOf = None,
     as_json: Json = False,
@@ -114,9 +113,8 @@ def resume(
     """Go on where a session was paused, stopped, killed or left waiting. Its models are those that it began with."""
     with _opened(session, loop, model_of) as resumed:
         resumed.require_models()
-        if interactive:
-            listen_to_keyboard(resumed)
-        return drive(resumed, wait=interactive, as_json=as_json, named=loop)
+        wait = listen_to_keyboard(resumed) if interactive else False
+        return drive(resumed, wait=wait, as_json=as_json, named=loop)
 
 
 @app.command()
@@ -179,7 +177,7 @@ def verify(session: SessionId, as_json: Json = False) -> int:
             f"[green]Whole[/green]: {found.n} events, every link holds; {len(images)} images as they were taken."
         )
     else:
-        stdout().print(f"[red]Broken[/red] at event {found.broken_seq}: {escape(found.reason)}")
+        stdout().print(f"[red]Broken[/red] at event {found.broken_seq}: {plain(found.reason)}")
     return 0 if found.ok else 1
 
 
@@ -234,9 +232,7 @@ def feedback(
     from loopwright.agents.feedback import is_stop
 
     with opened_memory() as memory:
-        row = memory.sessions.get(session)
-        if row.has_ended:
-            raise BadInput(f"Session {session} has {row.status}; it hears nothing any more.")
+        memory.sessions.get(session).require_going_on()
         if is_stop(message):
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest

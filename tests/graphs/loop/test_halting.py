@@ -17,7 +17,7 @@ from tests.loops.cases import heating
 from tests.loops.kiln import Kiln, photograph
 from tests.loops.thermostat import Room, set_heater, thermostat
 
-from loopwright.errors import MemoryUnavailable
+from loopwright.errors import BadInput, MemoryUnavailable
 from loopwright.graphs.loop import models
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.context import Context
@@ -236,6 +236,18 @@ def test_what_it_does_when_it_is_not_sure(
     else:
         assert room_c(bench, session) == warmed_c if bench.worlds(session.id) else status == "failed"
         assert kinds(session.events, "uncertain") == [{"text": "Is it cold?", "policy": policy}]
+    bench.whole(session)
+
+
+def test_what_it_does_not_know_ends_as_not_found(bench: Bench) -> None:
+    def lost(state: State, ctx: Context) -> None:
+        ctx.unsure("Where is the heater?", ending="not_found")
+
+    session = bench.start(one(lost), always_on(), on_uncertain="stop")
+    assert session.run() == "not_found"
+    assert kinds(session.events, "finished")[0]["reason"] == "not sure enough: Where is the heater?"
+    with pytest.raises(BadInput, match="has not_found"):
+        session.run()
     bench.whole(session)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.loops.bench import Bench, Processes, Template, kinds, written
+from tests.forking import Processes
+from tests.loops.bench import Bench, Template, kinds, written
 from tests.loops.cases import CASES, LoopCase, heating
 
 from loopwright.errors import BadInput
