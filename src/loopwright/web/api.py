@@ -218,3 +218,5 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     told = [f"`{'.'.join(map(str, each['loc'][1:])) or 'body'}`: {each['msg']}" for each in error.errors()]
     return JSONResponse({"error": f"The request will not do. {'; '.join(told)}."}, 422)
+
+

@@ -75,9 +75,7 @@ def _rows(console: Console, left: Side, right: Side) -> Markup:
     numbers = sorted({one.step for side in (left, right) for one in side.steps})
     by_step = [{one.step: one for one in side.steps} for side in (left, right)]
     cells = [
-        _cell(console, side, steps.get(number))
-        for number in numbers
-        for side, steps in zip((left, right), by_step, strict=True)
+        _cell(console, side, steps.get(number)) for number in numbers for side, steps in zip((left, right), by_step, strict=True)
     ]
     return Markup('<div class="lw-compare" style="margin-top: 1rem">{}</div>').format(Markup("").join(cells))
 

@@ -151,3 +151,5 @@ def _picture_of(session_id: str, part: Any) -> Markup:
 
 def _plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+
+

@@ -24,7 +24,7 @@ class Record:
         self._node = ""
         self._mermaid = _mermaid(view)
         with ui.element("section").classes("lw-card").props('aria-label="Record"'):
-            with ui.tabs().props("align=left no-caps dense") as tabs:
+            with ui.tabs().props('align=left no-caps dense') as tabs:
                 happened, model, graph = ui.tab("What happened"), ui.tab("Model"), ui.tab("Graph")
             with ui.tab_panels(tabs, value=happened).props("keep-alive"):
                 with ui.tab_panel(happened):
