@@ -7,7 +7,7 @@ from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import SessionBusy
 from loopwright.graphs.loop import runtime as live
 from loopwright.memory import Memory
-from loopwright.schema import Note, Stop
+from loopwright.schema import Stop
 
 
 def record_stops(
@@ -17,21 +17,20 @@ def record_stops(
 
     `reason` is that of a STOP without a message, `up_to` the last message to look at.
     """
-    unread = [m for m in memory.inbox.unread(recorder.session_id) if up_to is None or m.id <= up_to]
-    stops = [message for message in unread if message.is_stop]
-    withdrawn = [message for message in unread if stops and not message.is_stop and message.id < stops[-1].id]
-    done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
+    inbox, session_id = memory.inbox, recorder.session_id
+    stops = [message for message in inbox.unread_stops(session_id) if up_to is None or message.id <= up_to]
+    withdrawn = inbox.unread_before(session_id, stops[-1].id) if stops else []
+    done = [e for e in memory.ledger.of(session_id) if e.outcome is not None and e.outcome.status == "done"]
     last = done[-1].act.model_dump(mode="json") if done else None
     reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
     for why in reasons:
         payload = {
-            "reason": why, "acts_sent": len(done), "last_act_sent": last,
-            "withdrawn": [message.text for message in withdrawn],
+            "reason": why, "acts_sent": len(done), "last_act_sent": last, "withdrawn": withdrawn,
         }  # fmt: skip
         recorder.record_process("stopped", payload, branch=branch, step=step)
-    read = {m.id: Stop() if m.is_stop else Note(text=m.text) for m in (*stops, *withdrawn)}
-    readings = {message_id: value.model_dump(mode="json") for message_id, value in read.items()}
-    memory.inbox.mark_read(recorder.session_id, readings, step)
+    inbox.mark_read(session_id, {stop.id: Stop().model_dump(mode="json") for stop in stops}, step)
+    if stops:
+        inbox.withdraw_before(session_id, stops[-1].id, step)
     return len(reasons)
 
 
