@@ -23,6 +23,8 @@ LOOP = Loop(
         "anchors": [],
         "denied": [],
         "sightings": [],
+        "places": [],
+        "unknown": 0,
         "words": "",
         "directive": None,
         "decision": {},

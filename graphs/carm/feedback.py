@@ -30,6 +30,8 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
                 state["goals"] = [goal, *state["goals"][1:]]
             case {"kind": "move_view", "direction": direction, "distance_mm": distance_mm}:
                 state["directive"] = Motion.towards(direction, distance_mm).model_dump(mode="json")
+            case {"kind": "not_there"}:
+                ctx.end("not_found", f"{state['goals'][0]} was not found: {one.author} says that it is not there")
             case {"kind": "reject"}:
                 state["denied"], state["directive"] = [*state["denied"], _nearest(state)], None
                 _correct(state, ctx, one, landmark=None)
