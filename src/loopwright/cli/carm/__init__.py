@@ -10,6 +10,7 @@ COMMANDS = LoopCommands(
         "data render carm": data.render,
         "data build carm": data.build,
         "train carm-network": train.train_network,
+        "train carm-gate": train.calibrate_gate,
         "eval carm": evaluate.evaluate,
     },
     checks=(doctor.renderers, doctor.network_and_data),
