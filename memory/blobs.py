@@ -33,7 +33,7 @@ class Blobs:
         # the row is locked against a prune that would find it without a reference
         known_query = select(*_REF_COLUMNS).where(BlobTable.sha256 == sha256).with_for_update(read=True, key_share=True)
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             known = connection.execute(known_query).one_or_none()
             if known is None:
                 values = {**ref.model_dump(), "n_bytes": len(data), "data": data}
@@ -41,7 +41,9 @@ class Blobs:
             elif ImageRef(**known._mapping) != ref:
                 raise BadInput(f"Image `{sha256}` is known as {ImageRef(**known._mapping)!r}, not as {ref!r}.")
             mine = self._insert(BlobRefTable).values(session_id=session_id, sha256=sha256)
-            connection.execute(mine.on_conflict_do_nothing())
+            if connection.execute(mine.on_conflict_do_nothing()).rowcount:
+                session.wrote(BlobRefTable, [sha256], {})
+                session.wrote(BlobTable, [sha256], {**ref.model_dump(exclude={"sha256"}), "n_bytes": len(data)})
         return ref
 
     def read(self, ref: ImageRef) -> bytes:

@@ -102,6 +102,8 @@ class StrictSerializer(JsonPlusSerializer):
 
 _CHECKPOINTS = Base.metadata.tables[CheckpointTable.__tablename__]
 _WRITES = Base.metadata.tables[CheckpointWriteTable.__tablename__]
+_WRITE_KEY = ("checkpoint_ns", "checkpoint_id", "task_id", "idx")
+_WRITE_VALUES = ("task_path", "channel", "type", "value")
 _NEWEST_FIRST = select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.checkpoint_id.desc())
 _NARROWED = {
     "thread_id": _CHECKPOINTS.c.session_id,
@@ -128,8 +130,8 @@ class Checkpointer(BaseCheckpointSaver[int]):
         self._store = store
         insert = sqlite.insert if store.is_sqlite else postgresql.insert
         self._put = _or_replace(insert(_CHECKPOINTS))
-        self._put_writes = insert(_WRITES).on_conflict_do_nothing()
-        self._put_special_writes = _or_replace(insert(_WRITES))
+        self._put_writes = insert(_WRITES).on_conflict_do_nothing().returning(_WRITES.c.idx)
+        self._put_special_writes = _or_replace(insert(_WRITES)).returning(_WRITES.c.idx)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
         """Itself: no graph adds to what a checkpoint may hold."""
@@ -185,18 +187,17 @@ class Checkpointer(BaseCheckpointSaver[int]):
         session_id, checkpoint_ns = _place(config)
         kind, data = self.serde.dumps_typed(checkpoint)
         about = plain_json("The metadata of a checkpoint", dict(get_checkpoint_metadata(config, metadata)))
+        here = {"session_id": session_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint["id"]}
         values = {
-            "session_id": session_id,
-            "checkpoint_ns": checkpoint_ns,
-            "checkpoint_id": checkpoint["id"],
             "parent_checkpoint_id": get_checkpoint_id(config),
             "type": kind,
             "checkpoint": data,
             "metadata": about,
         }
         with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(self._put, values)
+            session = lock_held(self._store, connection, session_id)
+            connection.execute(self._put, here | values)
+            session.wrote(CheckpointTable, [checkpoint_ns, checkpoint["id"]], values)
         return _config(session_id, checkpoint_ns, checkpoint["id"])
 
     def put_writes(
@@ -224,9 +225,12 @@ class Checkpointer(BaseCheckpointSaver[int]):
         is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)  # an interrupt replaces an earlier one
         insert = self._put_special_writes if is_special else self._put_writes
         with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
-            if rows:
-                connection.execute(insert, rows)
+            session = lock_held(self._store, connection, session_id)
+            done = connection.execute(insert, rows).scalars().all() if rows else []
+            for row in rows:
+                if row["idx"] in done:
+                    key = [row[name] for name in _WRITE_KEY]
+                    session.wrote(CheckpointWriteTable, key, {name: row[name] for name in _WRITE_VALUES})
 
     def delete_thread(self, thread_id: str) -> None:
         """See `BaseCheckpointSaver`. What else a session has stays: `Retention.prune` removes it whole.
@@ -235,9 +239,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
             SessionBusy: this process does not hold the session.
         """
         with suppress(UnknownName), self._store.write() as connection:
-            lock_held(self._store, connection, thread_id)
-            for table in (_WRITES, _CHECKPOINTS):
-                connection.execute(delete(table).where(table.c.session_id == thread_id))
+            session = lock_held(self._store, connection, thread_id)
+            for table in (CheckpointWriteTable, CheckpointTable):
+                connection.execute(delete(table).where(table.session_id == thread_id))
+                session.removed_all(table)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `get_tuple`, in a thread."""

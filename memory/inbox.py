@@ -9,16 +9,14 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import ACTIVE_STOP, MessageTable
-from loopwright.memory.values import check_text, plain_json
+from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
-
-MAX_TEXT = 2000
-"""Characters of one message; longer ones are refused rather than cut."""
 
 _TABLE = MessageTable.__table__
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
+_UNREAD_IDS = select(_TABLE.c.id).where(_TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
 _NEWS = _UNREAD.where(~_TABLE.c.is_stop).limit(1)
 _MARK = (
     update(_TABLE)
@@ -44,17 +42,18 @@ class Inbox:
             UnknownName: there is no such session.
         """
         if is_stop:
-            text = text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
-        values = {
-            "session_id": session_id,
+            text = stop_text(text)
+        values: dict[str, Any] = {
             "author": check_text("author", author, max_length=200),
             "text": check_text("text", text, max_length=MAX_TEXT),
             "is_stop": is_stop,
         }
         with self._store.write() as connection:
-            lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
-            kept = insert(MessageTable).values(**values, received_at=datetime.now(UTC))  # not before it was let in
+            session = lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
+            values["received_at"] = datetime.now(UTC)  # not before it was let in
+            kept = insert(MessageTable).values(session_id=session_id, **values)
             row = connection.execute(kept.returning(*_COLUMNS)).one()
+            session.wrote(MessageTable, [row.id], values)
             return Message(**row._mapping)
 
     def unread(self, session_id: str) -> list[Message]:
@@ -78,17 +77,17 @@ class Inbox:
         if not readings:
             return
         rows = [
-            {
-                "message": id_,
-                "of": session_id,
-                "reading": plain_json(f"The reading of message {id_}", words),
-                "step": step,
-            }
+            {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(_MARK, rows)
+            session = lock_held(self._store, connection, session_id)
+            unread = set(connection.scalars(_UNREAD_IDS, {"of": session_id}))
+            rows = [row for row in rows if row["message"] in unread]
+            if rows:
+                connection.execute(_MARK, rows)
+            for row in rows:
+                session.wrote(MessageTable, [row["message"]], {"parsed": row["reading"], "read_at_step": step})
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -108,11 +107,15 @@ class Inbox:
             SessionBusy: this process does not hold the session.
         """
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
             if up_to is not None:
                 active = active.where(MessageTable.id <= up_to)
-            return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
+            values = {"cleared_at": datetime.now(UTC)}
+            cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
+            for message_id in cleared:
+                session.wrote(MessageTable, [message_id], values)
+            return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:
         """What was read at `step` or later, and what waits to be read, oldest first."""

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from loopwright.errors import ApprovalExpired, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
 from loopwright.memory.rows import Approver, LedgerEntry
-from loopwright.memory.sessions import Locked, lock_held
+from loopwright.memory.sealing import Locked
+from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
 from loopwright.memory.tables import UNSETTLED, ActTable
 from loopwright.memory.values import check_text, plain_json
@@ -42,7 +43,7 @@ class Ledger:
         check_text("key", key, max_length=200)
         command = plain_json(f"Act `{key}`", act.model_dump(mode="json"))
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             known = _find(connection, key)
             if known is not None:
                 if (known.session_id, known.command_sha256) != (session_id, act.sha256):
@@ -51,18 +52,18 @@ class Ledger:
                         "Give every act a key of its own."
                     )
                 return known
-            connection.execute(
-                insert(ActTable).values(
-                    key=key,
-                    session_id=session_id,
-                    step=step,
-                    act=command,
-                    command_sha256=act.sha256,
-                    status="intended",
-                    reason="",
-                    intended_at=datetime.now(UTC),
-                )
+            values = {
+                "step": step,
+                "act": command,
+                "command_sha256": act.sha256,
+                "status": "intended",
+                "reason": "",
+                "intended_at": datetime.now(UTC),
+            }
+            row_id = connection.scalar(
+                insert(ActTable).values(key=key, session_id=session_id, **values).returning(ActTable.id)
             )
+            session.wrote(ActTable, [key], values | {"id": row_id})
             return self._entry(connection, key)
 
     def authorise(
@@ -103,7 +104,7 @@ class Ledger:
             now = datetime.now(UTC)
             refuse_expired(key, approved_at or now)
             approval = {"approved_by": by, "approved_at": approved_at or now, "authorised_at": now}
-            return self._change(connection, key, status="authorised", token=session.token, **approval)
+            return self._change(connection, session, key, status="authorised", token=session.token, **approval)
 
     def token_to_send(self, entry: LedgerEntry) -> int:
         """The token that an authorised act is sent with; asked for last, as its process may have slept since.
@@ -117,8 +118,8 @@ class Ledger:
         refuse_expired(entry.key, entry.approved_at)
         return entry.token
 
-    def settle(self, key: str, outcome: Outcome) -> LedgerEntry:
-        """Record what the world did. The same outcome again changes nothing.
+    def settle(self, key: str, outcome: Outcome, *, world_sha256: str | None = None) -> LedgerEntry:
+        """Record what the world did, and a digest of the world afterwards. The same outcome again changes nothing.
 
         Raises:
             IntegrityError: `outcome` is of another key, or differs from the one on record.
@@ -127,14 +128,14 @@ class Ledger:
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry, _ = self._locked(connection, key)
+            entry, session = self._locked(connection, key)
             if outcome.key != key or entry.outcome not in (None, outcome):
                 raise IntegrityError(f"Act `{key}` has the outcome {entry.outcome!r}; the world now says {outcome!r}.")
             if entry.status == "settled":
                 return entry
             _expect(entry, "authorised")
-            values = {"outcome": outcome.model_dump(mode="json"), "closed_at": datetime.now(UTC)}
-            return self._change(connection, key, status="settled", **values)
+            left = {"outcome": outcome.model_dump(mode="json"), "world_sha256": world_sha256}
+            return self._change(connection, session, key, status="settled", closed_at=datetime.now(UTC), **left)
 
     def refuse(self, key: str, reason: str) -> LedgerEntry:
         """Close an act that was never sent. The first reason stands.
@@ -145,11 +146,12 @@ class Ledger:
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry, _ = self._locked(connection, key)
+            entry, session = self._locked(connection, key)
             if entry.status == "refused":
                 return entry
             _expect(entry, "intended", "authorised")
-            return self._change(connection, key, status="refused", reason=reason, closed_at=datetime.now(UTC))
+            closed = {"reason": reason, "closed_at": datetime.now(UTC)}
+            return self._change(connection, session, key, status="refused", **closed)
 
     def get(self, key: str) -> LedgerEntry | None:
         """The entry of `key`."""
@@ -181,8 +183,9 @@ class Ledger:
             raise UnknownName("ledger key", key, near)
         return entry
 
-    def _change(self, connection: Connection, key: str, **values: Any) -> LedgerEntry:
+    def _change(self, connection: Connection, session: Locked, key: str, **values: Any) -> LedgerEntry:
         connection.execute(update(ActTable).where(ActTable.key == key).values(**values))
+        session.wrote(ActTable, [key], values)
         return self._entry(connection, key)
 
 

@@ -11,9 +11,11 @@ from loopwright.memory.inbox import Inbox
 from loopwright.memory.ledger import Ledger
 from loopwright.memory.migrate import migrate
 from loopwright.memory.retention import Retention
+from loopwright.memory.rows import Verification
 from loopwright.memory.sessions import Sessions
 from loopwright.memory.steps import Steps
 from loopwright.memory.store import Store, parse_url
+from loopwright.memory.verify import verify
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
@@ -37,6 +39,19 @@ class Memory:
     def url(self) -> str:
         """Where this memory is, its password hidden."""
         return self._store.url
+
+    def verify(self, session_id: str, *, head: str = "") -> Verification:
+        """Check that a session is as it was written: each column of each row, the log, the images. See `Verification`.
+
+        Args:
+            session_id: which.
+            head: the head of its record as it was told elsewhere: what only it can show is a database that was hashed
+                anew as a whole, or whose end was cut. A record that has grown since holds it too.
+
+        Raises:
+            UnknownName: there is no such session.
+        """
+        return verify(self._store, session_id, head)
 
     def checkpointer(self) -> "Checkpointer":
         """LangGraph's checkpointer on this database, for every session that this memory holds (`thread_id`: its id)."""

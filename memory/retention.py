@@ -15,12 +15,14 @@ from loopwright.memory.tables import (
     EventTable,
     LeaseTable,
     MessageTable,
+    SealTable,
     SessionTable,
     StepTable,
 )
 
 _CHILDREN = (
-    LeaseTable, EventTable, BlobRefTable, MessageTable, ActTable, StepTable, CheckpointTable, CheckpointWriteTable,
+    LeaseTable, SealTable, EventTable, BlobRefTable, MessageTable, ActTable, StepTable, CheckpointTable,
+    CheckpointWriteTable,
 )  # fmt: skip
 
 

@@ -58,12 +58,14 @@ class Steps:
         }
         here = and_(StepTable.session_id == session_id, StepTable.branch == branch, StepTable.step == step)
         with self._store.write() as connection:
-            loop = lock_held(self._store, connection, session_id).loop
+            session = lock_held(self._store, connection, session_id)
             _refuse_if_passed(connection, session_id, branch, step)
             values |= _links(_before(connection, session_id, step, branch), step, label) | {"recorded_at": _now()}
             if connection.execute(update(StepTable).where(here).values(**values)).rowcount == 0:
-                values |= {"session_id": session_id, "branch": branch, "step": step, "loop": loop}
-                connection.execute(insert(StepTable).values(**values))
+                values |= {"loop": session.loop}
+                new = insert(StepTable).values(session_id=session_id, branch=branch, step=step, **values)
+                values |= {"id": connection.scalar(new.returning(StepTable.id))}
+            session.wrote(StepTable, [branch, step], values)
             return _step_row(connection.execute(select(*_COLUMNS).where(here)).one())
 
     def near_history(

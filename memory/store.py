@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, DateTime, Engine, create_engine, event, func, make_url, select
@@ -34,6 +34,13 @@ _REPAIRS = (
 
 MIGRATION_LOCK = 0x4C6F6F70
 """PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
+
+
+class Sealing(Protocol):
+    """What a transaction still has to write when it is about to be committed."""
+
+    def seal(self, connection: Connection) -> None:
+        """Write it."""
 
 
 class Store:
@@ -79,7 +86,11 @@ class Store:
         cut before that takes it back; a kill does not.
         """
         with self.translated(), (self._late_writer if late else self._writer).begin() as connection:
+            sealing: dict[str, Sealing] = {}
+            connection.info["sealing"] = sealing
             yield connection
+            for each in sealing.values():
+                each.seal(connection)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[Connection]:

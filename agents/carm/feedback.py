@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from loopwright.agents.carm.pointing import POINTING
 from loopwright.agents.feedback import unclear
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import UnknownName
@@ -132,7 +133,7 @@ class Retarget(Feedback):
         return None
 
 
-FEEDBACK = (MoveView, Identify, Retarget)
+FEEDBACK = (*POINTING, MoveView, Identify, Retarget)
 """In the order in which they are read."""
 LANGUAGE = FeedbackLanguage(FEEDBACK)
 

@@ -32,12 +32,14 @@ _ASK_ONE = {"actions": one_action_messages, "ingredients": one_ingredient_messag
 class Prediction(Frozen):
     """What a predictor says of one set: its labels, the surest first, and how probable it takes every label to be.
 
-    `odds` are probabilities that the dish has a label; {} where the predictor gives none.
+    `odds` are probabilities that the dish has a label; {} where the predictor gives none. `is_familiar`: the picture
+    is like those that the predictor learnt from; None where it cannot tell.
     """
 
     labels: tuple[str, ...] = Field(default=(), max_length=100)
     odds: dict[str, float] = Field(default={})
     think: str = ""
+    is_familiar: bool | None = None
 
 
 class Judged(NamedTuple):
@@ -108,7 +110,9 @@ class ModelJudge:
         if ask.can_score(JUDGE):
             sure = label_odds(what, image, getattr(self._known, what), len(labels), JUDGE, ask)
             return Judged(tuple(Scored(label, sure.get(label, 0.0)) for label in labels), plausible(sure))
-        answer: JudgeAnswer = ask.ask(JUDGE, judge_messages(image, what, labels), JsonFormat(JudgeAnswer))
+        answer: JudgeAnswer = ask.ask(
+            JUDGE, judge_messages(image, what, labels), JsonFormat(JudgeAnswer), may_fail=True
+        )
         shown = self._read(what, answer.shown)
         return Judged(
             tuple(Scored(label, shown.get(label, 0.0)) for label in labels),

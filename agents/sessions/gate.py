@@ -182,9 +182,12 @@ class FeedbackGate:
             self._unclear = None
 
     def clarification(self, message_id: int) -> str:
-        """What to ask about a message that was not understood."""
+        """What to ask about a message that was not understood, and what else waits for an answer."""
         (unclear,) = self.by_id([message_id])
-        return f"{self.language.load(unclear.words).question} (I heard: {unclear.text!r})"  # type: ignore[attr-defined]
+        question = self.language.load(unclear.words).question  # type: ignore[attr-defined]
+        with self._lock:
+            still_open = "".join(f" Still open: {name}: {asked.text}" for name, asked in self._open.items())
+        return f"{question} (I heard: {unclear.text!r}){still_open}"
 
     def _mark_read(self, heard: Iterable[Heard], step: int) -> None:
         self._memory.inbox.mark_read(self._recorder.session_id, {one.message_id: one.words for one in heard}, step)
@@ -231,7 +234,7 @@ class FeedbackGate:
 
     def _absorb(self, branch: int, step: int, payload: Payload) -> None:
         heard = _messages(payload)
-        self._unclear = self._unclear_after(heard)
+        self._unclear = payload["unclear"]
         for one in heard:
             self._heard[one.message_id] = one
             self._heard_at.setdefault((branch, step), []).append(one.message_id)
@@ -241,11 +244,17 @@ class FeedbackGate:
             self._done_orders.add(payload["ordered_by"])
 
     def _unclear_after(self, heard: Sequence[Heard]) -> int | None:
-        """Of several messages one that is clear does not say which of them holds."""
-        unclear = [one.message_id for one in heard if one.kind == "unclear"]
+        """Of several messages one that is clear does not say which of them holds, unless it answers a question last."""
+        unclear = [n for n, one in enumerate(heard) if one.kind == "unclear"]
         if unclear:
-            return unclear[-1]
+            is_over = any(self._is_answer(one) for one in heard[unclear[-1] + 1 :])
+            return None if is_over else heard[unclear[-1]].message_id
         return None if any(one.kind != "note" for one in heard) else self._unclear
+
+    def _is_answer(self, one: Heard) -> bool:
+        """Whether it is a yes or a no to an open question, said after that was asked."""
+        asked = self._open.get(one.question or "")
+        return asked is not None and one.kind in ("approve", "reject") and one.received_at >= asked.asked_at
 
     def _open_again(self, question: Question, asked_at: datetime) -> None:
         """A question about what was said is none that a yes could answer."""

@@ -16,14 +16,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from loopwright.digests import sha256_of
 from loopwright.errors import DeveloperError, Diverged
 from loopwright.graphs.loop.acts import ActResult
 from loopwright.graphs.loop.context import Context
-from loopwright.graphs.loop.declare import Declaration, Node
+from loopwright.graphs.loop.declare import Declaration, Node, require_json
 from loopwright.graphs.loop.questions import Questions
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.graphs.loop.visit import Left, record_end
-from loopwright.schema.base import sha256_of
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
@@ -205,7 +205,7 @@ def _visited(
     begun_with = initial_values(scope) if kit["tick"] == 0 else {}
     values = {**begun_with, **deepcopy({n: v for n, v in state.items() if n != "kit"})}
     ctx = Context(runtime, scope, _visit(loop, each, kit), values)
-    if kit["digest"] not in ("", _digest(values)):
+    if kit["digest"] not in ("", _digest(values, f"Before node {each.name!r},")):
         raise Diverged(_foreign(ctx.visit, runtime, "its state is not what the node before left"))
     if ctx.visit.tick == 1 and not kit["path"]:
         _record_input(ctx)
@@ -345,20 +345,26 @@ def _after(loop: Declaration, each: Node, kit: KitState, ctx: Context, values: d
         path=visit.path,
         visits={**kit["visits"], each.name: visit.visit + 1},
         snapshots=ctx.runtime.snapshots() if is_entry else kit["snapshots"],
-        digest=_digest(values),
+        digest=_digest(values, f"As node {each.name!r} of loop {loop.name!r} left it,"),
         beside={},
     )
 
 
-def _digest(values: dict[str, Any]) -> str:
-    """Of the state without what the kit itself changes between nodes."""
-    return sha256_of({name: value for name, value in values.items() if name not in ("status", "reason")})[:16]
+def _digest(values: dict[str, Any], where: str) -> str:
+    """Of the state without what the kit itself changes; `where` begins the message about what is not JSON."""
+    own = {name: value for name, value in values.items() if name not in ("status", "reason")}
+    try:
+        return sha256_of(own)[:16]
+    except (TypeError, ValueError):
+        require_json(where, own)
+        raise
 
 
 def initial_values(scope: Scope) -> dict[str, Any]:
     """The state before the first node."""
     loop = scope.loop
     own = loop.initial(scope.config, scope.prepared) if loop.initial else {}
+    require_json(f"Loop {loop.name!r}, from its `initial`:", own)
     return deepcopy({**loop.state, **own})
 
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.recorder import Recorder
-from loopwright.errors import BadInput, SessionBusy
+from loopwright.errors import SessionBusy
 from loopwright.graphs.loop import runtime as live
 from loopwright.memory import Memory
 from loopwright.schema import Note, Stop
@@ -43,9 +43,7 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
     Raises:
         BadInput: the session has ended: there is nothing to stop or to hear.
     """
-    row = memory.sessions.get(session_id)
-    if row.has_ended:
-        raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
+    memory.sessions.get(session_id).require_going_on()
     live.say(memory, session_id, text, author=author)
     if is_stop(text):
         stop_at_rest(memory, session_id)

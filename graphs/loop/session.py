@@ -25,6 +25,7 @@ from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.loop.takeover import take_over
 from loopwright.graphs.loop.versions import code_digest, versions
 from loopwright.graphs.loop.watching import watching_for_stop
 from loopwright.graphs.sessions import report_session
@@ -275,12 +276,8 @@ class Session:
 
     def _require_runnable(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
-        if row.has_ended:
-            raise BadInput(
-                f"Session {self.id} has {row.status}. Rewind it (`loopwright sessions rewind {self.id} STEP`) or "
-                "start a new one."
-            )
-        if row.parent is not None and not runtime.recorder.events:
+        row.require_going_on()
+        if row.parent is not None and not any(e.kind == "forked" for e in runtime.recorder.events):
             raise BadInput(f"Session {self.id} is a fork that was not finished. Fork {row.parent} again.")
 
     def _begin(self, runtime: live.Runtime) -> None:
@@ -303,9 +300,8 @@ class Session:
         if record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], up_to=self._permitted):
             runtime.gate.withdraw()
         self._memory.inbox.clear_stop(self.id, up_to=self._permitted)
-        if self._memory.ledger.of(self.id):
-            for path in runtime.worlds:
-                runtime.actuator(runtime.scopes[path]).take_over(runtime.lease.token)
+        if runtime.recorder.events:
+            take_over(runtime)
         self._rewinder(runtime).finish()
 
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:

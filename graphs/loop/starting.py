@@ -11,7 +11,7 @@ from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
 from loopwright.agents.sessions.replay import first_difference, first_state_difference
 from loopwright.errors import BadInput
 from loopwright.graphs.loop import runtime as live
-from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.config import RunConfig, problems
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, kept_models
 from loopwright.graphs.loop.rewinding import fork_graph, observed_at, rewind_graph
@@ -61,12 +61,8 @@ def configured(loop: Declaration, values: Mapping[str, Any]) -> RunConfig:
     try:
         return loop.config.model_validate(dict(values))
     except ValidationError as error:
-        lines = [
-            f"`{'.'.join(map(str, e['loc'][:1])) or loop.name}` = {e.get('input')!r}: {e['msg']}"
-            for e in error.errors(include_url=False)
-        ]
         raise BadInput(
-            f"{'; '.join(lines)}. Settings of {loop.name!r}: {', '.join(loop.config.model_fields)}."
+            f"{problems(error)}. Settings of {loop.name!r}: {', '.join(loop.config.model_fields)}."
         ) from error
 
 

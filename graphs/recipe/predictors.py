@@ -8,13 +8,34 @@ from loopwright.agents.recipe.prompts import actions_messages, ingredients_messa
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.recipe.run import PREDICTOR
 from loopwright.schema import ImageRef
+from loopwright.tools.pictures import read_picture
 from loopwright.tools.recipe.extract import Vocabularies
 from loopwright.tools.recipe.vocabulary import Vocabulary
 
 
-def predict(what: LabelSet, image: ImageRef, ctx: Context) -> Prediction:
-    """The labels of one set that the run's predictor sees, with odds where it has any."""
-    return _asked(what, image, ctx)
+def predict(what: LabelSet, image: ImageRef | None, ctx: Context) -> dict[str, Any]:
+    """The `Prediction`, as JSON, of one set of labels, on record as `predicted`; only a recipe needs no picture."""
+    match ctx.config.predictor:
+        case "network":
+            found = ctx.external("predicted", lambda: _told(what, _recognised(what, image, ctx)))
+        case "recipe":
+            found = ctx.computed("predicted", _told(what, Prediction(labels=ctx.prepared["truth"][what])))
+        case _:
+            found = ctx.computed("predicted", _told(what, _asked(what, image, ctx)))
+    return {name: value for name, value in found.items() if name != "what"}
+
+
+def _told(what: LabelSet, found: Prediction) -> dict[str, Any]:
+    return {"what": what, **found.model_dump(mode="json")}
+
+
+def _recognised(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
+    """What the bundled network sees."""
+    from loopwright.models.networks.recipe import bundled_network  # torch: seconds that only a run has to spend
+
+    assert image is not None, "without a picture there is nothing to recognise"
+    found = bundled_network().recognise(read_picture(ctx.runtime.memory.blobs, image))[what]
+    return Prediction(labels=found.labels, odds=found.odds, is_familiar=found.is_familiar)
 
 
 def known_of(ctx: Context) -> Vocabularies:
@@ -22,7 +43,7 @@ def known_of(ctx: Context) -> Vocabularies:
     return Vocabularies(*(Vocabulary.model_validate(ctx.prepared["known"][what]) for what in Vocabularies._fields))
 
 
-def _asked(what: LabelSet, image: ImageRef, ctx: Context) -> Prediction:
+def _asked(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
     """A model's answer, and the odds that it gives all labels where it can score them."""
     known: Vocabulary = getattr(known_of(ctx), what)
     names = known.classes

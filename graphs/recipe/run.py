@@ -19,7 +19,7 @@ from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 PREDICTOR, GENERATOR = "predictor", "generator"
 ADAPTER = "recipe"
 """The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
-PredictorName = Literal["network", "model"]
+PredictorName = Literal["network", "model", "recipe"]
 JudgeName = Literal["counts", "model"]
 ContextName = Literal["both", "actions", "ingredients", "none"]
 
@@ -31,7 +31,9 @@ class RecipeRun(RunConfig):
         description="`simulated:SEED`, or `FILE:ENTRY` with recipes and the id, title or number of one, with its photo"
     )
     predictor: PredictorName = Field(
-        default="network", description="who says what was done and what is in it: a small network, or a model"
+        default="network",
+        description="who says what was done and what is in it: a network, a model, or (to measure the writer) the "
+        "recipe itself",
     )
     model: str = Field(
         default="small", description="name or path of the model card that writes (and, asked to, predicts)"
@@ -52,6 +54,7 @@ class RecipeRun(RunConfig):
     fewest: int = Field(default=FEWEST, ge=1, le=20, description="labels below which the surest of both sides are kept")
     context: ContextName = Field(default="both", description="which labels the writer is told")
     repairs: int = Field(default=2, ge=0, le=10, description="times that a text that contradicts its labels is redone")
+    writer_sees: bool = Field(default=True, description="show the writer the picture; not one that reads text only")
     compare: bool = Field(default=True, description="also have the instructions written without any labels, to compare")
     image_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of the dish's picture, px")
 

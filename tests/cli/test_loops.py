@@ -138,7 +138,7 @@ def test_a_stop_is_heard_at_rest_without_the_loop_and_an_ended_session_says_so(r
     _, ended = run()
     refused = loopwright("feedback", ended, "stop!")
     assert refused.code == 2
-    assert "has succeeded" in refused.err
+    assert "has ended, it has succeeded" in refused.err
 
 
 def test_a_loop_that_is_not_installed_is_asked_for(run: Cli, loopwright: Cli, tmp_path: Path) -> None:
@@ -277,3 +277,12 @@ def test_an_entry_point_of_another_name_is_refused(
     said = loopwright("graph", "show", "heating")
     assert said.code == 70
     assert "Give both one name" in said.err
+
+
+def test_a_script_that_is_too_short_is_the_models_error(loopwright: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text(f"kind: scripted\nreplies:\n  - '{ON}'\n")
+    said = loopwright("run", LOOP, "--model-of", f"navigator={file}")
+    assert said.code == 4
+    assert "The scripted model has no reply left: its `replies` are 1" in said.err
+    assert "'16.5 of 20.0'" in said.err and "traceback" not in said.err

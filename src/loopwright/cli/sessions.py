@@ -232,9 +232,7 @@ def feedback(
     from loopwright.agents.feedback import is_stop
 
     with opened_memory() as memory:
-        row = memory.sessions.get(session)
-        if row.has_ended:
-            raise BadInput(f"Session {session} has {row.status}; it hears nothing any more.")
+        memory.sessions.get(session).require_going_on()
         if is_stop(message):
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest
