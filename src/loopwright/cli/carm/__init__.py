@@ -9,6 +9,7 @@ COMMANDS = LoopCommands(
         "data fetch chest": data.fetch_chest,
         "data render carm": data.render,
         "data build carm": data.build,
+        "data episodes carm": data.episodes,
         "train carm-network": train.train_network,
         "train carm-gate": train.calibrate_gate,
         "eval carm": evaluate.evaluate,
