@@ -1,4 +1,4 @@
-"""What a human says to any loop, read by rules: stop, approve, reject, instead, note. A loop adds its own (see `parse`).
+"""What a human says to any loop, read by rules: stop, approve, reject, instead, note. A loop adds its own: `parse`.
 
 Nothing is guessed: what no rule reads in full comes back as `Unclear` with a question. The one exception is STOP, which
 is heard generously, for a stop too many costs a click and a stop too few may cost more. A stop word anywhere in the
@@ -131,7 +131,7 @@ def _instead(original: str, arguments: str) -> Instead | Unclear:
     try:
         return Instead(arguments=json.loads(arguments, parse_constant=_refuse_constant))
     except ValueError as error:
-        return unclear(original, f"The arguments are no JSON ({error}). For example: `instead: {{\"name\": 1}}`.")
+        return unclear(original, f'The arguments are no JSON ({error}). For example: `instead: {{"name": 1}}`.')
 
 
 def _refuse_constant(name: str) -> None:
