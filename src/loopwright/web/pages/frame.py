@@ -37,7 +37,7 @@ class Frame:
             self._who()
             ui.label("Research software, not a medical device").classes("notice")
         ui.html('<div id="lw-banner" class="lw-banner" role="status" aria-live="assertive"></div>', sanitize=False)
-        with ui.element("main").classes("lw-main") as main:
+        with ui.element("div").classes("lw-main") as main:
             if session_id:
                 main.props(f'data-session="{quote(session_id, safe="")}"')
             yield
