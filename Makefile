@@ -28,7 +28,7 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery test check lint fmt types layers unit docs bench clean chest
+.PHONY: help demo demo-surgery demo-recipe test test-weights check lint fmt types layers unit docs bench clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ demo: $(RUN) chest ## Run the C-arm loop on the real chest CT and write a report
 
 demo-surgery: $(RUN) ## Run the surgery loop on a simulated patient and write a report (installs what is missing)
 	@$(BIN)/loopwright demo surgery
+	@$(activate)
+
+demo-recipe: $(RUN) ## Run the recipe loop on a simulated dish and write a report (installs what is missing)
+	@$(BIN)/loopwright demo recipe
 	@$(activate)
 
 test: $(DEV) chest lint types layers unit ## Run everything that CI runs (installs what is missing)
@@ -56,6 +60,10 @@ layers: $(DEV) ## Check that imports run down only
 
 unit: $(DEV) ## Run the tests
 	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+
+test-weights: $(DEV) ## Run the tests that need a pretrained model, which is fetched
+	@$(BIN)/loopwright models fetch smol
+	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -m weights)
 
 fmt: $(DEV) ## Repair style and formatting
 	@$(BIN)/ruff check --fix .

@@ -23,9 +23,9 @@ from loopwright.errors import MemoryUnavailable, SessionBusy
 from loopwright.memory.sealing import Locked
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable
+from loopwright.memory.values import STALE_S
 
 HEARTBEAT_S = 2.0
-STALE_S = 10.0
 
 
 class Lease:

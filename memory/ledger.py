@@ -124,8 +124,8 @@ class Ledger:
         refuse_expired(entry.key, entry.approved_at)
         return entry.token
 
-    def settle(self, key: str, outcome: Outcome) -> LedgerEntry:
-        """Record what the world did. The same outcome again changes nothing.
+    def settle(self, key: str, outcome: Outcome, *, world_sha256: str | None = None) -> LedgerEntry:
+        """Record what the world did, and a digest of the world afterwards. The same outcome again changes nothing.
 
         Raises:
             IntegrityError: `outcome` is of another key, or differs from the one on record.
@@ -140,8 +140,8 @@ class Ledger:
             if entry.status == "settled":
                 return entry
             _expect(entry, "authorised")
-            values = {"outcome": outcome.model_dump(mode="json"), "closed_at": datetime.now(UTC)}
-            return self._change(connection, session, key, status="settled", **values)
+            left = {"outcome": outcome.model_dump(mode="json"), "world_sha256": world_sha256}
+            return self._change(connection, session, key, status="settled", closed_at=datetime.now(UTC), **left)
 
     def refuse(self, key: str, reason: str) -> LedgerEntry:
         """Close an act that was never sent. The first reason stands.

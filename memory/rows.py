@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from loopwright.errors import BadInput
 from loopwright.schema import Act, Frozen, Outcome
 
-SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed"]
+SessionStatus = Literal["created", "running", "waiting", "paused", "stopped", "succeeded", "failed", "not_found"]
 LedgerStatus = Literal["intended", "authorised", "settled", "refused"]
 Approver = Literal["guard", "human"]
 
@@ -22,13 +23,26 @@ class SessionRow(Frozen):
     updated_at: datetime
     n_events: int
     head_hash: str
+    token: int
     n_seals: int
     seal_hash: str
 
     @property
     def has_ended(self) -> bool:
         """Whether the loop has come to its end; such a session can only be rewound."""
-        return self.status in ("succeeded", "failed")
+        return self.status in ("succeeded", "failed", "not_found")
+
+    def require_going_on(self) -> None:
+        """Check that there is something left to run, to say or to stop.
+
+        Raises:
+            BadInput: it has ended.
+        """
+        if self.has_ended:
+            raise BadInput(
+                f"Session {self.id} has ended, it has {self.status}: it runs and hears nothing any more. Rewind it "
+                f"(`loopwright sessions rewind {self.id} STEP`) or start a new one."
+            )
 
 
 class Seal(Frozen):
@@ -72,7 +86,8 @@ class Verification(Frozen):
 class LedgerEntry(Frozen):
     """One actuation. `outcome` is there once it is settled, `reason` once it is refused.
 
-    Once authorised: who said yes and when, and the token of the lease under which it is sent.
+    Once authorised: who said yes and when, and the token of the lease under which it is sent. `world_sha256` is a
+    digest of the world as the act left it.
     """
 
     key: str
@@ -85,6 +100,7 @@ class LedgerEntry(Frozen):
     approved_at: datetime | None
     token: int | None
     outcome: Outcome | None
+    world_sha256: str | None
     reason: str
     intended_at: datetime
     authorised_at: datetime | None
@@ -146,6 +162,13 @@ class SessionSize(Frozen):
     event_bytes: int
     n_blobs: int
     blob_bytes: int
+
+
+class Pruned(Frozen):
+    """What a prune removed, and how much smaller the database is on disk."""
+
+    removed: SessionSize
+    freed_bytes: int
 
 
 class SizeReport(Frozen):

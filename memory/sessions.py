@@ -58,10 +58,11 @@ class Sessions:
             updated_at=now,
             n_events=0,
             head_hash=GENESIS,
+            token=0,
             n_seals=0,
             seal_hash=GENESIS,
         )
-        values = {**session.model_dump(), "token": 0, "is_pruning": False}
+        values = {**session.model_dump(), "is_pruning": False}
         check_text("session_id", session.id, max_length=200)
         with self._store.write() as connection:
             if _exists(connection, session.id):
@@ -97,9 +98,17 @@ class Sessions:
         """Ids of the sessions that say `running` though no live process holds them: killed, or the power went."""
         with self._store.read() as connection:
             running = connection.scalars(select(SessionTable.id).where(SessionTable.status == "running")).all()
-            leases = connection.execute(select(LeaseTable).where(LeaseTable.session_id.in_(running))).all()
-            now = self._store.now(connection)
-            return frozenset(running) - {lease.session_id for lease in leases if is_alive(lease, now)}
+            return frozenset(running) - self._held(connection)
+
+    def held(self) -> frozenset[str]:
+        """Ids of the sessions that a live process holds, this one or another."""
+        with self._store.read() as connection:
+            return self._held(connection)
+
+    def _held(self, connection: Connection) -> frozenset[str]:
+        now = self._store.now(connection)
+        leases = connection.execute(select(LeaseTable)).all()
+        return frozenset(lease.session_id for lease in leases if is_alive(lease, now))
 
     def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
         """The session with its new status.

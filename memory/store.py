@@ -8,6 +8,7 @@ lock the session's row to the same end. A database's own errors leave here as `M
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ class Store:
         self.address = url
         self.busy_timeout_s = busy_timeout_s
         self.tokens: dict[str, int] = {}
+        self._moment: ContextVar[Connection | None] = ContextVar("moment", default=None)
         self.engine = _make_engine(url, busy_timeout_s)
         self._reader = self.engine
         if not self.is_sqlite:
@@ -76,12 +78,27 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment."""
+        """A transaction that sees one moment; within `moment` that one."""
+        shared = self._moment.get()
+        if shared is not None:
+            yield shared
+            return
         with self.translated(), self._reader.connect() as connection:
             if self.is_sqlite:
                 _begin_sqlite(connection, "BEGIN")
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def moment(self) -> Iterator[Connection]:
+        """Several reads of this thread that all see the same moment, however much is written meanwhile."""
+        with self.read() as connection:
+            connection.execute(select(1))  # from here on
+            outer = self._moment.set(connection)
+            try:
+                yield connection
+            finally:
+                self._moment.reset(outer)
 
     @contextmanager
     def write(self, *, late: bool = False) -> Iterator[Connection]:
@@ -199,6 +216,8 @@ def _make_engine(url: URL, busy_timeout_s: float) -> Engine:
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see `_begin_sqlite`
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in the file; waits for writers
     for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 

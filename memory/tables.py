@@ -83,7 +83,7 @@ class SessionTable(Base):
     __tablename__ = "sessions"
     __table_args__ = (
         CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         Index("ix_sessions_created_at", "created_at"),
@@ -202,7 +202,8 @@ class MessageTable(Base):
 class ActTable(Base):
     """The actuation ledger: intended -> authorised -> settled, or refused.
 
-    `token` is that of the lease under which an act was authorised, `approved_at` when its approver said yes.
+    `token` is that of the lease under which an act was authorised, `approved_at` when its approver said yes,
+    `world_sha256` a digest of the world that it left.
     """
 
     __tablename__ = "acts"
@@ -237,6 +238,7 @@ class ActTable(Base):
     approved_at: Mapped[datetime | None]
     token: Mapped[int | None]
     outcome: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    world_sha256: Mapped[str | None]
     reason: Mapped[str]
     intended_at: Mapped[datetime]
     authorised_at: Mapped[datetime | None]

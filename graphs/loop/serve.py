@@ -19,11 +19,12 @@ from loopwright.errors import BadInput
 from loopwright.graphs.loop.compile import FindRuntime, build
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, open_models
-from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, device_of, find_runtime
+from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, find_runtime
 from loopwright.memory import Lease, Memory, SessionRow, open_memory
 from loopwright.memory.checkpointer import Checkpointer
 from loopwright.memory.store import Change
 from loopwright.settings import settings
+from loopwright.tools.devices import device_file
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -137,6 +138,15 @@ def open_runtime(
     )
 
 
+def worlds_of(loop: Declaration, row: SessionRow, devices: Path) -> dict[Path, LateWorld]:
+    """The worlds of a session, by their device files where they have one; none is opened yet."""
+    found: dict[Path, LateWorld] = {}
+    for path, scope in _scopes(loop, row.config, "", row.id, devices, {}).items():
+        if scope.world is not None and scope.world not in found.values():
+            found[device_file(devices, row.id, path)] = scope.world
+    return found
+
+
 def _scopes(
     loop: Declaration, kept: dict[str, Any], path: str, session_id: str, devices: Path, worlds: dict[Any, LateWorld]
 ) -> dict[str, Scope]:
@@ -144,7 +154,7 @@ def _scopes(
     own = kept["scopes"][path]
     config = loop.config.model_validate(own["config"])
     if loop.world is not None and loop.world not in worlds:
-        worlds[loop.world] = LateWorld(_opener(loop, config, own["prepared"], device_of(devices, session_id, path)))
+        worlds[loop.world] = LateWorld(_opener(loop, config, own["prepared"], device_file(devices, session_id, path)))
     world = None if loop.world is None else worlds[loop.world]
     found = {path: Scope(loop=loop, path=path, config=config, prepared=own["prepared"], world=world)}
     for name, inner in loop.nested.items():

@@ -46,6 +46,7 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
     """
 
     metadata = _METADATA
+    counters = ("exposures",)
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
         return {"image": self._image(state), "pose": pose, "exposures": np.int64(state["exposures"])}
 
     def snapshot_of(self, state: State) -> State:
-        """Pose and last image hold. The exposure count is no part of it: it cannot go back."""
+        """Pose and last image hold."""
         return {"pose": state["pose"], "exposed": state["exposed"]}
 
     def restored(self, state: State, snapshot: State) -> State:

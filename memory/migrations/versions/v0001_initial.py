@@ -85,7 +85,7 @@ def _sessions() -> None:
         sa.Column("n_seals", sa.Integer(), nullable=False),
         sa.Column("seal_hash", sa.Text(), nullable=False),
         sa.CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         sa.PrimaryKeyConstraint("id"),
@@ -198,6 +198,7 @@ def _ledger() -> None:
         sa.Column("approved_at", UTC, nullable=True),
         sa.Column("token", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("world_sha256", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("intended_at", UTC, nullable=False),
         sa.Column("authorised_at", UTC, nullable=True),
