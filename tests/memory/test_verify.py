@@ -36,7 +36,7 @@ def recorded(memory: Memory) -> str:
         memory.ledger.intend(session_id, "kept back", act, step=1)
         memory.ledger.refuse("kept back", "STOP")
         said = memory.inbox.put(session_id, "a bit to the left")
-        memory.inbox.mark_read(said.id, {"kind": "note"}, step=1)
+        memory.inbox.mark_read(session_id, {said.id: {"kind": "note"}}, 1)
         memory.inbox.put(session_id, "STOP", is_stop=True)
         memory.inbox.clear_stop(session_id)
         for step in range(3):
