@@ -79,7 +79,7 @@ class Inbox:
         """
         if not readings:
             return
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]

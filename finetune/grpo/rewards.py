@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from loopwright.errors import BadInput, UnknownName
 from loopwright.finetune.grpo.config import RewardConfig
@@ -113,8 +113,7 @@ def _of_loop(loop: str) -> dict[str, Reward]:
     module = f"loopwright.finetune.grpo.{loop}"
     if not loop.isidentifier() or find_spec(module) is None:
         return {}
-    found: dict[str, Reward] = resolve(f"{module}:REWARDS")
-    return found
+    return cast(dict[str, Reward], resolve(f"{module}:REWARDS"))
 
 
 def _labels(episode: Episode, answer: str) -> tuple[list[str], list[str]]:

@@ -69,6 +69,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def head(self) -> str:
+        """Hash of the whole record, to be kept elsewhere: `loopwright sessions verify SESSION --head HASH`."""
+        return self._memory.sessions.get(self.id).seal_hash
+
+    @property
     def state(self) -> dict[str, Any]:
         """The loop's state at the last checkpoint; empty before the first step."""
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
@@ -313,7 +318,8 @@ class Session:
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
+            # "values" come once a node's checkpoint is written, and its events with it
+            for _ in self._graph.stream(given, config, stream_mode="values", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())

@@ -12,6 +12,7 @@ from loopwright.agents.recipe.prompts import instructions_messages
 from loopwright.agents.recipe.scsr import Scored
 from loopwright.agents.recipe.scsr import select as select_labels
 from loopwright.agents.recipe.verify import Check, check
+from loopwright.agents.recipe.writer import write_by_rule
 from loopwright.agents.sessions.gate import Heard
 from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
@@ -78,8 +79,8 @@ def predict_ingredients(state: State, ctx: Context) -> None:
 def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
-    if ctx.config.compare and image is not None:
-        state["plain"] = list(ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
+    if ctx.config.compare and ctx.config.writer == "model" and image is not None:
+        state["plain"] = _drafted(ctx, "picture", ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
 
 
 def judge(state: State, ctx: Context) -> None:
@@ -135,9 +136,14 @@ def generate(state: State, ctx: Context) -> None:
     """Write instructions that do what the labels say."""
     state["labels"] = _labels(state)
     told = _told(state, ctx)
-    repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
-    prompt = instructions_messages(_shown(state, ctx), told.get("actions", ()), told.get("ingredients", ()), repair)
-    state["draft"] = list(ctx.ask(GENERATOR, prompt, INSTRUCTIONS))
+    actions, ingredients = told.get("actions", ()), told.get("ingredients", ())
+    if ctx.config.writer == "rule":
+        steps = write_by_rule(actions, ingredients, kitchen_cooccurrence())
+    else:
+        repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
+        prompt = instructions_messages(_shown(state, ctx), actions, ingredients, repair)
+        steps = ctx.ask(GENERATOR, prompt, INSTRUCTIONS)
+    state["draft"] = _drafted(ctx, "labels", steps)
 
 
 @node(to=("generate", "review"))
@@ -186,6 +192,12 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
         ctx.end("failed", f"it was not written: {result.reason}")
     state.update(refused=result.rule, repairs=0)
     ctx.goto("review")
+
+
+def _drafted(ctx: Context, source: str, steps: Sequence[str]) -> list[str]:
+    """Steps, on record as written from `labels` or from the `picture` alone."""
+    drafted: list[str] = ctx.computed("drafted", {"from": source, "steps": list(steps)})["steps"]
+    return drafted
 
 
 def _predicted(state: State, ctx: Context, what: LabelSet) -> dict[str, Any]:

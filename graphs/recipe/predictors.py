@@ -5,6 +5,7 @@ from typing import Any
 from loopwright.agents.recipe.formats import actions_form, ingredients_form
 from loopwright.agents.recipe.judge import LabelSet, Prediction, label_odds
 from loopwright.agents.recipe.prompts import actions_messages, ingredients_messages
+from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.recipe.run import PREDICTOR
 from loopwright.schema import ImageRef
@@ -44,16 +45,18 @@ def known_of(ctx: Context) -> Vocabularies:
 
 
 def _asked(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
-    """A model's answer, and the odds that it gives all labels where it can score them."""
+    """A model's answer, and the odds that it gives all labels where it can score them; no answer names nothing."""
     known: Vocabulary = getattr(known_of(ctx), what)
-    names = known.classes
-    think = ""
-    if what == "actions":
-        answer = ctx.ask(PREDICTOR, actions_messages(image), actions_form(names))
-        labels, think = answer.actions, answer.think
-    else:
-        labels = ctx.ask(PREDICTOR, ingredients_messages(image), ingredients_form(names))
-    odds: dict[str, Any] = {}
+    names, think = known.classes, ""
+    try:
+        if what == "actions":
+            answer = ctx.ask(PREDICTOR, actions_messages(image), actions_form(names), may_fail=True)
+            labels, think = answer.actions, answer.think
+        else:
+            labels = ctx.ask(PREDICTOR, ingredients_messages(image), ingredients_form(names), may_fail=True)
+    except NoAnswer:
+        return Prediction()
+    odds: dict[str, float] = {}
     if ctx.can_score(PREDICTOR):
         odds = label_odds(what, image, known, len(labels), PREDICTOR, ctx)
     return Prediction(labels=labels, odds={name: round(p, 4) for name, p in odds.items()}, think=think)

@@ -4,6 +4,7 @@ It holds the reply so far of one call of the session, and is empty between calls
 """
 
 import hashlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,14 @@ class TokenWriter(BaseCallbackHandler):
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file.open("wb", buffering=0)
         self._speaker: UUID | None = None
+
+    def tap_output_iter(self, _: UUID, output: Iterator[Any]) -> Iterator[Any]:
+        """Passes output on. That this is here has LangChain stream the models that can (`BaseChatModel`)."""
+        return output
+
+    def tap_output_aiter(self, _: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """See `tap_output_iter`."""
+        return output
 
     def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A call begins."""

@@ -100,7 +100,7 @@ def test_training_gives_each_token_the_probability_that_it_was_drawn_with(
         played = trainer._play([0, 1, 2, 3])
         batches = trainer._batches(played, [[1.0] * len(one.drawn) for one in played])
         assert any("pixel_values" in batch for batch in batches) == with_pictures
-        trainer.model.eval()
+        cast(Any, trainer.model).eval()
         for batch in batches:
             trainer._allowed = trainer.allowed(batch)
             ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)

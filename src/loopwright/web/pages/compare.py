@@ -66,17 +66,15 @@ def _sides(console: Console, session_id: str) -> list[Side]:
     sides = []
     for each in related:
         steps = console.steps(each)
-        for branch in sorted({one.branch for one in steps}):
-            sides.append(Side(each, branch, tuple(one for one in steps if one.branch == branch)))
+        branches = sorted({one.branch for one in steps})
+        sides += [Side(each, n, tuple(one for one in steps if one.branch == n)) for n in branches]
     return sides
 
 
 def _rows(console: Console, left: Side, right: Side) -> Markup:
     numbers = sorted({one.step for side in (left, right) for one in side.steps})
-    by_step = [{one.step: one for one in side.steps} for side in (left, right)]
-    cells = [
-        _cell(console, side, steps.get(number)) for number in numbers for side, steps in zip((left, right), by_step, strict=True)
-    ]
+    by_step = [(side, {one.step: one for one in side.steps}) for side in (left, right)]
+    cells = [_cell(console, side, steps.get(number)) for number in numbers for side, steps in by_step]
     return Markup('<div class="lw-compare" style="margin-top: 1rem">{}</div>').format(Markup("").join(cells))
 
 

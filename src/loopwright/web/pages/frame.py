@@ -37,7 +37,7 @@ class Frame:
             self._who()
             ui.label("Research software, not a medical device").classes("notice")
         ui.html('<div id="lw-banner" class="lw-banner" role="status" aria-live="assertive"></div>', sanitize=False)
-        with ui.element("main").classes("lw-main") as main:
+        with ui.element("div").classes("lw-main") as main:
             if session_id:
                 main.props(f'data-session="{quote(session_id, safe="")}"')
             yield
@@ -45,9 +45,7 @@ class Frame:
     def _who(self) -> None:
         def keep(event: object) -> None:
             name = quote(str(who.value or "").strip()[:200], safe="")
-            ui.run_javascript(
-                f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"'
-            )
+            ui.run_javascript(f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"')
 
         who = ui.input(value=author(), placeholder="your name").props('dense borderless aria-label="Your name"')
         who.classes("you").on("change", keep)
@@ -66,5 +64,3 @@ async def attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     except LoopwrightError as error:
         ui.notify(str(error), type="negative", multi_line=True, close_button="OK", timeout=12_000)
         return None
-
-

@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 from nicegui import ui
 
+from loopwright.graphs.step_view import thumbnail
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import Console, SessionView
 from loopwright.web.pages.parts import image_url, picture_svg
 
 Place = tuple[int, int]
 """Branch and step."""
+SHOWN_STEPS = 100
+"""Of a long session the newest; the export has them all."""
 
 
 class Looking:
@@ -79,7 +82,7 @@ class Looking:
 
     def _draw_timeline(self, one: SessionStep) -> None:
         with self._timeline:
-            for each in self._steps:
+            for each in self._steps[-SHOWN_STEPS:]:
                 place = each.branch, each.step
                 html = self._thumb(each, is_chosen=each is one)
                 if place not in self._thumbs:
@@ -90,10 +93,10 @@ class Looking:
                     self._thumbs[place] = self._thumbs[place][0], html
 
     def _thumb(self, each: SessionStep, *, is_chosen: bool) -> Markup:
-        shown = self._console.step_view(self._view.row, each)
+        image = thumbnail(each)
         picture = Markup('<span class="none">–</span>')
-        if shown.pictures:
-            url = image_url(self._view.row.id, shown.pictures[0].image)
+        if image is not None:
+            url = image_url(self._view.row.id, image)
             picture = Markup('<img src="{}" alt="" loading="lazy">').format(url)
         classes = " ".join(("lw-step", *["chosen"] * is_chosen, *["left-behind"] * each.is_left_behind))
         return Markup('<button class="{}" aria-pressed="{}">{}step {}</button>').format(

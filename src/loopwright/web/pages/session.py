@@ -46,6 +46,8 @@ class SessionPage:
         self._frame, self._console = frame, frame.console
         self._id, self._author = view.row.id, author()
         self._told: Any = None
+        self._steps: list[SessionStep] = []
+        self._n_read = 0
         self._head(view)
         with ui.element("div").classes("lw-session"):
             with ui.element("div").classes("lw-column"):
@@ -62,7 +64,8 @@ class SessionPage:
         """Show what is new."""
         try:
             view = await run.io_bound(self._console.view, self._id)
-            steps = await run.io_bound(self._console.steps, self._id)
+            if len(view.events) != self._n_read:
+                self._steps, self._n_read = await run.io_bound(self._console.steps, self._id), len(view.events)
         except LoopwrightError as error:  # pruned, or the memory is away
             self._wrong.set_text(str(error))
             return
@@ -77,8 +80,8 @@ class SessionPage:
         self._speaking.set_visibility(bool(view.speaking))
         if view.speaking:
             self._spoken.set_content(Markup("<pre>{}</pre>").format(view.speaking))
-        self._looking.show(view, steps)
-        self._record.show(view, steps, self._looking.chosen)
+        self._looking.show(view, self._steps)
+        self._record.show(view, self._looking.chosen)
 
     # What is on the page
 
