@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.forking import ROOT
 from tests.graphs.loop.zombie import LOOP, SEAMS, heating
 from tests.loops.bench import Bench
 
+from loopwright.errors import OperatorError
 from loopwright.graphs.loop.delivery import deliver
 from loopwright.graphs.loop.session import Session
 from loopwright.memory.values import STALE_S
@@ -47,6 +47,12 @@ def woken(process: "subprocess.Popen[str]") -> Any:
     return json.loads(process.communicate(timeout=60)[0])
 
 
+def moments(quick: str) -> pytest.MarkDecorator:
+    """When it suspends itself; but for one, such runs take seconds to begin."""
+    every = [pytest.param(each, marks=() if each == quick else pytest.mark.slow) for each in ("model", *SEAMS)]
+    return pytest.mark.parametrize("when", every)
+
+
 def record(bench: Bench, session: Session) -> list[Any]:
     """All that a session has left behind."""
     memory = bench.memory
@@ -56,25 +62,34 @@ def record(bench: Bench, session: Session) -> list[Any]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("then", ["rewind", "STOP"])
-@pytest.mark.parametrize("when", ["model", *SEAMS])
-def test_it_neither_moves_nor_writes(bench: Bench, when: str, then: str) -> None:
+@moments("model")
+def test_after_a_rewind_it_neither_moves_nor_writes(bench: Bench, when: str) -> None:
     session = bench.start(LOOP, heating())
     with suspended(bench, session.id, when) as process:
-        if then == "STOP":
-            deliver(bench.memory, session.id, "STOP")
-            assert session.status == "stopped"
-            left = record(bench, session)
-            assert woken(process) == "SessionBusy"
-            assert record(bench, session) == left
-            session.rewind(0)
-        else:
-            session.rewind(0)
-            assert session.run() == "succeeded"
-            left = record(bench, session)
-            assert woken(process) == "SessionBusy"
-    assert record(bench, session) == left or then == "STOP"
-    if then == "STOP":
+        session.rewind(0)
         assert session.run() == "succeeded"
+        left = record(bench, session)
+        assert woken(process) == "SessionBusy"
+    assert record(bench, session) == left
+    assert bench.worlds(session.id)[""]["room_c"] == 18.0
+    bench.whole(session)
+
+
+@moments("apply")
+def test_after_a_stop_it_neither_moves_nor_writes(bench: Bench, when: str) -> None:
+    """Though nobody runs the session: a STOP tells the devices, where an act is authorised and may still be sent."""
+    session = bench.start(LOOP, heating())
+    with suspended(bench, session.id, when) as process:
+        if when == "apply":
+            with pytest.raises(OperatorError, match="The STOP is in"):
+                deliver(bench.memory, session.id, "STOP")
+            assert session.status == "stopped"
+        session.say("STOP")
+        left = record(bench, session)
+        assert session.status == "stopped"
+        assert woken(process) == "SessionBusy"
+    assert record(bench, session) == left
+    assert bench.memory.ledger.unsettled(session.id) == []
+    assert session.run() == "succeeded"
     assert bench.worlds(session.id)[""]["room_c"] == 18.0
     bench.whole(session)

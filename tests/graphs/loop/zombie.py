@@ -20,20 +20,21 @@ from loopwright.memory.checkpointer import Checkpointer
 from loopwright.memory.ledger import Ledger
 from loopwright.tools.device import Device
 
-SEAMS: dict[str, tuple[type, str]] = {
-    "apply": (Device, "apply"), "settle": (Ledger, "settle"), "checkpoint": (Checkpointer, "put"),
+SEAMS: dict[str, tuple[type, str, int]] = {
+    "apply": (Device, "apply", 2), "settle": (Ledger, "settle", 2), "checkpoint": (Checkpointer, "put", 6),
 }  # fmt: skip
+"""The method, and before which of its calls."""
 LOOP = thermostat.varied(state={"target_c": 17.5})
 
 
-def sleepy(real: Callable[..., Any]) -> Callable[..., Any]:
-    """`real`, and before its second call this process is suspended."""
+def sleepy(real: Callable[..., Any], before: int) -> Callable[..., Any]:
+    """`real`, and before one of its calls this process is suspended."""
     calls = 0
 
     def call(*given: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2:
+        if calls == before:
             signal.raise_signal(signal.SIGSTOP)
         return real(*given, **named)
 
@@ -47,10 +48,10 @@ def heating(answer: Callable[[str], str] = switch) -> Models:
 
 def main(url: str, devices: str, session_id: str, when: str) -> str:
     """Run it; its status, or the error that ended it."""
-    answer = sleepy(switch) if when == "model" else switch
+    answer = sleepy(switch, 2) if when == "model" else switch
     if when in SEAMS:
-        of, name = SEAMS[when]
-        setattr(of, name, sleepy(getattr(of, name)))
+        of, name, before = SEAMS[when]
+        setattr(of, name, sleepy(getattr(of, name), before))
     with open_memory(url) as memory:
         try:
             return LOOP.resume(session_id, memory, models=heating(answer), devices=Path(devices)).run()
