@@ -26,7 +26,6 @@ _MARK = (
 )
 """Built once: a session that runs looks for messages before every node and act, and for a STOP all the time."""
 
-
 _WITHDRAWN = {"kind": "note", "text": "withdrawn by a STOP"}
 
 
@@ -114,8 +113,10 @@ class Inbox:
             MessageTable.session_id == session_id, MessageTable.id < message_id, MessageTable.read_at_step.is_(None)
         )
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(withdrawn.values(parsed=_WITHDRAWN, read_at_step=step))
+            session = lock_held(self._store, connection, session_id)
+            values = {"parsed": _WITHDRAWN, "read_at_step": step}
+            ids = connection.scalars(withdrawn.values(**values).returning(MessageTable.id)).all()
+            session.wrote_alike(MessageTable, ([id_] for id_ in ids), values)
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -141,8 +142,7 @@ class Inbox:
                 active = active.where(MessageTable.id <= up_to)
             values = {"cleared_at": datetime.now(UTC)}
             cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
-            for message_id in cleared:
-                session.wrote(MessageTable, [message_id], values)
+            session.wrote_alike(MessageTable, ([id_] for id_ in cleared), values)
             return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:

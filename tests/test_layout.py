@@ -35,7 +35,7 @@ NAMES_A_LOOP = {
     "src/loopwright/settings.py",  # the C-arm's section of the settings
 }
 BROAD_EXCEPTS = {
-    "src/loopwright/cli/__init__.py",  # the one place that turns an error into a message and an exit code
+    "src/loopwright/cli/application.py",  # the one place that turns an error into a message and an exit code
     "tools/carm/render/deepdrr/worker.py",  # a process of its own: says over the pipe why it could not draw
     "models/background.py",  # hands whatever was raised in a thread to the thread that waits for it
 }

@@ -89,7 +89,7 @@ class Session:
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
-        deliver(self._memory, self.id, text, author=author)
+        deliver(self._memory, self.id, text, author=author, loop=lambda: self.loop, devices=self.devices)
 
     def require_models(self) -> None:
         """Check that every role has a model, before anything runs.

@@ -115,6 +115,24 @@ class TestStop:
         assert session.run() == "succeeded"
         bench.whole(session)
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_watch_that_fails_for_good_pauses_the_session(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(session_id: str) -> Any:
+            if threading.current_thread().name.startswith("stop-watch"):
+                raise ZeroDivisionError
+            return None
+
+        monkeypatch.setattr(bench.memory.inbox, "active_stop", broken)
+
+        def endless(state: State, ctx: Context) -> None:
+            ctx.now()
+
+        session = bench.start(one(endless), always_on())
+        assert session.run() == "paused"
+        assert "watch for a STOP" in session.events[-1].payload["reason"]
+
     @pytest.mark.parametrize("status", ["created", "waiting"])
     def test_ten_thousand_messages_do_not_keep_it_waiting(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, status: str
