@@ -18,7 +18,7 @@ from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
-from loopwright.graphs.recipe.predictors import known_of, predict
+from loopwright.graphs.recipe.predictors import known_of, look_again, predict
 from loopwright.graphs.recipe.run import GENERATOR
 from loopwright.schema import ImageRef
 from loopwright.tools.recipe.cooccurrence import kitchen_cooccurrence
@@ -85,13 +85,16 @@ def write_plainly(state: State, ctx: Context) -> None:
 
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
-    if not ctx.config.scsr or _image(state) is None or ctx.config.predictor == "recipe":
+    image = _image(state)
+    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
-    asked: Judge = CountsJudge(kitchen_cooccurrence()) if ctx.config.judge == "counts" else ModelJudge(known_of(ctx))
+    asked: Judge = ModelJudge(known_of(ctx))
+    if ctx.config.judge == "counts":
+        asked = CountsJudge(kitchen_cooccurrence(), look_again(image, ctx))
     for what in SETS:
         try:
-            scores = asked.scores(what, said, _image(state), ctx)
+            scores = asked.scores(what, said, image, ctx)
         except NoAnswer as error:
             ctx.computed("unjudged", {"what": what, "why": str(error)})
             continue
