@@ -46,17 +46,17 @@ def f1_reward(episode: Episode, *, answer: str = ANSWER) -> list[float]:
     return last_only(episode, 2 * hits / (len(said) + len(true)) if hits else 0.0)
 
 
-def word_reward(episode: Episode, *, bands: str, answer: str = ANSWER) -> list[float]:
+def word_reward(episode: Episode, *, bands: str | Mapping[str, Band], answer: str = ANSWER) -> list[float]:
     """Rare labels count for more: +1.5 / .5 / .1 for one that is right (tail / mid / head), -1.2 / .3 / .05 for one
     that is missed, -.2 for one that is wrong or said again.
 
     Args:
         episode: whose last reply is a list of labels.
-        bands: JSON file, label -> "head", "mid" or "tail"; a label that is not in it is tail.
+        bands: label -> "head", "mid" or "tail", or a JSON file of that; a label that is not in it is tail.
         answer: as in `f1_reward`.
     """
     said, true = _labels(episode, answer)
-    band_of = bands_in(bands)
+    band_of = bands_in(bands) if isinstance(bands, str) else bands
     right = set(said) & set(true)
     value = sum(FOUND[band_of.get(label, "tail")] for label in right)
     value -= sum(MISSED[band_of.get(label, "tail")] for label in set(true) - right)

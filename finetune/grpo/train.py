@@ -64,7 +64,8 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
         OperatorError: out of memory, or a figure is no longer a number.
     """
     rows = load_rows(config)
-    rewards = Rewards(config.rewards, config.episodes.loop if config.episodes else "")
+    source = config.rows or config.episodes
+    rewards = Rewards(config.rewards, source.loop if source else "")
     check_optimiser(config.optimiser.name)
     checkpoint = last_checkpoint(out_dir)
     begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()
@@ -110,7 +111,7 @@ def load_rows(config: Config) -> list[dict[str, Any]]:
     """
     path = config.train_file
     if config.rows:
-        return answer_rows(path)
+        return answer_rows(path, config.rows.only)
     try:
         rows: list[dict[str, Any]] = [
             json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line
