@@ -1,8 +1,9 @@
 """Rewards by name: pure functions of an episode, each a number a turn; a run's config gives weights and settings.
 
 What belongs to one loop is in `loopwright.finetune.grpo.NAME`, whose `REWARDS` a run of the loop NAME finds beside
-these. A label list is read as it is written: a label said twice counts against precision, and no label, or a reply in
-no form, is an empty list; so neither repeating, nor dumping all labels, nor saying nothing pays.
+these; `module:function` names any other. A label list is read as it is written: a label said twice counts against
+precision, and no label, or a reply in no form, is an empty list; so neither repeating, nor dumping all labels, nor
+saying nothing pays.
 """
 
 import inspect
@@ -70,7 +71,7 @@ class Rewards:
     """The components of a run's reward, with their weights."""
 
     def __init__(self, chosen: Mapping[str, RewardConfig], loop: str = "") -> None:
-        """Find them by name.
+        """Find them by name; that of another package's is `module:function`.
 
         Raises:
             UnknownName: there is no such reward, or it takes no such setting.
@@ -98,14 +99,15 @@ class Rewards:
 
 
 def _with_settings(name: str, known: Mapping[str, Reward], settings: Mapping[str, object]) -> Reward:
-    if name not in known:
+    function = cast(Reward, resolve(name)) if ":" in name else known.get(name)
+    if function is None:
         raise UnknownName("reward", name, sorted(known))
-    takes = {n: p for n, p in inspect.signature(known[name]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    takes = {n: p for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
     for given in settings.keys() - takes.keys():
         raise UnknownName(f"setting of the reward {name!r}", given, sorted(takes))
     for wanted in (n for n, p in takes.items() if p.default is p.empty and n not in settings):
         raise BadInput(f"`rewards.{name}.settings` lacks `{wanted}`, which has no default. Settings: {sorted(takes)}.")
-    return partial(known[name], **settings)
+    return partial(function, **settings)
 
 
 def _of_loop(loop: str) -> dict[str, Reward]:
