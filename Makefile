@@ -29,7 +29,8 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery console chromium test check lint fmt types layers unit docs bench clean chest
+.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights check lint fmt types layers unit docs bench \
+	clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +45,10 @@ demo-surgery: $(RUN) ## Run the surgery loop on a simulated patient and write a 
 
 console: $(WEB) ## Serve the web console and open it in the browser (installs what is missing)
 	@$(BIN)/loopwright serve --open
+
+demo-recipe: $(RUN) ## Run the recipe loop on a simulated dish and write a report (installs what is missing)
+	@$(BIN)/loopwright demo recipe
+	@$(activate)
 
 test: $(DEV) chest lint types layers unit ## Run everything that CI runs (installs what is missing)
 
@@ -66,6 +71,10 @@ chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
 	echo "There is no \`chromium\`, and it cannot be installed here: the tests of the console's pages are skipped."
+
+test-weights: $(DEV) ## Run the tests that need a pretrained model, which is fetched
+	@$(BIN)/loopwright models fetch smol
+	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -m weights)
 
 fmt: $(DEV) ## Repair style and formatting
 	@$(BIN)/ruff check --fix .

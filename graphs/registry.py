@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOOPS: tuple[str, ...] = (
     "carm",
     "surgery",
+    "recipe",
 )
 GROUP = "loopwright.loops"
 

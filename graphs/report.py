@@ -57,7 +57,7 @@ def write_report(memory: Memory, session_id: str, out_file: Path, sections: Sequ
         row=row,
         result=result_of(row, events),
         facts=[*_facts(row, events), *(fact for section in sections for fact in section.facts)],
-        verification=memory.events.verify(session_id),
+        verification=memory.verify(session_id),
         sections=sections,
         messages=memory.inbox.since(session_id, 0),
         ledger=memory.ledger.of(session_id),

@@ -4,10 +4,10 @@ from contextlib import suppress
 
 from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.recorder import Recorder
-from loopwright.errors import BadInput, SessionBusy
+from loopwright.errors import SessionBusy
 from loopwright.graphs.loop import runtime as live
 from loopwright.memory import Memory
-from loopwright.schema import Note, Stop
+from loopwright.schema import Stop
 
 
 def record_stops(
@@ -17,21 +17,20 @@ def record_stops(
 
     `reason` is that of a STOP without a message, `up_to` the last message to look at.
     """
-    unread = [m for m in memory.inbox.unread(recorder.session_id) if up_to is None or m.id <= up_to]
-    stops = [message for message in unread if message.is_stop]
-    withdrawn = [message for message in unread if stops and not message.is_stop and message.id < stops[-1].id]
-    done = [e for e in memory.ledger.of(recorder.session_id) if e.outcome is not None and e.outcome.status == "done"]
+    inbox, session_id = memory.inbox, recorder.session_id
+    stops = [message for message in inbox.unread_stops(session_id) if up_to is None or message.id <= up_to]
+    withdrawn = inbox.unread_before(session_id, stops[-1].id) if stops else []
+    done = [e for e in memory.ledger.of(session_id) if e.outcome is not None and e.outcome.status == "done"]
     last = done[-1].act.model_dump(mode="json") if done else None
     reasons = [f"{message.author}: {message.text}" for message in stops] or ([reason] if reason else [])
     for why in reasons:
         payload = {
-            "reason": why, "acts_sent": len(done), "last_act_sent": last,
-            "withdrawn": [message.text for message in withdrawn],
+            "reason": why, "acts_sent": len(done), "last_act_sent": last, "withdrawn": withdrawn,
         }  # fmt: skip
         recorder.record_process("stopped", payload, branch=branch, step=step)
-    for message in (*stops, *withdrawn):
-        read = Stop() if message.is_stop else Note(text=message.text)
-        memory.inbox.mark_read(message.id, read.model_dump(mode="json"), step)
+    inbox.mark_read(session_id, {stop.id: Stop().model_dump(mode="json") for stop in stops}, step)
+    if stops:
+        inbox.withdraw_before(session_id, stops[-1].id, step)
     return len(reasons)
 
 
@@ -43,9 +42,7 @@ def deliver(memory: Memory, session_id: str, text: str, *, author: str = "clinic
     Raises:
         BadInput: the session has ended: there is nothing to stop or to hear.
     """
-    row = memory.sessions.get(session_id)
-    if row.has_ended:
-        raise BadInput(f"Session {session_id} has {row.status}; it hears nothing any more.")
+    memory.sessions.get(session_id).require_going_on()
     live.say(memory, session_id, text, author=author)
     if is_stop(text):
         stop_at_rest(memory, session_id)

@@ -83,7 +83,9 @@ def reply_text(reply: str) -> str:
 
 
 def reply_flaws(payload: Payload) -> str:
-    """'repaired', 'after 3 attempts', both, or '' for an answer that was in its format at once."""
+    """'repaired', 'after 3 attempts', both, why there is no answer, or '' for one that was in its format at once."""
+    if "error" in payload:
+        return f"no answer: {payload['error']}"
     parts = [] if payload["is_exact"] else ["repaired"]
     parts += [f"after {payload['attempts']} attempts"] if payload["attempts"] > 1 else []
     return ", ".join(parts)
@@ -154,15 +156,17 @@ def _uncertain(payload: Payload, _: Tools) -> list[Line]:
     return [Line("unsure", payload["text"], f"goes on as the run says: {payload['policy']}", "warn")]
 
 
+_ENDINGS: Mapping[str, Tone] = {"succeeded": "ok", "failed": "bad", "not_found": "warn"}
+
+
 def _finished(payload: Payload, _: Tools) -> list[Line]:
-    tone: Tone = "ok" if payload["status"] == "succeeded" else "bad"
     inner = f"in {payload['path'].strip('/')}" if payload.get("path") else ""
-    return [Line("finished", f"{payload['status']}: {payload['reason']}", inner, tone)]
+    return [Line("finished", f"{payload['status']}: {payload['reason']}", inner, _ENDINGS[payload["status"]])]
 
 
-def _stopped(payload: Payload, _: Tools) -> list[Line]:
+def _stopped(payload: Payload, tools: Tools) -> list[Line]:
     last = payload["last_act_sent"]
-    sent = f"already sent: {last['tool']} {shown(last['arguments'])}".strip() if last else "nothing had been sent"
+    sent = f"already sent: {_call(last, tools)}" if last else "nothing had been sent"
     return [Line("STOPPED", f"by {payload['reason']}; nothing further is sent", sent, "bad")]
 
 

@@ -23,6 +23,7 @@ from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
 from loopwright.tools.contract import Tool, ToolContext
+from loopwright.tools.recipe.world import KitchenWorld
 from loopwright.tools.registry import TOOLS
 from loopwright.tools.surgery.world import SurgicalVideoWorld
 
@@ -84,13 +85,19 @@ def surgery(device: Path) -> World:
     return SurgicalVideoWorld("simulated:7", device=device, frame_px=32)
 
 
+def kitchen(device: Path) -> World:
+    """A simulated dish."""
+    return KitchenWorld("simulated:7", device=device, image_px=32)
+
+
 class Rig:
     """A world and a memory with a past, both real, and the fingerprints of what they hold."""
 
     def __init__(self, folder: Path, memory: Memory, tool: AnyTool) -> None:
         self.files = (folder / "memory.sqlite", folder / "device.sqlite")
-        is_surgery = ".surgery." in tool.function.__module__
-        self.world: World = surgery(self.files[1]) if is_surgery else c_arm(self.files[1])
+        worlds = {"surgery": surgery, "recipe": kitchen}
+        of_loop = tool.function.__module__.removeprefix("loopwright.tools.").partition(".")[0]
+        self.world: World = worlds.get(of_loop, c_arm)(self.files[1])
         self.memory = memory
         self.n_calls = 0
         self.session_id = memory.sessions.acquire(memory.sessions.create("carm", {}).id).session_id

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from tests.forking import ROOT
 from tests.ledger.process import KEY, c_arm
 
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
+from loopwright.memory.values import STALE_S
 from loopwright.schema import CancelToken
 from loopwright.tools.actuate import Actuator
 
@@ -25,8 +26,8 @@ from loopwright.tools.actuate import Actuator
 def suspended(url: str, device: Path, session_id: str, boundary: str) -> subprocess.Popen[str]:
     """A process that holds the session and has stopped at `boundary`; its lease has run out meanwhile."""
     order = json.dumps([url, str(device), session_id, f"stop:{boundary}"])
-    program = [sys.executable, str(Path(__file__).with_name("process.py")), order]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    program = [sys.executable, "-m", "tests.ledger.process", order]
+    process = subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     old = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=STALE_S + 1)

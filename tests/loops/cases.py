@@ -13,6 +13,7 @@ from tests.loops.thermostat import thermostat
 
 from loopwright.graphs.carm import LOOP as CARM
 from loopwright.graphs.loop.loop import Loop
+from loopwright.graphs.recipe import LOOP as RECIPE
 from loopwright.graphs.surgery import LOOP as SURGERY
 
 Models = dict[str, BaseChatModel]
@@ -47,6 +48,20 @@ def firing() -> Models:
     return {**heating(), "marker": Answering(answer=lambda prompt: f"mark {prompt}")}
 
 
+def cook(prompt: str) -> str:
+    """See a tomato that was sliced, and write what one is told."""
+    if "Which ingredients" in prompt:
+        return "Ingredients: tomato, basil, salt"
+    if "cooking actions made" in prompt:
+        return "<think>plate</think><answer>slice, toss, drizzle</answer>"
+    return "Slice the tomatoes.\nToss them with the basil and the salt.\nDrizzle with oil."
+
+
+def cooking() -> Models:
+    """A model that sees the same dish everywhere, and writes what it saw."""
+    return dict.fromkeys(("predictor", "generator"), Answering(answer=cook))
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopCase:
     """A loop, and what the suite has to know of it.
@@ -71,6 +86,7 @@ CASES = {
         LoopCase(loop=kiln, models=firing, config={"marks": "low"}),
         LoopCase(loop=nested, models=heating, is_slow=True),
         LoopCase(loop=SURGERY, config={"video": "simulated:2000007", "clips": 3}, is_slow=True),
+        LoopCase(loop=RECIPE, models=cooking, config={"dish": "simulated:2000007", "predictor": "model"}, is_slow=True),
         LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )
 }

@@ -1,6 +1,6 @@
 """The C-arm's tools: look at where it stands, move it, take an exposure. Knows no goal and no picture."""
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion, MotionLimits
-from loopwright.tools.contract import Acting, ToolContext, tool
+from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 
 
 class CArm(Protocol):
@@ -113,6 +113,9 @@ def take_exposure(args: NoArguments, context: ToolContext) -> Acting[Exposure]:
     """Take one X-ray exposure where the C-arm stands; it counts towards the budget."""
     outcome = yield Act(tool="take_exposure")
     return Exposure(**outcome.result, image=context.keep(_c_arm(context).image()))
+
+
+TOOLS: tuple[Tool[Any, Any], ...] = (c_arm_status, move_c_arm, take_exposure)
 
 
 def _c_arm(context: ToolContext) -> CArm:

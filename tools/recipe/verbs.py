@@ -135,6 +135,12 @@ def bundled_verbs() -> VerbFinder:
     return VerbFinder(bundled_lexicon())
 
 
+def verb_of(word: str) -> str | None:
+    """The verb of the bundled lexicon that a word is a form of: `boiled` is of `boil`."""
+    known = bundled_lexicon().all
+    return next((verb for verb in (word, *lemminflect.getLemma(word, upos="VERB")) if verb in known), None)
+
+
 def _inflected(verb: str, tag: str) -> tuple[str, ...]:
     """The forms of a verb; of a compound, `pan-fry`, those of its last part."""
     first, hyphen, last = verb.rpartition("-")

@@ -27,8 +27,9 @@ Observation = dict[str, Any]
 LabelAction = dict[str, Any]
 ENV_ID = "loopwright/Kitchen-v0"
 MOST_STEPS = 100
+MOST_STEP_CHARS = 2000
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_STEP_CHARS)]
 
 
 class RecordLabels(Frozen):
@@ -108,6 +109,19 @@ class KitchenWorld(SimulatedWorld[Observation, LabelAction]):
         return self._checked(super().state)
 
     @property
+    def dish_name(self) -> str:
+        """The dish's."""
+        return self.dish.name
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The dish's picture, (N, N, 3), where it has one.
+
+        Raises:
+            BadInput: a photo is gone, damaged or too large to open.
+        """
+        return self.dish.image(self._image_px)
+
+    @property
     def labels(self) -> Labels | None:
         """What was recorded last; None before."""
         recorded = self.state["labels"]
@@ -148,7 +162,7 @@ class KitchenWorld(SimulatedWorld[Observation, LabelAction]):
 
     def observe(self, state: State) -> Observation:
         """See the class."""
-        image = self.dish.image(self._image_px)
+        image = self.picture()
         black = np.zeros((self._image_px, self._image_px, 3), dtype=np.uint8)
         return {"image": black if image is None else image, "has_image": np.int64(image is not None)}
 

@@ -73,6 +73,7 @@ class Kitchen(Frozen):
     looks: dict[str, Look]
     stages: dict[str, str] = Field(description="of each action: `cut`, `heat`, `coat`, `finish` or `layout`")
     countable: frozenset[str] = Field(description="ingredients that are told in the plural")
+    families: dict[str, str] = Field(description="of each ingredient, such as `nut`")
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -121,6 +122,7 @@ def kitchen_of(pantry: Mapping[str, Any]) -> Kitchen:
         looks={name: _look(*fields) for name, fields in pantry["looks"].items()},
         stages=stage_of,
         countable=pantry["countable"],
+        families={name: family for name, (family, *_) in pantry["ingredients"].items()},
     )
 
 

@@ -1,0 +1,62 @@
+"""Who says what was done to a dish and what is in it: a model that is asked, or a small network that looks."""
+
+from typing import Any
+
+from loopwright.agents.recipe.formats import actions_form, ingredients_form
+from loopwright.agents.recipe.judge import LabelSet, Prediction, label_odds
+from loopwright.agents.recipe.prompts import actions_messages, ingredients_messages
+from loopwright.errors import NoAnswer
+from loopwright.graphs.loop.context import Context
+from loopwright.graphs.recipe.run import PREDICTOR
+from loopwright.schema import ImageRef
+from loopwright.tools.pictures import read_picture
+from loopwright.tools.recipe.extract import Vocabularies
+from loopwright.tools.recipe.vocabulary import Vocabulary
+
+
+def predict(what: LabelSet, image: ImageRef | None, ctx: Context) -> dict[str, Any]:
+    """The `Prediction`, as JSON, of one set of labels, on record as `predicted`; only a recipe needs no picture."""
+    match ctx.config.predictor:
+        case "network":
+            found = ctx.external("predicted", lambda: _told(what, _recognised(what, image, ctx)))
+        case "recipe":
+            found = ctx.computed("predicted", _told(what, Prediction(labels=ctx.prepared["truth"][what])))
+        case _:
+            found = ctx.computed("predicted", _told(what, _asked(what, image, ctx)))
+    return {name: value for name, value in found.items() if name != "what"}
+
+
+def _told(what: LabelSet, found: Prediction) -> dict[str, Any]:
+    return {"what": what, **found.model_dump(mode="json")}
+
+
+def _recognised(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
+    """What the bundled network sees."""
+    from loopwright.models.networks.recipe import bundled_network  # torch: seconds that only a run has to spend
+
+    assert image is not None, "without a picture there is nothing to recognise"
+    found = bundled_network().recognise(read_picture(ctx.runtime.memory.blobs, image))[what]
+    return Prediction(labels=found.labels, odds=found.odds, is_familiar=found.is_familiar)
+
+
+def known_of(ctx: Context) -> Vocabularies:
+    """The labels that the run's dish may have."""
+    return Vocabularies(*(Vocabulary.model_validate(ctx.prepared["known"][what]) for what in Vocabularies._fields))
+
+
+def _asked(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
+    """A model's answer, and the odds that it gives all labels where it can score them; no answer names nothing."""
+    known: Vocabulary = getattr(known_of(ctx), what)
+    names, think = known.classes, ""
+    try:
+        if what == "actions":
+            answer = ctx.ask(PREDICTOR, actions_messages(image), actions_form(names), may_fail=True)
+            labels, think = answer.actions, answer.think
+        else:
+            labels = ctx.ask(PREDICTOR, ingredients_messages(image), ingredients_form(names), may_fail=True)
+    except NoAnswer:
+        return Prediction()
+    odds: dict[str, float] = {}
+    if ctx.can_score(PREDICTOR):
+        odds = label_odds(what, image, known, len(labels), PREDICTOR, ctx)
+    return Prediction(labels=labels, odds={name: round(p, 4) for name, p in odds.items()}, think=think)
