@@ -198,7 +198,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (package / folder).symlink_to(Path("../..") / folder)
     for name in contracted():
         folder, *inner = name.split(".")[1:]
-        for depth in range(len(inner) + 1 if inner or folder == "cli" else 0):
+        for depth in range(len(inner) + 1 if inner or folder in ("cli", "web") else 0):
             part = (root if folder in FOLDERS else package).joinpath(folder, *inner[:depth])
             part.mkdir(exist_ok=True)
             (part / "__init__.py").touch()
