@@ -80,7 +80,8 @@ def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
     if ctx.config.compare and ctx.config.writer == "model" and image is not None:
-        state["plain"] = _drafted(ctx, "picture", ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
+        steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
+        state["plain"] = _drafted(ctx, "picture", steps)
 
 
 def judge(state: State, ctx: Context) -> None:
@@ -178,7 +179,7 @@ def verify(state: State, ctx: Context) -> None:
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
     labels = {what: list(state["labels"][what]) for what in SETS}
-    noted = ctx.act(record_labels, **labels)
+    noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
     found = Check.model_validate(state["check"])
