@@ -8,11 +8,11 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
-from loopwright.memory.tables import ACTIVE_STOP, MessageTable
+from loopwright.memory.tables import ACTIVE_STOP, Base, MessageTable
 from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
 
-_TABLE = MessageTable.metadata.tables["messages"]
+_TABLE = Base.metadata.tables["messages"]
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)

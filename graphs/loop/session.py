@@ -106,9 +106,7 @@ class Session:
 
     @property
     def questions(self) -> list[Question]:
-        """What waits for an answer, where the session is `waiting`; else nothing does."""
-        if self.status != "waiting":
-            return []
+        """What waits for an answer, also while the session is paused or stopped."""
         return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
 
     def stream(

@@ -48,10 +48,10 @@ class TokenWriter(BaseCallbackHandler):
         """A call begins."""
         self._speaker = self._speaker or run_id
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **_: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **_: Any) -> None:
         """A token comes."""
         if run_id == self._speaker:
-            self._file.write(token.encode())
+            self._file.write(str(token).encode())
 
     def on_llm_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A call ends; what it said is recorded next."""

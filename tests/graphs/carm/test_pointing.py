@@ -11,6 +11,7 @@ from loopwright.agents.carm.feedback import LANGUAGE
 from loopwright.agents.carm.pointing import GoHere, NotHere, PointOut
 from loopwright.errors import BadInput
 from loopwright.graphs.carm import LOOP
+from loopwright.graphs.carm.run import CArmRun
 from loopwright.graphs.carm.view import pointed
 from loopwright.graphs.step_view import Pointed, pointed_at, step_view
 from loopwright.graphs.steps import SessionStep, read_steps_as
@@ -31,9 +32,8 @@ def step_at(pose: Pose) -> SessionStep:
 @pytest.mark.parametrize("at_px", [(200.0, 40.0), (10.0, 250.0)])
 def test_going_there_centres_what_was_pointed_at(alpha_deg: float, at_px: tuple[float, float]) -> None:
     pose = Pose(x_mm=5, y_mm=-20, z_mm=100, alpha_deg=alpha_deg)
-    (said,) = pointed(
-        LOOP.config.model_construct(target=()), {"field_of_view_mm": VIEW_MM}, step_at(pose), Pointed(at_px)
-    )
+    run, prepared = CArmRun.model_construct(volume="", start="", target=()), {"field_of_view_mm": VIEW_MM}
+    (said,) = pointed(run, prepared, step_at(pose), Pointed(at_px))
     meant = LANGUAGE.parse(said)
     assert isinstance(meant, GoHere)
     axes, mm = view_axes(pose), VIEW_MM / EDGE_PX
@@ -60,7 +60,8 @@ def test_half_of_it_is_asked_about(said: str) -> None:
 
 
 def test_a_session_is_corrected_by_pointing(bench: Bench) -> None:
-    session = bench.start(LOOP, **TO_A_LANDMARK, approval="human")
+    config: dict[str, Any] = {**TO_A_LANDMARK, "approval": "human"}
+    session = bench.start(LOOP, **config)
     assert session.run() == "waiting"
     (step,) = read_steps_as(SessionStep, session.events)
     row = bench.memory.sessions.get(session.id)

@@ -1,9 +1,10 @@
 """Two branches of a session, or a session and its fork, side by side, step by step."""
 
+import asyncio
 from typing import NamedTuple
 
 from markupsafe import Markup
-from nicegui import run, ui
+from nicegui import ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.steps import SessionStep
@@ -31,7 +32,7 @@ def compare_page(frame: Frame) -> None:
     @ui.page("/sessions/{session_id}/compare", title="Compare · Loopwright")
     async def compare(session_id: str, left: int = 0, right: int = -1) -> None:
         try:
-            sides = await run.io_bound(_sides, frame.console, session_id)
+            sides = await asyncio.to_thread(_sides, frame.console, session_id)
         except LoopwrightError as error:
             with frame.page():
                 ui.label(str(error)).classes("lw-error")
@@ -54,7 +55,7 @@ def compare_page(frame: Frame) -> None:
                 for_right = ui.select(names, value=right, label="Right").props("outlined dense")
             for_left.on_value_change(lambda event: choose(event.value, right))
             for_right.on_value_change(lambda event: choose(left, event.value))
-            html = await run.io_bound(_rows, frame.console, sides[left], sides[right])
+            html = await asyncio.to_thread(_rows, frame.console, sides[left], sides[right])
             ui.html(html, sanitize=False)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from markupsafe import Markup
-from nicegui import events, run, ui
+from nicegui import events, ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.step_view import Pointed
@@ -28,7 +28,7 @@ def session_page(frame: Frame) -> None:
     @ui.page("/sessions/{session_id}", title="Session · Loopwright")
     async def session(session_id: str) -> None:
         try:
-            view = await run.io_bound(frame.console.view, session_id)
+            view = await asyncio.to_thread(frame.console.view, session_id)
         except LoopwrightError as error:
             with frame.page():
                 ui.label(str(error)).classes("lw-error")
@@ -63,9 +63,9 @@ class SessionPage:
     async def refresh(self) -> None:
         """Show what is new."""
         try:
-            view = await run.io_bound(self._console.view, self._id)
+            view = await asyncio.to_thread(self._console.view, self._id)
             if len(view.events) != self._n_read:
-                self._steps, self._n_read = await run.io_bound(self._console.steps, self._id), len(view.events)
+                self._steps, self._n_read = await asyncio.to_thread(self._console.steps, self._id), len(view.events)
         except LoopwrightError as error:  # pruned, or the memory is away
             self._wrong.set_text(str(error))
             return
@@ -146,10 +146,10 @@ class SessionPage:
 
     async def _rewind(self, step: int) -> None:
         """Back to a step. A session that runs is stopped first, which is on record."""
-        if (await run.io_bound(self._console.view, self._id)).is_held:
+        if (await asyncio.to_thread(self._console.view, self._id)).is_held:
             await attempt(self._console.stop, self._id, author(), f"STOP: go back to step {step}")
             for _ in range(round(LET_GO_S / REFRESH_S)):
-                if not (await run.io_bound(self._console.view, self._id)).is_held:
+                if not (await asyncio.to_thread(self._console.view, self._id)).is_held:
                     break
                 await asyncio.sleep(REFRESH_S)
         if await attempt(self._console.rewind, self._id, step) is not None:
