@@ -99,6 +99,7 @@ def _facts(row: SessionRow, events: Sequence[Event]) -> list[Fact]:
     facts = [Fact("Loop", row.loop), Fact("Begun", f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")]
     if events:
         facts.append(Fact("Duration", _duration(events[-1].created_at - events[0].created_at)))
+    facts.append(Fact("Head of the record", row.head_hash))
     if row.parent:
         facts.append(Fact("Forked from", row.parent))
     return facts

@@ -42,6 +42,11 @@ class Memory:
         """Where this memory is, its password hidden."""
         return self._store.url
 
+    @property
+    def store(self) -> Store:
+        """The database underneath, for a checkpointer of one's own."""
+        return self._store
+
     @contextmanager
     def moment(self) -> Iterator[None]:
         """Several reads of this thread that all see the same moment, however much is written meanwhile."""

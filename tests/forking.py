@@ -1,4 +1,4 @@
-"""Processes that may be killed or suspended: a program imports what they need once, and forks one for each input line.
+"""Processes that may be killed: a program imports what they need once, and forks one for each line of its input.
 
 `forking` starts such a program, whose main function is `serve`.
 """
@@ -23,7 +23,7 @@ class Processes:
         self._running = running
 
     def obey(self, order: Any) -> dict[str, Any] | None:
-        """What a process said, None where SIGKILL ended it, `{"suspended": PID}` where SIGSTOP suspended it."""
+        """What a process said, None where SIGKILL ended it."""
         assert self._running.stdin is not None
         assert self._running.stdout is not None
         print(json.dumps(order), file=self._running.stdin, flush=True)
@@ -33,7 +33,7 @@ class Processes:
         return said
 
     def wake(self, pid: int) -> dict[str, Any] | None:
-        """What a suspended process says when it goes on."""
+        """What a process says that had suspended itself."""
         return self.obey({"wake": pid})
 
 
@@ -47,21 +47,25 @@ def forking(module: str) -> Iterator[Processes]:
 
 
 def serve(obey: Callable[[Any], dict[str, Any]]) -> None:
-    """Answer each line of standard input, JSON, with a line: what `obey` said of it in a process of its own."""
-    said_by: dict[int, int] = {}
+    """Answer each line of standard input, JSON, with a line: what `obey` said of it in a process of its own.
+
+    One that suspends itself (SIGSTOP) is answered for with `{"suspended": PID}`, and goes on at the order
+    `{"wake": PID}`.
+    """
+    readers: dict[int, int] = {}
     for line in sys.stdin:
         order = json.loads(line)
-        if "wake" in order:
-            os.kill(pid := order["wake"], signal.SIGCONT)
+        if isinstance(order, dict) and "wake" in order:
+            pid = order["wake"]
+            os.kill(pid, signal.SIGCONT)
         else:
-            pid, reader = _forked(obey, order)
-            said_by[pid] = reader
-        sys.stdout.write(json.dumps(_heard(pid, said_by, order)) + "\n")
+            pid, readers[pid] = _fork(obey, order)
+        sys.stdout.write(json.dumps(_said(pid, readers)) + "\n")
         sys.stdout.flush()
 
 
-def _forked(obey: Callable[[Any], dict[str, Any]], order: Any) -> tuple[int, int]:
-    """A process of its own, and where to read what it says."""
+def _fork(obey: Callable[[Any], dict[str, Any]], order: Any) -> tuple[int, int]:
+    """A process that obeys, and where it is read."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -72,17 +76,17 @@ def _forked(obey: Callable[[Any], dict[str, Any]], order: Any) -> tuple[int, int
     return pid, reader
 
 
-def _heard(pid: int, said_by: dict[int, int], order: Any) -> dict[str, Any] | None:
-    """What a process said before it ended or was suspended; short enough to lie in the pipe until then."""
-    _, status = os.waitpid(pid, os.WUNTRACED)
-    if os.WIFSTOPPED(status):
+def _said(pid: int, readers: dict[int, int]) -> dict[str, Any] | None:
+    """What a process says, None where SIGKILL ended it. It says less than a pipe holds."""
+    waited = os.waitpid(pid, os.WUNTRACED)[1]
+    if os.WIFSTOPPED(waited):
         return {"suspended": pid}
-    with os.fdopen(said_by.pop(pid), "rb") as said:
+    with os.fdopen(readers.pop(pid), "rb") as said:
         text = said.read()
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL:
+    status = os.waitstatus_to_exitcode(waited)
+    if status == -signal.SIGKILL:
         return None
-    if code != 0:
-        raise SystemExit(f"The process for {order} ended with {code}.")
+    if status != 0:
+        raise SystemExit(f"A process ended with {status}; see its standard error.")
     answer: dict[str, Any] = json.loads(text)
     return answer

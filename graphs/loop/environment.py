@@ -8,8 +8,8 @@ observation, and the next call of a method is the reply. TRL's `environment_fact
 import inspect
 import string
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,7 +18,6 @@ from weakref import finalize
 
 import gymnasium as gym
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, Field
@@ -27,11 +26,13 @@ from pydantic_core import PydanticUndefined
 
 from loopwright.errors import BadInput, DeveloperError, Halted, OperatorError
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.starting import start
 from loopwright.memory import Memory, open_memory
 from loopwright.models.answers import AnswerFormat
 from loopwright.models.asking import LoopwrightChatModel
+from loopwright.models.background import on_daemon_thread
 from loopwright.models.images import open_image, ref_of
 from loopwright.schema import BlobReader, Event
 from loopwright.tools.contract import Tool
@@ -102,7 +103,7 @@ class Episodes:
         role: str,
         *,
         reward: Reward = success,
-        models: Mapping[str, str | BaseChatModel] | None = None,
+        models: Given | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         self.loop, self.role, self.reward = loop, role, reward
@@ -186,34 +187,31 @@ class _Live:
     def __init__(self) -> None:
         self.bridge = _Bridge()
         self.session: Session | None = None
-        self.error: BaseException | None = None
-        self._thread: threading.Thread | None = None
+        self._run: Future[str] | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the session runs."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._run is not None and not self._run.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What a run raised that has ended."""
+        return self._run.exception() if self._run is not None and self._run.done() else None
 
     def begin(self, session: Session, bridge: _Bridge) -> None:
         """Run it."""
-        self.session, self.bridge, self.error = session, bridge, None
-        self._thread = threading.Thread(target=self._run, args=(session,), name=f"episode-{session.id}", daemon=True)
-        self._thread.start()
+        self.session, self.bridge = session, bridge
+        self._run = on_daemon_thread(session.run)
 
     def end(self) -> Session | None:
         """Break it off; what ran."""
         session, self.session = self.session, None
-        while session is not None and self._thread is not None and self._thread.is_alive():
+        while session is not None and self._run is not None and self.is_running:
             session.pause()
-            self._thread.join(POLL_S)
-        self._thread = None
+            wait([self._run], POLL_S)
+        self._run = None
         return session
-
-    def _run(self, session: Session) -> None:
-        try:
-            session.run()
-        except BaseException as error:
-            self.error = error  # for whoever waits for the next prompt
 
 
 class Environment:

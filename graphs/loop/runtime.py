@@ -112,6 +112,7 @@ class Runtime:
         self.memory, self.session_id, self.recorder = memory, session_id, recorder
         self.scopes, self.lease = scopes, lease
         self.cancel = CancelToken()
+        self.is_checkpointed = False
         self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
         self.stopping = threading.Lock()

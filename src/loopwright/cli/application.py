@@ -39,6 +39,7 @@ GROUPS: Mapping[str, typer.Typer] = {
     "data fetch": data.fetch_app,
     "data render": data.render_app,
     "data build": data.build_app,
+    "data episodes": data.episodes_app,
     "data distill": data.distill_app,
     "config": config.app,
 }

@@ -1,5 +1,6 @@
 """`loopwright sessions ...` and `loopwright feedback`: everything that can be done to a session after it began."""
 
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -212,6 +213,7 @@ def export(
 def report(
     session: SessionId,
     out: Annotated[Path | None, typer.Option(help="File; default: ./SESSION.html.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     loop: LoopName = None,
 ) -> None:
     """Write a session as one HTML page: what its loop shows of it, what was said, the ledger and the events."""
@@ -221,6 +223,8 @@ def report(
         of = _loop_if_installed(memory, session, loop)
         file = report_session(memory, session, out or Path(f"{session}.html"), of)
     stdout().print(f"Report: {file}")
+    if open_:
+        webbrowser.open(file.resolve().as_uri())
 
 
 def feedback(
@@ -239,7 +243,7 @@ def feedback(
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest
 
-            stop_at_rest(memory, session)
+            stop_at_rest(memory, session, lambda: _loop_of(memory, session, loop))
             words: dict[str, Any] = {"kind": "stop"}
         else:
             from loopwright.graphs.loop.delivery import deliver

@@ -1,7 +1,7 @@
 """TRL's own tool loop over a loop's environment: its calls go through the loop, its reward is the loop's."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trl
@@ -39,7 +39,7 @@ def test_its_tool_calls_are_acts_of_a_session(tmp_path: Path) -> None:
         ),
         train_dataset=Dataset.from_dict({"prompt": [[{"role": "user", "content": "Heat the room. "}]] * 2}),
         processing_class=tokenizer,
-        environment_factory=thermostat.environment("navigator", tools=thermostat.tools[1:]),
+        environment_factory=cast(Any, thermostat.environment("navigator", tools=thermostat.tools[1:])),
     )  # fmt: skip
     trainer.train()
     (log,) = (entry for entry in trainer.state.log_history if "reward" in entry)

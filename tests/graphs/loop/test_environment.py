@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from tests.loops.kiln import kiln
 from tests.loops.thermostat import thermostat
-from transformers.utils import get_json_schema
+from transformers.utils.chat_template_utils import get_json_schema
 
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.environment import Environment, Finished
