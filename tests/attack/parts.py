@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tests.memory.tampering import Vandal
 
 from loopwright.errors import BadInput
 from loopwright.graphs.verify import verify_session
-from loopwright.models.answers import read
+from loopwright.models.answers import AnswerFormat, read
 
 REPLAY_EVERY = 5
 """Attempts of which one is replayed, too: a replay takes as long as the rest."""
@@ -182,7 +182,7 @@ def malformed_replies(n: int, *, seed: int = 0) -> Result:
         answer = chance.choice(FORMATS)
         result.n += 1
         at = time.perf_counter()
-        wrong = _misread(lambda text=text, answer=answer: read(text, answer))
+        wrong = _misread(text, answer)
         if (took := time.perf_counter() - at) > MAX_PARSE_S:
             wrong = f"took {took:.1f} s"
         if wrong:
@@ -206,9 +206,9 @@ def stop_latencies(n: int = 30) -> Iterator[Result]:
         yield result
 
 
-def _misread(reading: Callable[[], Any]) -> str:
+def _misread(text: str, answer: AnswerFormat[Any]) -> str:
     try:
-        reading()
+        read(text, answer)
     except BadInput as refusal:
         return "" if len(str(refusal)) < 3000 else "its refusal is too long for a prompt"
     except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
