@@ -61,7 +61,7 @@ def test_a_clinician_ends_it_or_lets_it_go_on(
 
 
 @pytest.mark.parametrize(("policy", "most"), [("proceed", 3), ("stop", 1)])
-@pytest.mark.parametrize("kind", ["pelvis", "legs", "metal", "noise"])
+@pytest.mark.parametrize("kind", ["pelvis", "metal"])
 def test_with_nobody_to_ask_it_is_not_found_within_a_few_exposures(
     begin: Begin, memory: Memory, kind: str, policy: str, most: int
 ) -> None:
