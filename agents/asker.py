@@ -17,8 +17,8 @@ R = TypeVar("R")
 class Asker(Protocol):
     """One moment's door to the models, by role."""
 
-    def ask(self, role: str, prompt: Sequence[BaseMessage], answer: AnswerFormat[T], /) -> T:
-        """The model's answer in `role`, as a value of the format `answer`."""
+    def ask(self, role: str, prompt: Sequence[BaseMessage], answer: AnswerFormat[T], /, *, may_fail: bool = False) -> T:
+        """The model's answer in `role`, as a value of the format `answer`; `may_fail`: see `Context.ask`."""
         ...
 
     def score(

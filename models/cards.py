@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from loopwright.errors import BadInput, UnknownName
+from loopwright.models.smol import refuse_unfetched
 from loopwright.schema import Frozen
 from loopwright.settings import settings
 
@@ -143,6 +144,7 @@ def load_card(name_or_path: str | Path) -> ModelCard:
         return _read(Path(text).expanduser())
     files = _files()
     if text not in files:
+        refuse_unfetched(text)
         raise UnknownName("model card", text, sorted(files))
     return _read(files[text])
 

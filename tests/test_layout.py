@@ -36,7 +36,7 @@ NAMES_A_LOOP = {
     "src/loopwright/settings.py",  # the C-arm's section of the settings
 }
 BROAD_EXCEPTS = {
-    "src/loopwright/cli/__init__.py",  # the one place that turns an error into a message and an exit code
+    "src/loopwright/cli/application.py",  # the one place that turns an error into a message and an exit code
     "tools/carm/render/deepdrr/worker.py",  # a process of its own: says over the pipe why it could not draw
     "models/background.py",  # hands whatever was raised in a thread to the thread that waits for it
 }
@@ -207,7 +207,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (package / folder).symlink_to(Path("../..") / folder)
     for name in contracted():
         folder, *inner = name.split(".")[1:]
-        for depth in range(len(inner) + 1 if inner or folder == "cli" else 0):
+        for depth in range(len(inner) + 1 if inner or folder in ("cli", "web") else 0):
             part = (root if folder in FOLDERS else package).joinpath(folder, *inner[:depth])
             part.mkdir(exist_ok=True)
             (part / "__init__.py").touch()

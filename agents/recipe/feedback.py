@@ -8,6 +8,7 @@ written it changes labels, afterwards the text is written anew.
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
 from pydantic import Field
 
@@ -69,6 +70,16 @@ class Edits(Frozen):
             away[what] = tuple(label for label in away.get(what, ()) if label not in named)
         return Edits(added=added, removed=removed, words=(*self.words, text))
 
+    def heard(self, words: Mapping[str, Any], text: str) -> "Edits":
+        """With one more message as it is on record; one of another kind changes nothing."""
+        kinds: dict[str, type[Without] | type[With]] = {"with": With, "without": Without}
+        kind = kinds.get(words["kind"])
+        return (
+            self
+            if kind is None
+            else self.after(kind.model_validate({n: v for n, v in words.items() if n != "kind"}), text)
+        )
+
     def applied(self, what: str, labels: Iterable[str]) -> tuple[str, ...]:
         """Labels of one set as changed."""
         kept = [label for label in labels if label not in self.removed.get(what, ())]
@@ -77,10 +88,9 @@ class Edits(Frozen):
 
 _IN_IT = r"(?: (?:in (?:it|here|there|this|that|the (?:dish|recipe))|please|at all|of course))*"
 _NEGATED = re.compile(
-    rf"(?:there (?:is|are|was|were) (?:no|not any)|there (?:isn't|aren't) any|it has no"
-    rf"|(?:it|this) does not (?:have|contain)(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out"
-    rf"|never|do not|don't|it (?:is|was) not)"
-    rf" (?P<named>.+?){_IN_IT}"
+    r"(?:there (?:is|are|was|were) (?:no|not any)|there (?:isn't|aren't) any|it has no|it (?:is|was) not"
+    r"|(?:it|this) does not (?:have|contain)(?: any)?|i (?:see|want) no|no|without|not|remove|leave out|drop|take out"
+    rf"|never|do not|don't) (?P<named>.+?){_IN_IT}"
 )
 _STATED = re.compile(
     rf"(?:there (?:is|are|was|were)|it has|it contains|i see|add|also|with|and|put in|include)"

@@ -1,5 +1,6 @@
 """What a C-arm episode earns: nearness, arrival, few exposures, no false claims; by the true place of the target."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -83,5 +84,5 @@ def _distance_mm(row: dict[str, Any], pose: dict[str, Any]) -> float:
 
 
 @lru_cache(maxsize=256)
-def _landmarks(volume: str) -> dict[str, Any]:
+def _landmarks(volume: str) -> Mapping[str, Any]:
     return opened_case(volume, None).landmarks

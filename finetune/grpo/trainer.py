@@ -11,8 +11,9 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import use_adapter
 
@@ -44,26 +45,28 @@ class Trainer(GRPOTrainer):
     ) -> None:
         self.config, self.player, self.rows, self.rewards = config, player, rows, rewards
         self._allowed: Tensor | None = None
+        self._buffer: list[Batch] = []
         super().__init__(reward_funcs=[_never_called], **arguments)
+        self.n_parts: int = cast(GRPOConfig, self.args).steps_per_generation or 1
 
     # What TRL's own draws, tokenises and scores
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
-        every = self.args.steps_per_generation * self.num_iterations
-        if self._step % every == 0 or self._buffered_inputs is None:
+        if self._step % (self.n_parts * self.num_iterations) == 0 or not self._buffer:
             indices = [int(row["index"]) for row in generation_batch]
             played = self._play(indices)
-            self._buffered_inputs = self._batches(played, self._advantages(played))
-        return cast(Batch, self._buffered_inputs[self._step % self.args.steps_per_generation])
+            self._buffer = self._batches(played, self._advantages(played))
+        return self._buffer[self._step % self.n_parts]
 
     def _play(self, indices: Sequence[int]) -> list[Played]:
         """Episodes of the rows of these indices, by the model as it is now."""
         seeds = [seed_of(self.config.seed, self.state.global_step, k) for k in range(len(indices))]
-        self.model.eval()
+        model = cast(nn.Module, self.model)
+        model.eval()
         try:
             return self.player.play([Draw(self.rows[i], seed) for i, seed in zip(indices, seeds, strict=True)])
         finally:
-            self.model.train()
+            model.train()
 
     def _advantages(self, played: Sequence[Played]) -> list[list[float]]:
         """One for each turn of each episode. Logs what they were made of."""
@@ -98,8 +101,7 @@ class Trainer(GRPOTrainer):
         if not turns:
             raise OperatorError("No episode of this step asked the model that is trained. Is `episodes.role` the one?")
         turns.sort(key=lambda turn: turn[0].request.inputs["input_ids"].shape[1] + len(turn[0].trace))
-        n_parts = self.args.steps_per_generation
-        borders = [len(turns) * k // n_parts for k in range(n_parts + 1)]
+        borders = [len(turns) * k // self.n_parts for k in range(self.n_parts + 1)]
         parts = [turns[first:last] or turns[:1] for first, last in pairwise(borders)]
         made = [as_batch([g for g, _ in part], [a for _, a in part], self._tokenizer.pad_token_id) for part in parts]
         for batch, (first, last) in zip(made, pairwise(borders), strict=True):
@@ -116,7 +118,7 @@ class Trainer(GRPOTrainer):
     # Where TRL scores ids by the whole vocabulary
 
     def _compute_loss(self, model: Any, inputs: Batch) -> Any:
-        self._allowed = _unpacked(inputs["allowed"], inputs["completion_ids"])
+        self._allowed = self.allowed(inputs)
         pictures = {n: t for n, t in inputs.items() if n in PICTURES}
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
@@ -129,7 +131,7 @@ class Trainer(GRPOTrainer):
                 )
         if self.num_iterations > 1:
             inputs["old_per_token_logps"] = inputs["sampling_per_token_logps"]
-        return super()._compute_loss(model, inputs)
+        return super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -158,6 +160,14 @@ class Trainer(GRPOTrainer):
             return chosen, None, None
         finite = log_probs.detach().masked_fill(~allowed, 0.0)
         return chosen, -(finite.exp() * finite * allowed).sum(-1), None
+
+    def allowed(self, batch: Batch) -> Tensor:
+        """(B, C, V) what each token could have been; everything where a reply is padded."""
+        shape = (*batch["completion_ids"].shape, len(batch["allowed"][0][0]))
+        packed = np.full(shape, 255, dtype=np.uint8)
+        for row, own in enumerate(batch["allowed"]):
+            packed[row, : len(own)] = np.stack(own)
+        return torch.from_numpy(np.unpackbits(packed, axis=-1).astype(bool)).to(self.accelerator.device)
 
     def _note(self, name: str, value: Any) -> None:
         self._metrics["train"][name].append(float(value))
@@ -205,14 +215,5 @@ def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
-def _unpacked(allowed: Sequence[Sequence[Any]], completion_ids: Tensor) -> Tensor:
-    """(B, C, V) what each token could have been, everything where a reply is padded."""
-    n_packed = len(allowed[0][0])
-    packed = np.full((*completion_ids.shape, n_packed), 255, dtype=np.uint8)
-    for row, own in enumerate(allowed):
-        packed[row, : len(own)] = np.stack(own)
-    return torch.from_numpy(np.unpackbits(packed, axis=-1).astype(bool)).to(completion_ids.device)
-
-
-def _never_called(**_: Any) -> list[float]:
+def _never_called(**_: Any) -> list[float | None]:
     raise AssertionError("TRL wants a reward function; ours are pure functions of whole episodes")

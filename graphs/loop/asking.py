@@ -7,9 +7,11 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from loopwright.agents.role import choose
 from loopwright.agents.sessions.recorder import Payload
+from loopwright.errors import NoAnswer, OperatorError
 from loopwright.graphs.loop.visit import NodeVisit
 from loopwright.models.answers import AnswerFormat, ToolCallFormat
 from loopwright.models.asking import Reply, ask, format_of
+from loopwright.models.calling import Usage
 from loopwright.tools.contract import Tool
 
 
@@ -26,6 +28,8 @@ class ModelCaller:
         messages: Sequence[BaseMessage],
         answer: Any,
         tools: Sequence[Tool[Any, Any]] | None,
+        *,
+        may_fail: bool,
     ) -> Any:
         """See `Context.ask`."""
         form: AnswerFormat[Any] | None = (
@@ -33,8 +37,14 @@ class ModelCaller:
         )
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
-            said = ask(handle.model, messages, form, cancel=self._runtime.cancel, images=self._runtime.memory.blobs)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            try:
+                said = ask(self._runtime.model(role).opened(cancel), messages, form, cancel=cancel, images=images)
+            except OperatorError as error:
+                if not may_fail:
+                    raise
+                nothing = Reply(None, "", False, 0, Usage(), AIMessage(""))
+                return {**self._told(role, messages, nothing), "error": str(error)}
             return self._told(role, messages, said)
 
         inputs = {"role": role, "prompt": prompt_json(messages), "answer": None if form is None else form.name}
@@ -42,6 +52,8 @@ class ModelCaller:
             self._place(key), "replied", reply, inputs=inputs, is_repeatable=True
         )
         self._runtime.budget.count_tokens(key, payload)
+        if "error" in payload:
+            raise NoAnswer(payload["error"])
         return payload["reply"] if form is None else read_recorded(payload, form)
 
     def score(
@@ -55,9 +67,9 @@ class ModelCaller:
         """See `Context.score`."""
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
-            images = self._runtime.memory.blobs
-            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel, images=images)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            model = self._runtime.model(role).opened(cancel)
+            found = choose(model, messages, choices, answer, cancel=cancel, images=images)
             likeliest = max(choices, key=found.probabilities.__getitem__)
             if found.reply is not None:
                 told = self._told(role, messages, found.reply)

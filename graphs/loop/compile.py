@@ -16,6 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from loopwright.digests import sha256_of
 from loopwright.errors import DeveloperError, Diverged
 from loopwright.graphs.loop.acts import ActResult
 from loopwright.graphs.loop.context import Context
@@ -23,7 +24,6 @@ from loopwright.graphs.loop.declare import Declaration, Node, require_json
 from loopwright.graphs.loop.questions import Questions
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
 from loopwright.graphs.loop.visit import Left, record_end
-from loopwright.schema.base import sha256_of
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
@@ -210,7 +210,8 @@ def _visited(
     if ctx.visit.tick == 1 and not kit["path"]:
         _record_input(ctx)
     left = _run_node(each, inner, ctx, values, config)
-    runtime.recorder.flush()
+    if not runtime.is_checkpointed:
+        runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
     _require_declared(loop, each, state, values)
     after = _after(loop, each, kit, ctx, values)

@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from loopwright.agents.sessions.gate import Heard
 from loopwright.agents.sessions.recorder import Payload
-from loopwright.errors import DeveloperError, ToolError
+from loopwright.errors import DeveloperError, NoAnswer, ToolError
 from loopwright.graphs.loop.acts import Actor, ActResult
 from loopwright.graphs.loop.asking import ModelCaller
 from loopwright.graphs.loop.declare import Ending, State
@@ -39,7 +39,8 @@ Prompt = str | Sequence[BaseMessage]
 def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenate[Context, P], R]":
     """A method of `Context` that refuses once the node has left, and notices when it leaves.
 
-    Whatever it raises ends the node, also where its author catches it; a tool's own failure does not: it is on record.
+    Whatever it raises ends the node, also where its author catches it; a failure that is on record does not: a tool's,
+    and that of a model that may fail.
     """
 
     @wraps(method)
@@ -47,7 +48,7 @@ def verb(method: "Callable[Concatenate[Context, P], R]") -> "Callable[Concatenat
         try:
             self.require_active()
             return method(self, *args, **kwargs)
-        except ToolError:
+        except (ToolError, NoAnswer):
             raise
         except BaseException as leaving:
             self.left = leaving
@@ -124,21 +125,38 @@ class Context(NodeVisit):
     # Models
 
     @overload
-    def ask(self, role: str, prompt: Prompt) -> str: ...
+    def ask(self, role: str, prompt: Prompt, *, may_fail: bool = False) -> str: ...
     @overload
-    def ask(self, role: str, prompt: Prompt, *, tools: Sequence[Tool[Any, Any]]) -> ToolCall: ...
-    @overload
-    def ask(self, role: str, prompt: Prompt, answer: type[T] | AnswerFormat[T]) -> T: ...
     def ask(
-        self, role: str, prompt: Prompt, answer: Any = None, *, tools: Sequence[Tool[Any, Any]] | None = None
+        self, role: str, prompt: Prompt, *, tools: Sequence[Tool[Any, Any]], may_fail: bool = False
+    ) -> ToolCall: ...
+    @overload
+    def ask(self, role: str, prompt: Prompt, answer: type[T] | AnswerFormat[T], *, may_fail: bool = False) -> T: ...
+    def ask(
+        self,
+        role: str,
+        prompt: Prompt,
+        answer: Any = None,
+        *,
+        tools: Sequence[Tool[Any, Any]] | None = None,
+        may_fail: bool = False,
     ) -> Any:
         """The answer of the model in `role`: text, an instance of a pydantic class, a value of a format, a tool call.
 
+        Args:
+            role: one of the loop's.
+            prompt: text, or messages.
+            answer: a pydantic class or a format; None: free text.
+            tools: of which one is to be called.
+            may_fail: the node does without an answer, where it catches `NoAnswer`: the failure is on record then.
+                Else it ends the node, and the model is asked again when the session goes on.
+
         Raises:
-            OperatorError: no answer was in the format, after a few attempts.
+            NoAnswer: as `OperatorError`, where it may fail.
+            OperatorError: no answer was in the format, after a few attempts, or the model is down.
             Stopped, Paused: the session was halted meanwhile.
         """
-        return self._ask(role, prompt, answer, tools)
+        return self._ask(role, prompt, answer, tools, may_fail)
 
     @verb
     def score(
@@ -283,10 +301,12 @@ class Context(NodeVisit):
         self.leave(status, reason)
 
     @verb
-    def _ask(self, role: str, prompt: Prompt, answer: Any, tools: Sequence[Tool[Any, Any]] | None) -> Any:
+    def _ask(
+        self, role: str, prompt: Prompt, answer: Any, tools: Sequence[Tool[Any, Any]] | None, may_fail: bool
+    ) -> Any:
         for each in tools or ():
             self._own(each)
-        return self._caller.ask(self.next_key(), role, _messages(prompt), answer, tools)
+        return self._caller.ask(self.next_key(), role, _messages(prompt), answer, tools, may_fail=may_fail)
 
     @verb
     def _feedback(self, types: Sequence[type[Feedback]]) -> list[Any]:

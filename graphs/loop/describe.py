@@ -83,7 +83,9 @@ def reply_text(reply: str) -> str:
 
 
 def reply_flaws(payload: Payload) -> str:
-    """'repaired', 'after 3 attempts', both, or '' for an answer that was in its format at once."""
+    """'repaired', 'after 3 attempts', both, why there is no answer, or '' for one that was in its format at once."""
+    if "error" in payload:
+        return f"no answer: {payload['error']}"
     parts = [] if payload["is_exact"] else ["repaired"]
     parts += [f"after {payload['attempts']} attempts"] if payload["attempts"] > 1 else []
     return ", ".join(parts)

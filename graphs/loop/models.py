@@ -4,8 +4,10 @@ A card is kept with the session as it was, so that a resumed session asks the sa
 `BaseChatModel`) cannot be kept: whoever resumes the session passes it again.
 """
 
+import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,9 +15,10 @@ from langchain_core.language_models import BaseChatModel
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
 from loopwright.graphs.loop.declare import Role
+from loopwright.models.background import awaited, on_daemon_thread
 from loopwright.models.cards import ModelCard, load_card
 from loopwright.models.open import open_model
-from loopwright.schema import BlobReader
+from loopwright.schema import BlobReader, CancelToken
 
 if TYPE_CHECKING:
     from loopwright.models.local.engine import Engine
@@ -38,11 +41,21 @@ class ModelHandle:
         self.card = card
         self.can_score = can_score
         self._open = open_
+        self._opening: Future[BaseChatModel] | None = None
+        self._lock = threading.Lock()
 
-    @cached_property
-    def model(self) -> BaseChatModel:
-        """The opened model."""
-        return self._open()
+    def opened(self, cancel: CancelToken) -> BaseChatModel:
+        """The model, opened when it is first asked for. Nobody who is halted waits for that; it is kept all the same.
+
+        Raises:
+            Halted: the token was set before it was open.
+        """
+        with self._lock:
+            failed = self._opening is not None and self._opening.done() and self._opening.exception() is not None
+            if self._opening is None or failed:
+                self._opening = on_daemon_thread(self._open)
+            opening = self._opening
+        return awaited(opening, cancel)
 
 
 def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any]:

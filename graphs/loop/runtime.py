@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loopwright.agents.feedback import is_stop
@@ -24,6 +23,7 @@ from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import ModelHandle, find_model
 from loopwright.memory import Lease, Memory
+from loopwright.models.background import until_halted
 from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
@@ -46,9 +46,10 @@ class Visit(NamedTuple):
 
 
 class LateWorld:
-    """A world that is opened when it is first needed."""
+    """A world that is opened when it is first needed; whoever is halted by `cancel` does not wait for it."""
 
     def __init__(self, open_: Callable[[], World]) -> None:
+        self.cancel = CancelToken()
         self._open = open_
         self._lock = threading.Lock()
         self._world: World | None = None
@@ -58,7 +59,7 @@ class LateWorld:
         """The world itself."""
         with self._lock:
             if self._world is None:
-                self._world = self._open()
+                self._world = until_halted(self._open, self.cancel)
             return self._world
 
     def __getattr__(self, name: str) -> Any:
@@ -111,6 +112,7 @@ class Runtime:
         self.memory, self.session_id, self.recorder = memory, session_id, recorder
         self.scopes, self.lease = scopes, lease
         self.cancel = CancelToken()
+        self.is_checkpointed = False
         self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
         self.stopping = threading.Lock()
@@ -121,6 +123,8 @@ class Runtime:
         for event in recorder.events:
             if event.kind == "node":
                 self.note_tick(event.branch, event.payload["path"], event.payload["tick"])
+        for world in self.worlds.values():
+            world.cancel = self.cancel
         self._models = models
         self._begun_s = time.monotonic()
 
@@ -215,7 +219,8 @@ class Runtime:
         """
         ledger = self.memory.ledger
         if ledger.unsettled(self.session_id):
-            for path in self.worlds:
+            for path, world in self.worlds.items():
+                world.cancel = CancelToken()  # it has to be asked, however long it takes to open
                 self.actuator(self.scopes[path]).settle()
         for entry in ledger.unsettled(self.session_id):
             if not keep or not entry.key.startswith(keep):
@@ -310,12 +315,6 @@ def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician"
     with runtime.stopping:
         runtime.cancel.stop(f"{author}: {text}")
         memory.inbox.put(session_id, text, author=author, is_stop=True)
-
-
-def device_of(folder: Path, session_id: str, path: str) -> Path:
-    """The device file of a session's world."""
-    inner = path.strip("/").replace("/", ".")
-    return folder / (f"{session_id}.{inner}.sqlite" if inner else f"{session_id}.sqlite")
 
 
 def _message_of(value: Any) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.loop.takeover import take_over
 from loopwright.graphs.loop.versions import code_digest, versions
 from loopwright.graphs.loop.watching import watching_for_stop
 from loopwright.graphs.sessions import report_session
@@ -68,6 +69,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def head(self) -> str:
+        """Hash of the whole record, to be kept elsewhere: `loopwright sessions verify SESSION --head HASH`."""
+        return self._memory.sessions.get(self.id).seal_hash
+
+    @property
     def state(self) -> dict[str, Any]:
         """The loop's state at the last checkpoint; empty before the first step."""
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
@@ -83,7 +89,7 @@ class Session:
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
-        deliver(self._memory, self.id, text, author=author)
+        deliver(self._memory, self.id, text, author=author, loop=lambda: self.loop, devices=self.devices)
 
     def require_models(self) -> None:
         """Check that every role has a model, before anything runs.
@@ -274,7 +280,7 @@ class Session:
     def _require_runnable(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
         row.require_going_on()
-        if row.parent is not None and not runtime.recorder.events:
+        if row.parent is not None and not any(e.kind == "forked" for e in runtime.recorder.events):
             raise BadInput(f"Session {self.id} is a fork that was not finished. Fork {row.parent} again.")
 
     def _begin(self, runtime: live.Runtime) -> None:
@@ -297,9 +303,8 @@ class Session:
         if record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], up_to=self._permitted):
             runtime.gate.withdraw()
         self._memory.inbox.clear_stop(self.id, up_to=self._permitted)
-        if self._memory.ledger.of(self.id):
-            for path in runtime.worlds:
-                runtime.actuator(runtime.scopes[path]).take_over(runtime.lease.token)
+        if runtime.recorder.events:
+            take_over(runtime)
         self._rewinder(runtime).finish()
 
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
@@ -311,7 +316,8 @@ class Session:
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
+            # "values" come once a node's checkpoint is written, and its events with it
+            for _ in self._graph.stream(given, config, stream_mode="values", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())

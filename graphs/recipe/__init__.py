@@ -10,6 +10,7 @@ from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.recipe import nodes
 from loopwright.graphs.recipe.describe import describe
+from loopwright.graphs.recipe.report import recipe_sections
 from loopwright.graphs.recipe.run import RecipeRun, prepare, redraw, roles_of
 from loopwright.tools.recipe.tools import look_at_dish, record_labels, write_instructions
 from loopwright.tools.recipe.world import KitchenWorld
@@ -38,6 +39,7 @@ LOOP = Loop(
     prepare=prepare,
     summary="write how a dish is made, from its picture, checked against what was seen in it",
     describe=describe,
+    report=recipe_sections,
     redraw=redraw,
 )
 

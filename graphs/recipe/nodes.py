@@ -5,24 +5,26 @@ generate -> verify -> write, and look again at what is written.
 from collections.abc import Sequence
 from typing import Any
 
-from loopwright.agents.recipe.feedback import Edits, With, Without
+from loopwright.agents.recipe.feedback import Edits
 from loopwright.agents.recipe.formats import INSTRUCTIONS
 from loopwright.agents.recipe.judge import SETS, CountsJudge, Judge, LabelSet, ModelJudge, Prediction
 from loopwright.agents.recipe.prompts import instructions_messages
 from loopwright.agents.recipe.scsr import Scored
 from loopwright.agents.recipe.scsr import select as select_labels
 from loopwright.agents.recipe.verify import Check, check
+from loopwright.agents.recipe.writer import write_by_rule
 from loopwright.agents.sessions.gate import Heard
-from loopwright.errors import OperatorError
+from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
-from loopwright.graphs.recipe.predictors import known_of, predict
+from loopwright.graphs.recipe.predictors import known_of, look_again, predict
 from loopwright.graphs.recipe.run import GENERATOR
 from loopwright.schema import ImageRef
 from loopwright.tools.recipe.cooccurrence import kitchen_cooccurrence
 from loopwright.tools.recipe.tools import SeenDish, look_at_dish, record_labels, write_instructions
 
+UNFAMILIAR = "The picture is unlike all that the predictor learnt from"
 STATE: State = {
     "actions": {},
     "ingredients": {},
@@ -36,10 +38,12 @@ STATE: State = {
     "repairs": 0,
     "is_written": False,
     "refused": "",
+    "is_confirmed": False,
 }
 """The `Prediction` of either set; the text written without labels; both sides of the judge's scores by set; what SCSR
 keeps; people's `Edits`; the labels as rectified and edited; the draft, its `Check`, how often it was redone; whether it
-is written down, and why a human did not want it written ("": nobody minded)."""
+is written down, why a human did not want it written ("": nobody minded), and whether one confirmed what the loop was
+not sure of."""
 
 
 @node(to=("generate",))
@@ -51,10 +55,15 @@ def look(state: State, ctx: Context) -> None:
     if _hear(state, ctx.feedback()):
         state.update(is_written=False, repairs=0)
         ctx.goto("generate")
-    found = Check.model_validate(state["check"])
     if list(seen["steps"]) != state["draft"]:
         ctx.end("failed", "the instructions were changed by somebody else; look at them")
-    ctx.end("succeeded", f"the instructions are written in {len(state['draft'])} steps; {found.in_words()}")
+    found, is_confirmed = Check.model_validate(state["check"]), state["is_confirmed"]
+    written = f"the instructions are written in {len(state['draft'])} steps"
+    if _is_strange(state):
+        ctx.end("failed", f"{written}, but they are a guess that nobody confirmed: {UNFAMILIAR.lower()}")
+    if not found.ok and not is_confirmed:
+        ctx.end("failed", f"{written}, but text and labels disagree, and nobody confirmed them: {found.in_words()}")
+    ctx.end("succeeded", f"{written}; {found.in_words()}")
 
 
 def predict_actions(state: State, ctx: Context) -> None:
@@ -69,20 +78,25 @@ def predict_ingredients(state: State, ctx: Context) -> None:
 
 def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
-    if ctx.config.compare and _image(state) is not None:
-        state["plain"] = list(ctx.ask(GENERATOR, instructions_messages(_image(state)), INSTRUCTIONS))
+    image = _shown(state, ctx)
+    if ctx.config.compare and ctx.config.writer == "model" and image is not None:
+        steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
+        state["plain"] = _drafted(ctx, "picture", steps)
 
 
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
-    if not ctx.config.scsr or _image(state) is None:
+    image = _image(state)
+    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
-    asked: Judge = CountsJudge(kitchen_cooccurrence()) if ctx.config.judge == "counts" else ModelJudge(known_of(ctx))
+    asked: Judge = ModelJudge(known_of(ctx))
+    if ctx.config.judge == "counts":
+        asked = CountsJudge(kitchen_cooccurrence(), look_again(image, ctx))
     for what in SETS:
         try:
-            scores = asked.scores(what, said, _image(state), ctx)
-        except OperatorError as error:
+            scores = asked.scores(what, said, image, ctx)
+        except NoAnswer as error:
             ctx.computed("unjudged", {"what": what, "why": str(error)})
             continue
         sides = {side: [one._asdict() for one in getattr(scores, side)] for side in ("initial", "rectified")}
@@ -111,24 +125,29 @@ def review(state: State, ctx: Context) -> None:
         question = "What is to be changed? Name what is not in it, or what is; or say `approve` to have it written."
         heard = ctx.ask_human(question, options=("no nuts", "add basil", "approve"), about="refused", until=_is_reply)
         if not _hear(state, heard):
-            state["refused"] = ""
+            state.update(refused="", is_confirmed=True)
             ctx.goto("write")
     state["refused"] = ""
-    if not any(_labels(state).values()):
-        why = "There is no picture" if _image(state) is None else "Nothing was recognised"
+    if why := _doubt(state):
         heard = ctx.unsure(f"{why}. What is in the dish?", options=("add tomatoes", "add basil"), until=_names_labels)
         _hear(state, heard)
+        state["is_confirmed"] = any(one.kind == "approve" for one in heard)
         if not any(_labels(state).values()):
-            ctx.end("failed", f"{why.lower()}, and nobody named a label of the dish")
+            ctx.end("failed", f"{why}, and nobody named a label of the dish")
 
 
 def generate(state: State, ctx: Context) -> None:
     """Write instructions that do what the labels say."""
     state["labels"] = _labels(state)
     told = _told(state, ctx)
-    repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
-    prompt = instructions_messages(_image(state), told.get("actions", ()), told.get("ingredients", ()), repair)
-    state["draft"] = list(ctx.ask(GENERATOR, prompt, INSTRUCTIONS))
+    actions, ingredients = told.get("actions", ()), told.get("ingredients", ())
+    if ctx.config.writer == "rule":
+        steps = write_by_rule(actions, ingredients, kitchen_cooccurrence())
+    else:
+        repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
+        prompt = instructions_messages(_shown(state, ctx), actions, ingredients, repair)
+        steps = ctx.ask(GENERATOR, prompt, INSTRUCTIONS)
+    state["draft"] = _drafted(ctx, "labels", steps)
 
 
 @node(to=("generate", "review"))
@@ -153,13 +172,14 @@ def verify(state: State, ctx: Context) -> None:
         if is_changed or any(one.kind == "reject" for one in heard):
             state.update(repairs=0, refused="" if is_changed else "human")
             ctx.goto("review")
+        state["is_confirmed"] = any(one.kind == "approve" for one in heard)
 
 
 @node(to=("review",))
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
     labels = {what: list(state["labels"][what]) for what in SETS}
-    noted = ctx.act(record_labels, **labels)
+    noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
     found = Check.model_validate(state["check"])
@@ -167,6 +187,7 @@ def write(state: State, ctx: Context) -> None:
     if not written.ok:
         _refused(state, ctx, written)
     state["is_written"] = True
+    state["is_confirmed"] = state["is_confirmed"] or written.approved_by == "human"
 
 
 def _refused(state: State, ctx: Context, result: ActResult) -> None:
@@ -177,20 +198,23 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
     ctx.goto("review")
 
 
+def _drafted(ctx: Context, source: str, steps: Sequence[str]) -> list[str]:
+    """Steps, on record as written from `labels` or from the `picture` alone."""
+    drafted: list[str] = ctx.computed("drafted", {"from": source, "steps": list(steps)})["steps"]
+    return drafted
+
+
 def _predicted(state: State, ctx: Context, what: LabelSet) -> dict[str, Any]:
-    image = _image(state)
-    found = (Prediction() if image is None else predict(what, image, ctx)).model_dump(mode="json")
-    ctx.computed("predicted", {"what": what, **found})
-    return found
+    if _image(state) is None and ctx.config.predictor != "recipe":
+        return Prediction().model_dump(mode="json")
+    return predict(what, _image(state), ctx)
 
 
 def _hear(state: State, heard: Sequence[Heard]) -> bool:
     """Take in what people said; whether it changes the labels."""
     before = edits = Edits.model_validate(state["edits"])
     for one in heard:
-        if one.kind in ("with", "without"):
-            kind = With if one.kind == "with" else Without
-            edits = edits.after(kind.model_validate({n: v for n, v in one.words.items() if n != "kind"}), one.text)
+        edits = edits.heard(one.words, one.text)
     state["edits"] = edits.model_dump(mode="json")
     return edits != before
 
@@ -201,6 +225,21 @@ def _labels(state: State) -> dict[str, list[str]]:
     return {what: list(edits.applied(what, state["selected"][what])) for what in SETS}
 
 
+def _doubt(state: State) -> str:
+    """Why what is known of the dish will not do; "" where it does, or where people have said something of it."""
+    if state["edits"].get("words") or state["is_confirmed"]:
+        return "" if any(_labels(state).values()) else "Every label was taken away"
+    if not any(_labels(state).values()):
+        return "There is no picture" if _image(state) is None else "Nothing was recognised in the picture"
+    return UNFAMILIAR if _is_strange(state) else ""
+
+
+def _is_strange(state: State) -> bool:
+    """Whether the picture is unlike all that the predictor learnt from, and nobody helped."""
+    has_help = bool(state["is_confirmed"] or state["edits"].get("words"))
+    return not has_help and any(state[what].get("is_familiar") is False for what in SETS)
+
+
 def _told(state: State, ctx: Context) -> dict[LabelSet, list[str]]:
     """The labels that the writer is told."""
     sets: tuple[LabelSet, ...] = SETS if ctx.config.context == "both" else (ctx.config.context,)
@@ -209,6 +248,11 @@ def _told(state: State, ctx: Context) -> dict[LabelSet, list[str]]:
 
 def _image(state: State) -> ImageRef | None:
     return SeenDish.model_validate(state["observation"]).image
+
+
+def _shown(state: State, ctx: Context) -> ImageRef | None:
+    """The picture, as far as the writer is shown it."""
+    return _image(state) if ctx.config.writer_sees else None
 
 
 def _scored(side: Sequence[dict[str, Any]]) -> list[Scored]:

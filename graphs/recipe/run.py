@@ -13,14 +13,15 @@ from loopwright.agents.recipe.scsr import FEWEST
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Role
-from loopwright.tools.recipe.dish import open_dish
+from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
 PREDICTOR, GENERATOR = "predictor", "generator"
 ADAPTER = "recipe"
 """The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
-PredictorName = Literal["network", "model"]
+PredictorName = Literal["network", "model", "recipe"]
 JudgeName = Literal["counts", "model"]
+WriterName = Literal["model", "rule"]
 ContextName = Literal["both", "actions", "ingredients", "none"]
 
 
@@ -31,7 +32,12 @@ class RecipeRun(RunConfig):
         description="`simulated:SEED`, or `FILE:ENTRY` with recipes and the id, title or number of one, with its photo"
     )
     predictor: PredictorName = Field(
-        default="network", description="who says what was done and what is in it: a small network, or a model"
+        default="network",
+        description="who says what was done and what is in it: a network, a model, or (to measure the writer) the "
+        "recipe itself",
+    )
+    writer: WriterName = Field(
+        default="model", description="who writes the instructions: a model, or a rule that names every label"
     )
     model: str = Field(
         default="small", description="name or path of the model card that writes (and, asked to, predicts)"
@@ -52,6 +58,7 @@ class RecipeRun(RunConfig):
     fewest: int = Field(default=FEWEST, ge=1, le=20, description="labels below which the surest of both sides are kept")
     context: ContextName = Field(default="both", description="which labels the writer is told")
     repairs: int = Field(default=2, ge=0, le=10, description="times that a text that contradicts its labels is redone")
+    writer_sees: bool = Field(default=True, description="show the writer the picture; not one that reads text only")
     compare: bool = Field(default=True, description="also have the instructions written without any labels, to compare")
     image_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of the dish's picture, px")
 
@@ -66,7 +73,7 @@ class RecipeRun(RunConfig):
 def roles_of(run: RecipeRun) -> dict[str, Role]:
     """The models that a run asks."""
     predictor = run.predictor_model or run.model
-    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)}
+    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)} if run.writer == "model" else {}
     if run.predictor == "model":
         found[PREDICTOR] = Role(card=predictor, adapter=ADAPTER)
     if run.judge == "model":
@@ -97,6 +104,7 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
         "truth": {"actions": sorted(labels.actions), "ingredients": sorted(labels.ingredients)},
         "reference": list(dish.recipe.instructions),
         "title": dish.recipe.title,
+        "is_drawn": isinstance(dish, SimulatedDish),
     }
 
 

@@ -33,7 +33,7 @@ from loopwright.schema import CancelToken
 
 T = TypeVar("T")
 
-POLL_S = 0.05
+POLL_S = 0.02
 """How often a session that waits for the model looks at its cancel token."""
 _ADVICE = "Show smaller pictures (`image_size_px`), lower `max_tokens`, or set `quantisation: nf4`."
 

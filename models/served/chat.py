@@ -22,7 +22,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, SkipValidation, ValidationError
 
-from loopwright.errors import BadInput, ToolRetry, UnknownName
+from loopwright.errors import BadInput, OperatorError, ToolRetry, UnknownName
 from loopwright.models.answers import AnswerFormat, JsonFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
@@ -34,6 +34,9 @@ from loopwright.models.served.spending import Meter, Spent
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
 _PASSED_ON = ("tools", "tool_choice", "response_format")
+
+MAX_BYTES_A_TOKEN = 128
+"""Vocabularies hold runs of as many spaces, and nothing longer that matters."""
 
 
 class ServedChatModel(LoopwrightChatModel):
@@ -114,6 +117,7 @@ class ServedChatModel(LoopwrightChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
+        most = (request[self.card.token_limit_parameter] + 1) * MAX_BYTES_A_TOKEN  # and one for the ending
         began = time.perf_counter()
         metadata: dict[str, Any] = {"model_name": self.card.base}
         usage: Usage | None = None
@@ -124,6 +128,12 @@ class ServedChatModel(LoopwrightChatModel):
                 metadata.setdefault("first_token_s", time.perf_counter() - began)
                 metadata |= {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
                 calls.add(choice)
+                if (most := most - _n_bytes(choice)) < 0:
+                    raise OperatorError(
+                        f"The endpoint of `{self.card.name}` does not keep to `{self.card.token_limit_parameter}` = "
+                        f"{request[self.card.token_limit_parameter]}: its reply goes on and on, and was left. Mend the "
+                        "endpoint, or name the limit as it does (`token_limit_parameter`)."
+                    )
                 yield ChatGenerationChunk(message=_piece(choice))
         calls.check()
         metadata["latency_s"] = time.perf_counter() - began
@@ -250,6 +260,12 @@ def _resolved(message: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
         url = block["image_url"]["url"] if block["type"] == "image_url" else None
         blocks.append({"type": "image_url", "image_url": {"url": urls[url]}} if url in urls else block)
     return message | {"content": blocks}
+
+
+def _n_bytes(choice: Choice) -> int:
+    """At least 1: a piece without text is a token too."""
+    said = [choice.delta.content, *(part.function.arguments for part in choice.delta.tool_calls or ())]
+    return max(1, sum(len(each.encode()) for each in said if each))
 
 
 def _piece(choice: Choice) -> AIMessageChunk:

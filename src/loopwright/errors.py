@@ -10,6 +10,7 @@
     |-- DeveloperError              70  whoever wrote the tool, loop or model must fix it
     |-- MissingDependency           3   something has to be installed; the message says what
     |-- OperatorError               4   a person has to look at the machine or the data
+    |   |-- NoAnswer                4   a model gave no answer that could be read
     |   |-- MemoryUnavailable       4   database missing, locked, full, or not a database
     |   |-- MemoryVersionError      4   database older or newer than this code
     |   |-- IntegrityError          4   what was read back is not what was written
@@ -85,6 +86,10 @@ class OperatorError(LoopwrightError):
     """A person has to look at the machine or the data before work can go on."""
 
     exit_code = 4
+
+
+class NoAnswer(OperatorError):
+    """A model gave no answer, or none that could be read; that is on record, and the node may do without."""
 
 
 class MemoryUnavailable(OperatorError):

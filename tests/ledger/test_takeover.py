@@ -13,7 +13,7 @@ from tests.ledger.conftest import Act
 from tests.ledger.process import KEY, c_arm
 
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
+from loopwright.memory.values import STALE_S
 from loopwright.schema import CancelToken
 from loopwright.tools.actuate import Actuator
 

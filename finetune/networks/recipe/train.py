@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from loopwright.finetune.runs.schedule import OptimiserConfig, one_cycle
 from loopwright.finetune.runs.settings import RunSettings
-from loopwright.models.networks.recipe import INPUT_PX, DishNetwork, NetworkConfig, prepare, save_network
+from loopwright.models.networks.recipe import INPUT_PX, DishNetwork, Familiar, NetworkConfig, prepare, save_network
 from loopwright.schema import Frozen
 from loopwright.tools.recipe.dish import SimulatedDish
 from loopwright.tools.recipe.extract import kitchen_vocabularies
@@ -27,6 +28,8 @@ from loopwright.tools.recipe.kitchen.plan import Part, seeds_of
 Progress = Callable[[str], None]
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "network.safetensors"
 TELL_EVERY = 100
+FAMILIAR_DISHES = 3000
+"""Training dishes from which it is known what a picture is like."""
 
 
 class DishNetworkConfig(RunSettings):
@@ -85,27 +88,30 @@ def train(config: DishNetworkConfig, out_dir: Path, on_progress: Progress = lamb
             on_progress(f"step {step} of {config.optimiser.steps}: loss {loss:.2f}")
         if step % config.checkpoint_every == 0 or step == config.optimiser.steps:
             _keep(out_dir / CHECKPOINT, network, optimiser, step)
-    return _finished(network, validation, config, out_dir)
+    return _finished(network, data, validation, config, out_dir)
 
 
-def _finished(network: DishNetwork, validation: Dishes, config: DishNetworkConfig, out_dir: Path) -> NetworkResult:
-    odds = odds_of(network, validation.images)
+def _finished(
+    network: DishNetwork, data: Dishes, validation: Dishes, config: DishNetworkConfig, out_dir: Path
+) -> NetworkResult:
+    seen, features = features_of(network, data.images[:FAMILIAR_DISHES]), features_of(network, validation.images)
+    with torch.inference_mode():
+        odds = network.head(features).sigmoid().double().numpy()
     thresholds, scores, first = {}, {}, 0
     for what, names in network.config.labels.items():
         part = slice(first, first + len(names))
         thresholds[what], scores[what] = best_threshold(odds[:, part], validation.labels[:, part])
         first += len(names)
     notes = {"steps": str(config.optimiser.steps), "dishes": str(config.dishes), "seed": str(config.seed)}
-    save_network(out_dir / WEIGHTS, network, thresholds, notes)
+    save_network(out_dir / WEIGHTS, network, thresholds, Familiar.of(seen, features), notes)
     return NetworkResult(weights=out_dir / WEIGHTS, steps=config.optimiser.steps, thresholds=thresholds, f1=scores)
 
 
 @torch.inference_mode()
-def odds_of(network: DishNetwork, images: NDArray[np.uint8], batch: int = 100) -> NDArray[np.float64]:
-    """(N, L) probabilities of many pictures, in evaluation mode."""
+def features_of(network: DishNetwork, images: NDArray[np.uint8], batch: int = 100) -> Tensor:
+    """(N, F) of many pictures, in evaluation mode."""
     network.eval()
-    parts = [network(prepare(images[i : i + batch])).sigmoid().numpy() for i in range(0, len(images), batch)]
-    return np.concatenate(parts).astype(np.float64)
+    return torch.cat([network.features(prepare(images[i : i + batch])) for i in range(0, len(images), batch)])
 
 
 def best_threshold(odds: NDArray[np.float64], labels: NDArray[np.float32]) -> tuple[float, float]:

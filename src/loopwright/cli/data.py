@@ -12,6 +12,7 @@ app = typer.Typer(help="Fetch real data, render and build data sets.", no_args_i
 fetch_app = group("Fetch public data into the cache folder, checked by hash; what is there is not fetched again.")
 render_app = group("Render a data set for training or evaluation.")
 build_app = group("Build what models learn from and are measured on.")
+episodes_app = group("Write runs of a loop to train in, one a line.")
 distill_app = group("Have a stronger model write what a smaller one learns from.")
 
 

