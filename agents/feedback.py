@@ -1,4 +1,4 @@
-"""What a human says to any loop, read by rules: stop, approve, reject, instead, note. Loops add theirs (see `parse`).
+"""What a human says to any loop, read by rules: stop, approve, reject, instead, note. A loop adds its own: `parse`.
 
 Nothing is guessed: what no rule reads in full comes back as `Unclear` with a question. The one exception is STOP, which
 is heard generously, for a stop too many costs a click and a stop too few may cost more. A stop word anywhere in the

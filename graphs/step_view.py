@@ -69,6 +69,11 @@ def kept_pictures(step: SessionStep) -> list[ImageRef]:
     return list({ref.sha256: ref for ref in image_refs([step.seen, *outputs])}.values())
 
 
+def thumbnail(step: SessionStep) -> ImageRef | None:
+    """The picture that a step began with, None where it has none."""
+    return next(iter(kept_pictures(step)), None)
+
+
 def _kept(loop: Declaration, row: SessionRow) -> tuple[object, dict[str, object]]:
     """The configuration of a session's outer loop, and what was prepared for it."""
     kept = row.config["scopes"][""]

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce
 
 from loopwright.memory.rows import Verification
 from loopwright.memory.sessions import lock_held, unknown_session
-from loopwright.memory.store import Store
+from loopwright.memory.store import Change, Store
 from loopwright.memory.tables import Base, EventTable, SessionTable
 from loopwright.memory.values import plain_json
 from loopwright.schema import GENESIS, Event, canonical_json, chain_hash, payload_hash
@@ -22,7 +22,9 @@ _RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload",
 """As `_COLUMNS`, but what a vandal made unreadable is found by `verify` and not by the database driver."""
 
 _EVENTS = Base.metadata.tables["events"]
-_BY_KEY = select(*_COLUMNS).where(_EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key == bindparam("key"))
+_BY_KEYS = select(*_COLUMNS).where(
+    _EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key.in_(bindparam("keys", expanding=True))
+)
 _INSERT = insert(_EVENTS)
 """Built once: an append is the most frequent write, and building these takes longer than running them."""
 
@@ -55,28 +57,37 @@ class Events:
         """
         return self.append_all(session_id, [NewEvent(branch, step, kind, payload, key)])[0]
 
-    def append_all(self, session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
-        """Append events in order, all or none of them. See `append`, and `Store.write` on `late`."""
+    def append_all(
+        self, session_id: str, new: Sequence[NewEvent], *, late: bool = False, also: Change | None = None
+    ) -> list[Event]:
+        """Append events in order, and write what `also` does, all or nothing. See `append`, `Store.write` on `late`."""
         bodies = [plain_json(f"The payload of event `{each.kind}`", each.payload) for each in new]
         events: list[Event] = []
         with self._store.write(late=late) as connection:
             session = lock_held(self._store, connection, session_id)
+            known = _find_all(connection, session_id, [each.key for each in new if each.key is not None])
             seq, head = session.n_events, session.head_hash
+            fresh: list[Event] = []
             for each, body in zip(new, bodies, strict=True):
-                known = None if each.key is None else _find(connection, session_id, each.key)
-                if known is None:
-                    known = _link(session_id, each, body, seq + 1, head)
-                    connection.execute(_INSERT, known.model_dump())
-                    seq, head = known.seq, known.hash
-                events.append(known)
-            if seq > session.n_events:
-                session.change(n_events=seq, head_hash=head, updated_at=datetime.now(UTC))
+                found = known.get(each.key)
+                if found is None:
+                    found = _link(session_id, each, body, seq + 1, head)
+                    seq, head = found.seq, found.hash
+                    fresh.append(found)
+                    if each.key is not None:
+                        known[each.key] = found
+                events.append(found)
+            if fresh:
+                connection.execute(_INSERT, [each.model_dump() for each in fresh])
+                session.change(n_events=seq, head_hash=head, updated_at=fresh[-1].created_at)
+            if also is not None:
+                also(connection)
         return events
 
     def find(self, session_id: str, key: str) -> Event | None:
         """The event that was appended with `key`."""
         with self._store.read() as connection:
-            return _find(connection, session_id, key)
+            return _find_all(connection, session_id, [key]).get(key)
 
     def read(self, session_id: str, after: int = 0) -> list[Event]:
         """The events with `seq` above `after`, in order."""
@@ -129,9 +140,12 @@ def verify_chain(connection: Connection, session_id: str, n_written: int, head: 
     return Verification(ok=False, n=n, broken_seq=at, reason=reason)
 
 
-def _find(connection: Connection, session_id: str, key: str) -> Event | None:
-    row = connection.execute(_BY_KEY, {"of": session_id, "key": key}).one_or_none()
-    return None if row is None else Event(**row._mapping)
+def _find_all(connection: Connection, session_id: str, keys: Sequence[str]) -> dict[str | None, Event]:
+    """The events that were appended with these keys."""
+    if not keys:
+        return {}
+    rows = connection.execute(_BY_KEYS, {"of": session_id, "keys": keys})
+    return {row.key: Event(**row._mapping) for row in rows}
 
 
 def _link(session_id: str, new: NewEvent, body: dict[str, Any], seq: int, prev_hash: str) -> Event:

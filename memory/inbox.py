@@ -8,22 +8,25 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
-from loopwright.memory.tables import ACTIVE_STOP, MessageTable
+from loopwright.memory.tables import ACTIVE_STOP, Base, MessageTable
 from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
 
-_TABLE = MessageTable.__table__
+_TABLE = Base.metadata.tables["messages"]
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
 _UNREAD_IDS = select(_TABLE.c.id).where(_TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
 _NEWS = _UNREAD.where(~_TABLE.c.is_stop).limit(1)
+_UNREAD_STOPS = _OF.where(ACTIVE_STOP, _TABLE.c.read_at_step.is_(None))
 _MARK = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("message"), _TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
     .values(parsed=bindparam("reading"), read_at_step=bindparam("step"))
 )
 """Built once: a session that runs looks for messages before every node and act, and for a STOP all the time."""
+
+_WITHDRAWN = {"kind": "note", "text": "withdrawn by a STOP"}
 
 
 class Inbox:
@@ -76,7 +79,7 @@ class Inbox:
         """
         if not readings:
             return
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]
@@ -88,6 +91,32 @@ class Inbox:
                 connection.execute(_MARK, rows)
             for row in rows:
                 session.wrote(MessageTable, [row["message"]], {"parsed": row["reading"], "read_at_step": step})
+
+    def unread_stops(self, session_id: str) -> list[Message]:
+        """The STOPs that no step has read and nobody cleared, oldest first."""
+        with self._store.read() as connection:
+            return [Message(**row._mapping) for row in connection.execute(_UNREAD_STOPS, {"of": session_id})]
+
+    def unread_before(self, session_id: str, message_id: int) -> list[str]:
+        """The texts of what no step has read and came before a message, oldest first; STOPs are left out."""
+        before = _UNREAD.where(~_TABLE.c.is_stop, _TABLE.c.id < message_id).with_only_columns(_TABLE.c.text)
+        with self._store.read() as connection:
+            return list(connection.scalars(before, {"of": session_id}))
+
+    def withdraw_before(self, session_id: str, message_id: int, step: int) -> None:
+        """A STOP goes before what was said until then: nobody reads it any more.
+
+        Raises:
+            SessionBusy: this process does not hold the session.
+        """
+        withdrawn = update(MessageTable).where(
+            MessageTable.session_id == session_id, MessageTable.id < message_id, MessageTable.read_at_step.is_(None)
+        )
+        with self._store.write() as connection:
+            session = lock_held(self._store, connection, session_id)
+            values = {"parsed": _WITHDRAWN, "read_at_step": step}
+            ids = connection.scalars(withdrawn.values(**values).returning(MessageTable.id)).all()
+            session.wrote_alike(MessageTable, ([id_] for id_ in ids), values)
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -113,8 +142,7 @@ class Inbox:
                 active = active.where(MessageTable.id <= up_to)
             values = {"cleared_at": datetime.now(UTC)}
             cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
-            for message_id in cleared:
-                session.wrote(MessageTable, [message_id], values)
+            session.wrote_alike(MessageTable, ([id_] for id_ in cleared), values)
             return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:

@@ -5,9 +5,10 @@ intend -> intended -> authorise -> authorised -> settle -> settled
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, get_args
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
 
 from loopwright.errors import ApprovalExpired, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
@@ -15,13 +16,22 @@ from loopwright.memory.rows import Approver, LedgerEntry
 from loopwright.memory.sealing import Locked
 from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
-from loopwright.memory.tables import UNSETTLED, ActTable
+from loopwright.memory.tables import UNSETTLED, ActTable, Base
 from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import Act, Outcome
 from loopwright.settings import settings
 
-_COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
-_BY_KEY = select(*_COLUMNS).where(ActTable.__table__.c.key == bindparam("key"))
+_TABLE = Base.metadata.tables[ActTable.__tablename__]
+_COLUMNS = tuple(_TABLE.c[name] for name in LedgerEntry.model_fields)
+_BY_KEY = select(*_COLUMNS).where(_TABLE.c.key == bindparam("key"))
+_INTEND = insert(_TABLE).returning(*_COLUMNS, _TABLE.c.id)
+
+
+@cache
+def _change(names: tuple[str, ...]) -> Executable:
+    """Set these columns of one act. Built once: building it takes longer than running it."""
+    new: dict[str, Any] = {name: bindparam(name) for name in names}
+    return update(_TABLE).where(_TABLE.c.key == bindparam("of")).values(new).returning(*_COLUMNS)
 
 
 class Ledger:
@@ -33,6 +43,8 @@ class Ledger:
     def intend(self, session_id: str, key: str, act: Act, *, step: int) -> LedgerEntry:
         """Write down what is about to be asked for. A key that is known returns its entry, however far it got.
 
+        It is on the disk, at the latest, with the authorisation: see `Store.write` on `late`.
+
         Raises:
             BadInput: `key` is empty or longer than 200 characters.
             DeveloperError: `act` is not JSON.
@@ -42,7 +54,7 @@ class Ledger:
         """
         check_text("key", key, max_length=200)
         command = plain_json(f"Act `{key}`", act.model_dump(mode="json"))
-        with self._store.write() as connection:
+        with self._store.write(late=True) as connection:
             session = lock_held(self._store, connection, session_id)
             known = _find(connection, key)
             if known is not None:
@@ -53,18 +65,12 @@ class Ledger:
                     )
                 return known
             values = {
-                "step": step,
-                "act": command,
-                "command_sha256": act.sha256,
-                "status": "intended",
-                "reason": "",
+                "step": step, "act": command, "command_sha256": act.sha256, "status": "intended", "reason": "",
                 "intended_at": datetime.now(UTC),
-            }
-            row_id = connection.scalar(
-                insert(ActTable).values(key=key, session_id=session_id, **values).returning(ActTable.id)
-            )
-            session.wrote(ActTable, [key], values | {"id": row_id})
-            return self._entry(connection, key)
+            }  # fmt: skip
+            row = connection.execute(_INTEND, {"key": key, "session_id": session_id, **values}).one()
+            session.wrote(ActTable, [key], values | {"id": row.id})
+            return _entry(row)
 
     def authorise(
         self, key: str, command_sha256: str, by: Approver, *, approved_at: datetime | None = None
@@ -169,7 +175,7 @@ class Ledger:
     def _all(self, session_id: str, *where: Any) -> list[LedgerEntry]:
         query = select(*_COLUMNS).where(ActTable.session_id == session_id, *where).order_by(ActTable.id)
         with self._store.read() as connection:
-            return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
+            return [_entry(row) for row in connection.execute(query)]
 
     def _locked(self, connection: Connection, key: str) -> tuple[LedgerEntry, Locked]:
         """The entry, once its session's row is locked; its session must be held by this process."""
@@ -184,9 +190,9 @@ class Ledger:
         return entry
 
     def _change(self, connection: Connection, session: Locked, key: str, **values: Any) -> LedgerEntry:
-        connection.execute(update(ActTable).where(ActTable.key == key).values(**values))
+        row = connection.execute(_change(tuple(values)), {"of": key, **values}).one()
         session.wrote(ActTable, [key], values)
-        return self._entry(connection, key)
+        return _entry(row)
 
 
 def is_expired(approved_at: datetime) -> bool:
@@ -206,7 +212,11 @@ def refuse_expired(key: str, approved_at: datetime) -> None:
 
 def _find(connection: Connection, key: str) -> LedgerEntry | None:
     row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
-    return None if row is None else LedgerEntry(**row._mapping)
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(**{name: row._mapping[name] for name in LedgerEntry.model_fields})
 
 
 def _expect(entry: LedgerEntry, *statuses: str) -> None:

@@ -23,6 +23,7 @@ class SessionRow(Frozen):
     updated_at: datetime
     n_events: int
     head_hash: str
+    token: int
     n_seals: int
     seal_hash: str
 
@@ -161,6 +162,13 @@ class SessionSize(Frozen):
     event_bytes: int
     n_blobs: int
     blob_bytes: int
+
+
+class Pruned(Frozen):
+    """What a prune removed, and how much smaller the database is on disk."""
+
+    removed: SessionSize
+    freed_bytes: int
 
 
 class SizeReport(Frozen):

@@ -58,10 +58,11 @@ class Sessions:
             updated_at=now,
             n_events=0,
             head_hash=GENESIS,
+            token=0,
             n_seals=0,
             seal_hash=GENESIS,
         )
-        values = {**session.model_dump(), "token": 0, "is_pruning": False}
+        values = {**session.model_dump(), "is_pruning": False}
         check_text("session_id", session.id, max_length=200)
         with self._store.write() as connection:
             if _exists(connection, session.id):

@@ -53,7 +53,7 @@ def verify(store: Store, session_id: str, head: str = "") -> Verification:
     """See `Memory.verify`."""
     with store.read() as connection, _any_text(store, connection):
         session = _session(connection, session_id)
-        read = unseal(session, _seals(connection, session_id))
+        read = unseal(session, read_seals(connection, session_id))
         changes = [*read.changes, *head_in(head, read)]
         n_rows = 0
         if not read.is_cut:
@@ -157,7 +157,8 @@ def _session(connection: Connection, session_id: str) -> dict[str, Any]:
     return row
 
 
-def _seals(connection: Connection, session_id: str) -> Iterator[Seal]:
+def read_seals(connection: Connection, session_id: str) -> Iterator[Seal]:
+    """The seals of a session as they lie there."""
     table = Base.metadata.tables["seals"]
     for row in _raw(connection, table, table.c.session_id == session_id, order_by=table.c.n):
         yield Seal.model_construct(**{name: row[name] for name in Seal.model_fields})

@@ -25,6 +25,13 @@ SAYS = {
         "succeeded: T12 is centred",
         "replays the same: True",
     ),
+    "recipe.py": (
+        "heard clinician: “there is no salt in it”",
+        "without salt",
+        "with basil",
+        "succeeded: the instructions are written",
+        "replays the same: True",
+    ),
     "surgery.py": (
         "heard clinician: “No, it is bleeding",
         "came Coagulation, which was ranked 1",
@@ -65,6 +72,13 @@ def test_an_example_runs(example: Path, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     for words in SAYS[example.name]:
         assert words in said
+
+
+def test_what_an_example_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.delenv("OPENAI_MODEL", raising=False)
+    with pytest.raises(SystemExit, match="`OPENAI_MODEL` is not set"):
+        runpy.run_path(str(next(each for each in EXAMPLES if each.name == "any_model.py")), run_name="__main__")
 
 
 def test_a_loop_takes_few_lines() -> None:

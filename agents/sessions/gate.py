@@ -222,7 +222,7 @@ class FeedbackGate:
         return next(iter(self._open)) if len(self._open) == 1 else None, text
 
     def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
-        """A bare yes or no with several questions open means none of them, nor do arguments of no act."""
+        """A bare yes or no with several questions open says to none what it means; nor do arguments of no act."""
         if isinstance(value, Instead) and (question is None or self._open[question].about != APPROVAL):
             return Unclear(text=text[:2000], question="For which act is that? None of that name waits for approval.")
         is_bare = self.language.dump(value)["kind"] in ("approve", "reject")

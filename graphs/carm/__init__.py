@@ -24,6 +24,8 @@ LOOP = Loop(
         "anchors": [],
         "denied": [],
         "sightings": [],
+        "places": [],
+        "unknown": 0,
         "words": "",
         "directive": None,
         "decision": {},

@@ -42,6 +42,8 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
             case {"kind": "go_here", **way}:
                 fields = {name: way[name] for name in ("left_mm", "caudal_mm", "anterior_mm")}
                 state["directive"] = Motion(**fields).model_dump(mode="json")
+            case {"kind": "not_there"}:
+                ctx.end("not_found", f"{state['goals'][0]} was not found: {one.author} says that it is not there")
             case {"kind": "reject"}:
                 state["denied"], state["directive"] = [*state["denied"], _nearest(state)], None
                 _correct(state, ctx, one, landmark=None)

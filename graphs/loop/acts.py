@@ -204,7 +204,7 @@ class Actor:
                 return {**called, "status": "failed", "rule": "", "reason": str(error)}
             return {**called, "status": "done", "output": output.model_dump(mode="json")}
 
-        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256)
+        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256, is_late=True)
         return self._counted(key, kind, _result(payload))
 
     def _refused(

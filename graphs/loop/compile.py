@@ -210,7 +210,8 @@ def _visited(
     if ctx.visit.tick == 1 and not kit["path"]:
         _record_input(ctx)
     left = _run_node(each, inner, ctx, values, config)
-    runtime.recorder.flush()
+    if not runtime.is_checkpointed:
+        runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
     _require_declared(loop, each, state, values)
     after = _after(loop, each, kit, ctx, values)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loopwright.agents.feedback import is_stop
@@ -113,6 +112,7 @@ class Runtime:
         self.memory, self.session_id, self.recorder = memory, session_id, recorder
         self.scopes, self.lease = scopes, lease
         self.cancel = CancelToken()
+        self.is_checkpointed = False
         self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
         self.stopping = threading.Lock()
@@ -315,12 +315,6 @@ def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician"
     with runtime.stopping:
         runtime.cancel.stop(f"{author}: {text}")
         memory.inbox.put(session_id, text, author=author, is_stop=True)
-
-
-def device_of(folder: Path, session_id: str, path: str) -> Path:
-    """The device file of a session's world."""
-    inner = path.strip("/").replace("/", ".")
-    return folder / (f"{session_id}.{inner}.sqlite" if inner else f"{session_id}.sqlite")
 
 
 def _message_of(value: Any) -> tuple[str, str]:

@@ -69,6 +69,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def head(self) -> str:
+        """Hash of the whole record, to be kept elsewhere: `loopwright sessions verify SESSION --head HASH`."""
+        return self._memory.sessions.get(self.id).seal_hash
+
+    @property
     def state(self) -> dict[str, Any]:
         """The loop's state at the last checkpoint; empty before the first step."""
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
@@ -84,7 +89,7 @@ class Session:
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
-        deliver(self._memory, self.id, text, author=author)
+        deliver(self._memory, self.id, text, author=author, loop=lambda: self.loop, devices=self.devices)
 
     def require_models(self) -> None:
         """Check that every role has a model, before anything runs.
@@ -101,9 +106,7 @@ class Session:
 
     @property
     def questions(self) -> list[Question]:
-        """What waits for an answer, where the session is `waiting`; else nothing does."""
-        if self.status != "waiting":
-            return []
+        """What waits for an answer, also while the session is paused or stopped."""
         return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
 
     def stream(
@@ -313,7 +316,8 @@ class Session:
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, config, stream_mode="updates", durability="sync"):
+            # "values" come once a node's checkpoint is written, and its events with it
+            for _ in self._graph.stream(given, config, stream_mode="values", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loopwright.agents.recipe.formats import INSTRUCTIONS
 from loopwright.agents.recipe.prompts import said
 from loopwright.agents.recipe.verify import Check
 from loopwright.agents.sessions.gate import Heard
@@ -23,12 +22,8 @@ def describe(event: Event) -> list[Line] | None:
             return [_message(Heard.model_validate(each)) for each in payload["messages"]]
         case "observed":
             return _observed(payload)
-        case "replied" if payload["role"] == "generator" and payload["is_exact"]:
-            label = "wrote" if "Here are the" in str(payload["prompt"]) else "plain"
-            return [
-                Line(label if n == 0 else "", step, tone="model")
-                for n, step in enumerate(INSTRUCTIONS.parse(payload["reply"]))
-            ]
+        case "looked_again":
+            return []
         case "replied" if payload["is_exact"] and payload["attempts"] == 1:
             return []
         case "guarded" if payload["ok"]:
@@ -71,6 +66,13 @@ def _selected(payload: Payload) -> list[Line]:
     return [Line("kept", said(payload["labels"]) or "nothing", f"{payload['what']}, by {payload['rule']}")]
 
 
+def _drafted(payload: Payload) -> list[Line]:
+    label = "wrote" if payload["from"] == "labels" else "plain"
+    detail = "" if payload["from"] == "labels" else "from the picture alone"
+    lines = [Line("", step, tone="model") for step in payload["steps"]]
+    return [lines[0]._replace(label=label, detail=detail), *lines[1:]]
+
+
 def _verified(payload: Payload) -> list[Line]:
     found = Check.model_validate({name: payload[name] for name in Check.model_fields})
     return [Line("verified", found.in_words(), tone="ok" if found.ok else "warn")]
@@ -81,5 +83,6 @@ _OWN: dict[str, Callable[[Payload], list[Line]]] = {
     "judged": _judged,
     "unjudged": _unjudged,
     "selected": _selected,
+    "drafted": _drafted,
     "verified": _verified,
 }

@@ -12,12 +12,13 @@ from loopwright.agents.recipe.prompts import instructions_messages
 from loopwright.agents.recipe.scsr import Scored
 from loopwright.agents.recipe.scsr import select as select_labels
 from loopwright.agents.recipe.verify import Check, check
+from loopwright.agents.recipe.writer import write_by_rule
 from loopwright.agents.sessions.gate import Heard
 from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
-from loopwright.graphs.recipe.predictors import known_of, predict
+from loopwright.graphs.recipe.predictors import known_of, look_again, predict
 from loopwright.graphs.recipe.run import GENERATOR
 from loopwright.schema import ImageRef
 from loopwright.tools.recipe.cooccurrence import kitchen_cooccurrence
@@ -78,19 +79,23 @@ def predict_ingredients(state: State, ctx: Context) -> None:
 def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
-    if ctx.config.compare and image is not None:
-        state["plain"] = list(ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
+    if ctx.config.compare and ctx.config.writer == "model" and image is not None:
+        steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
+        state["plain"] = _drafted(ctx, "picture", steps)
 
 
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
-    if not ctx.config.scsr or _image(state) is None or ctx.config.predictor == "recipe":
+    image = _image(state)
+    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
-    asked: Judge = CountsJudge(kitchen_cooccurrence()) if ctx.config.judge == "counts" else ModelJudge(known_of(ctx))
+    asked: Judge = ModelJudge(known_of(ctx))
+    if ctx.config.judge == "counts":
+        asked = CountsJudge(kitchen_cooccurrence(), look_again(image, ctx))
     for what in SETS:
         try:
-            scores = asked.scores(what, said, _image(state), ctx)
+            scores = asked.scores(what, said, image, ctx)
         except NoAnswer as error:
             ctx.computed("unjudged", {"what": what, "why": str(error)})
             continue
@@ -135,9 +140,14 @@ def generate(state: State, ctx: Context) -> None:
     """Write instructions that do what the labels say."""
     state["labels"] = _labels(state)
     told = _told(state, ctx)
-    repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
-    prompt = instructions_messages(_shown(state, ctx), told.get("actions", ()), told.get("ingredients", ()), repair)
-    state["draft"] = list(ctx.ask(GENERATOR, prompt, INSTRUCTIONS))
+    actions, ingredients = told.get("actions", ()), told.get("ingredients", ())
+    if ctx.config.writer == "rule":
+        steps = write_by_rule(actions, ingredients, kitchen_cooccurrence())
+    else:
+        repair = Check.model_validate(state["check"]).repair() if state["repairs"] else ""
+        prompt = instructions_messages(_shown(state, ctx), actions, ingredients, repair)
+        steps = ctx.ask(GENERATOR, prompt, INSTRUCTIONS)
+    state["draft"] = _drafted(ctx, "labels", steps)
 
 
 @node(to=("generate", "review"))
@@ -169,7 +179,7 @@ def verify(state: State, ctx: Context) -> None:
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
     labels = {what: list(state["labels"][what]) for what in SETS}
-    noted = ctx.act(record_labels, **labels)
+    noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
     found = Check.model_validate(state["check"])
@@ -186,6 +196,12 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
         ctx.end("failed", f"it was not written: {result.reason}")
     state.update(refused=result.rule, repairs=0)
     ctx.goto("review")
+
+
+def _drafted(ctx: Context, source: str, steps: Sequence[str]) -> list[str]:
+    """Steps, on record as written from `labels` or from the `picture` alone."""
+    drafted: list[str] = ctx.computed("drafted", {"from": source, "steps": list(steps)})["steps"]
+    return drafted
 
 
 def _predicted(state: State, ctx: Context, what: LabelSet) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from loopwright.agents.recipe.feedback import Edits
-from loopwright.agents.recipe.formats import INSTRUCTIONS
 from loopwright.agents.recipe.judge import SETS, LabelSet
 from loopwright.agents.recipe.prompts import in_words
 from loopwright.graphs.loop.declare import ReadBlob
 from loopwright.graphs.loop.describe import describe as described
 from loopwright.graphs.recipe.describe import describe
 from loopwright.graphs.recipe.marked import Piece, marked
-from loopwright.graphs.recipe.run import GENERATOR, RecipeRun
+from loopwright.graphs.recipe.run import RecipeRun
 from loopwright.graphs.report import Fact, Section, render_template
 from loopwright.graphs.report_parts import picture_uris, short_name, steps_section
 from loopwright.schema import Event
@@ -73,6 +72,7 @@ def _facts(run: RecipeRun, prepared: Mapping[str, Any], events: Sequence[Event])
     for event in (e for e in events if e.kind == "started"):
         for role, used in event.payload["models"].items():
             yield Fact(f"Model of the {role}", used["model"])
+    yield Fact("Writer", run.writer)
     yield Fact("Told to the writer", run.context)
     yield Fact("Redone", str(sum(e.kind == "verified" and e.payload["repairs"] > 0 for e in events)))
 
@@ -93,8 +93,9 @@ def _rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) 
     names = dict.fromkeys((*predicted, *sides["initial"], *sides["rectified"], *kept, *prepared["truth"][what]))
 
     def row(name: str) -> LabelRow:
-        scores = (sides[side].get(name) for side in ("initial", "rectified"))
-        return LabelRow(in_words(name), name in predicted, *scores, name in kept, name in prepared["truth"][what])
+        before, after = sides["initial"].get(name), sides["rectified"].get(name)
+        is_true = name in prepared["truth"][what]
+        return LabelRow(in_words(name), name in predicted, before, after, name in kept, is_true)
 
     return sorted(map(row, names), key=lambda one: (-max(one.before or 0, one.after or 0), one.name))
 
@@ -121,21 +122,14 @@ def _last(events: Sequence[Event], kind: str, name: str) -> list[Any]:
 
 def _texts(prepared: Mapping[str, Any], events: Sequence[Event], known: Vocabularies) -> Iterator[Text]:
     """What was written with labels, what without, and the recipe itself."""
-    replies = [e.payload for e in events if e.kind == "replied" and e.payload["role"] == GENERATOR]
-    told = [one for one in replies if "Here are the cooking actions" in str(one["prompt"])]
-    plain = [one for one in replies if one not in told]
-    for title, found in (("Written with the labels", told), ("Written from the picture alone", plain)):
+    for title, source in (("Written with the labels", "labels"), ("Written from the picture alone", "picture")):
+        found = [e.payload["steps"] for e in events if e.kind == "drafted" and e.payload["from"] == source]
         if found:
-            yield _text(title, _steps(found[-1]), prepared, known)
+            yield _text(title, found[-1], prepared, known)
     yield _text("The recipe itself", prepared["reference"], prepared, known)._replace(f1=None)
-
-
-def _steps(payload: Mapping[str, Any]) -> list[str]:
-    reply = payload["reply"]
-    return list(INSTRUCTIONS.parse(reply) if payload["is_exact"] else INSTRUCTIONS.repair(reply))
 
 
 def _text(title: str, steps: Sequence[str], prepared: Mapping[str, Any], known: Vocabularies) -> Text:
     found, truth = labels_of_text(steps, known), prepared["truth"]
-    scores = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
+    scores: dict[str, float] = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
     return Text(title, [marked(step, truth, known) for step in steps], scores)

@@ -13,7 +13,7 @@ from loopwright.agents.recipe.scsr import FEWEST
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Role
-from loopwright.tools.recipe.dish import open_dish
+from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
 PREDICTOR, GENERATOR = "predictor", "generator"
@@ -21,6 +21,7 @@ ADAPTER = "recipe"
 """The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
 PredictorName = Literal["network", "model", "recipe"]
 JudgeName = Literal["counts", "model"]
+WriterName = Literal["model", "rule"]
 ContextName = Literal["both", "actions", "ingredients", "none"]
 
 
@@ -34,6 +35,9 @@ class RecipeRun(RunConfig):
         default="network",
         description="who says what was done and what is in it: a network, a model, or (to measure the writer) the "
         "recipe itself",
+    )
+    writer: WriterName = Field(
+        default="model", description="who writes the instructions: a model, or a rule that names every label"
     )
     model: str = Field(
         default="small", description="name or path of the model card that writes (and, asked to, predicts)"
@@ -69,7 +73,7 @@ class RecipeRun(RunConfig):
 def roles_of(run: RecipeRun) -> dict[str, Role]:
     """The models that a run asks."""
     predictor = run.predictor_model or run.model
-    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)}
+    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)} if run.writer == "model" else {}
     if run.predictor == "model":
         found[PREDICTOR] = Role(card=predictor, adapter=ADAPTER)
     if run.judge == "model":
@@ -100,6 +104,7 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
         "truth": {"actions": sorted(labels.actions), "ingredients": sorted(labels.ingredients)},
         "reference": list(dish.recipe.instructions),
         "title": dish.recipe.title,
+        "is_drawn": isinstance(dish, SimulatedDish),
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
 from tests.memory.tampering import Place, Vandal
 
 from loopwright.digests import digest, seal_hash
@@ -20,8 +22,6 @@ def vandal(url: str) -> Iterator[Vandal]:
 @pytest.fixture
 def recorded(memory: Memory) -> str:
     """A session at rest that has a row in every table."""
-    from langgraph.checkpoint.base import empty_checkpoint
-
     parent = memory.sessions.create("carm", {}).id
     session_id = memory.sessions.create("carm", {"target": "T12"}, parent=parent).id
     with memory.sessions.acquire(session_id):
@@ -36,12 +36,13 @@ def recorded(memory: Memory) -> str:
         memory.ledger.intend(session_id, "kept back", act, step=1)
         memory.ledger.refuse("kept back", "STOP")
         said = memory.inbox.put(session_id, "a bit to the left")
-        memory.inbox.mark_read(said.id, {"kind": "note"}, step=1)
+        memory.inbox.mark_read(session_id, {said.id: {"kind": "note"}}, 1)
         memory.inbox.put(session_id, "STOP", is_stop=True)
         memory.inbox.clear_stop(session_id)
         for step in range(3):
             memory.steps.record(session_id, 0, step, label="left", signature="s", detail={"mm": step})
-        saver, here = memory.checkpointer(), {"configurable": {"thread_id": session_id, "checkpoint_ns": ""}}
+        saver = memory.checkpointer()
+        here: RunnableConfig = {"configurable": {"thread_id": session_id, "checkpoint_ns": ""}}
         at = saver.put(here, empty_checkpoint(), {"source": "loop", "step": 1}, {})
         saver.put(at, empty_checkpoint(), {"source": "loop", "step": 2}, {})
         saver.put_writes(at, [("state", {"a": 1}), ("other", 2)], "task", "path")

@@ -33,3 +33,8 @@ def end_workers(server: Server) -> None:
         is_here = variables.get("LOOPWRIGHT_DATA_DIR") == str(server.folder)
         if "loopwright.web.worker" in words and is_here and process.ppid() != server.pid:
             os.kill(process.pid, signal.SIGKILL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the pictures of the docs go."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep the pictures that docs/console.md shows here")

@@ -22,7 +22,7 @@ ON = '{"name": "set_heater", "arguments": {"on": true}}'
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], *, within_s: float = SLOW_MACHINE_S) -> T:
+def until(look: Callable[[], T | None], *, within_s: float = SLOW_MACHINE_S) -> T:
     """What `look` returns, as soon as it is true."""
     end = time.monotonic() + within_s
     while not (found := look()):
@@ -62,7 +62,7 @@ class Server:
         address = httpx.URL(json.loads(self._process.stdout.readline())["url"])
         self.token = address.params["token"]
         self.url = f"http://{address.host}:{address.port}"
-        self.port = address.port
+        self.port = address.port or 80
         until(self.answers)
 
     def answers(self) -> bool:

@@ -118,8 +118,9 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
         """What a session's guard says of `act` now: the device's own rules, and no motion after the last exposure."""
         match act.tool:
             case "move_c_arm":
-                step = self.limits.check_step(Motion.model_validate(act.arguments), self.pose)
-                return step if not step.ok else self.limits.check_exposure(self.exposures)
+                state = self.state
+                step = self.limits.check_step(Motion.model_validate(act.arguments), _pose(state))
+                return step if not step.ok else self.limits.check_exposure(state["exposures"])
             case "take_exposure":
                 return self.limits.check_exposure(self.exposures)
         raise UnknownName("act", act.tool, ACTS)

@@ -170,11 +170,23 @@ def _sessions() -> Iterator[Check]:
         return
     try:
         with open_memory(url) as memory:
-            found = f"{len(memory.sessions.list())} sessions"
+            ids = {row.id for row in memory.sessions.list()}
     except LoopwrightError as error:
         yield Check(name="sessions", status="broken", found=str(error), needed=True)
     else:
-        yield Check(name="sessions", status="ok", found=found, needed=True)
+        yield Check(name="sessions", status="ok", found=f"{len(ids)} sessions", needed=True)
+        yield from _devices(ids)
+
+
+def _devices(session_ids: set[str]) -> Iterator[Check]:
+    """Device files that no session of the configured memory has: a prune that was killed leaves them."""
+    from loopwright.tools.devices import strangers
+
+    folder = settings().data_dir / "devices"
+    if found := strangers(folder, session_ids):
+        named = f"{len(found)} files in {folder} of no session of this memory, such as {found[0].name}"
+        repair = f"loopwright sessions prune {found[0].stem}, unless they are of another memory"
+        yield Check(name="devices", status="absent", found=named, repair=repair)
 
 
 def _set_up(name: str) -> int:

@@ -1,6 +1,5 @@
 """The event API: REST for commands, server-sent events for the log. Any client may use it; the pages do too."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
@@ -218,5 +217,3 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     told = [f"`{'.'.join(map(str, each['loc'][1:])) or 'body'}`: {each['msg']}" for each in error.errors()]
     return JSONResponse({"error": f"The request will not do. {'; '.join(told)}."}, 422)
-
-

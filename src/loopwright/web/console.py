@@ -21,7 +21,7 @@ from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.starting import configured
 from loopwright.graphs.registry import get_loop, loop_names
 from loopwright.graphs.sessions import report_session
-from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view
+from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view, thumbnail
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.memory import Memory, SessionRow
 from loopwright.schema import Event, ImageRef
@@ -221,9 +221,10 @@ class Console:
 
     def stop(self, session_id: str, author: str, text: str = "STOP") -> dict[str, Any]:
         """Let nothing further be sent, whatever the session is doing."""
-        self._require_hearing(self.memory.sessions.get(session_id))
+        row = self.memory.sessions.get(session_id)
+        self._require_hearing(row)
         self.memory.inbox.put(session_id, text, author=author, is_stop=True)
-        stop_at_rest(self.memory, session_id)
+        stop_at_rest(self.memory, session_id, lambda: self.loop(row.loop))
         return {"kind": "stop", "status": self.row(session_id).status}
 
     def answer(
@@ -336,8 +337,7 @@ class Console:
         row, events = self.memory.sessions.get(session_id), self.memory.events.read(session_id)
         loop = self.loop_if_any(row.loop)
         steps = [one for one in read_steps_as(SessionStep, events) if not one.is_left_behind]
-        views = (step_view(loop, row, one) for one in reversed(steps))
-        picture = next((view.pictures[0].image for view in views if view.pictures), None)
+        picture = next(filter(None, map(thumbnail, reversed(steps))), None)
         questions = open_questions(self.memory, row, events, self.language(row))
         needs = questions[0].question.text if questions else ""
         if not needs and events and events[-1].kind == "error":

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from pydantic_core import to_jsonable_python
+
 from loopwright.agents.sessions.gate import APPROVAL, Question
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.graphs.loop.config import RunConfig
@@ -105,6 +107,7 @@ def headline(loop: Declaration | None, row: SessionRow) -> str:
         field = fields.get(name)
         if name in RunConfig.model_fields or value in (None, "", []):
             continue
-        if field is None or field.is_required():
+        default = None if field is None else field.get_default(call_default_factory=True, validated_data={})
+        if field is None or field.is_required() or value != to_jsonable_python(default):
             shown.append(f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}")
     return " · ".join(shown) or (loop.summary if loop else "")

@@ -4,6 +4,7 @@ It holds the reply so far of one call of the session, and is empty between calls
 """
 
 import hashlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,14 +36,22 @@ class TokenWriter(BaseCallbackHandler):
         self._file = file.open("wb", buffering=0)
         self._speaker: UUID | None = None
 
+    def tap_output_iter(self, _: UUID, output: Iterator[Any]) -> Iterator[Any]:
+        """Passes output on. That this is here has LangChain stream the models that can (`BaseChatModel`)."""
+        return output
+
+    def tap_output_aiter(self, _: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """See `tap_output_iter`."""
+        return output
+
     def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A call begins."""
         self._speaker = self._speaker or run_id
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **_: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **_: Any) -> None:
         """A token comes."""
         if run_id == self._speaker:
-            self._file.write(token.encode())
+            self._file.write(str(token).encode())
 
     def on_llm_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
         """A call ends; what it said is recorded next."""

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from pydantic import Field
+
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.registry import get_loop
@@ -37,8 +39,8 @@ class Order(Frozen):
     folder: Path
     session: str = ""
     step: int = 0
-    config: dict[str, Any] = {}
-    models: dict[str, str] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, str] = Field(default_factory=dict)
 
 
 def obey(order: Order, memory: Memory, answer: Answer) -> None:

@@ -263,11 +263,11 @@ class TestWithdrawal:
         session = bench.start(one(decide, warm, state={"results": []}, roles={}))
         append = bench.memory.events.append_all
 
-        def dying(session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
+        def dying(session_id: str, new: Sequence[NewEvent], **how: Any) -> list[Event]:
             if dies and any(each.kind == "acted" for each in new):
                 dies.pop()
                 raise RuntimeError("it dies here")
-            return append(session_id, new, late=late)
+            return append(session_id, new, **how)
 
         bench.memory.events.append_all = dying  # type: ignore[method-assign]
         with pytest.raises(RuntimeError):

@@ -61,3 +61,21 @@ def test_a_replay_comes_to_the_failure_that_is_on_record(bench: Bench) -> None:
     assert loop.replay(session.id, bench.memory).difference is None
     with pytest.raises(KeyError):
         loop.replace(divide=lambda state, ctx: state["m"]).replay(session.id, bench.memory)
+
+
+def test_a_replay_that_never_comes_to_a_rewound_step_differs(bench: Bench) -> None:
+    def count(state: State, ctx: Context) -> None:
+        state["n"] += 1
+
+    def judge(state: State, ctx: Context) -> None:
+        if ctx.computed("judged", {"n": state["n"]})["n"] == 3:
+            ctx.end("succeeded", "three")
+
+    loop = one(count, judge, roles={}, state={"n": 0})
+    session = bench.start(loop)
+    session.run()
+    session.rewind(1)
+    session.run()
+    bench.whole(session)
+    early = loop.replace(judge=lambda state, ctx: ctx.end("failed", "at once"))
+    assert "was recorded and not replayed" in str(early.replay(session.id, bench.memory).difference)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.graphs.oracle import Replays
-from tests.graphs.recipe.conftest import Cook, models, obedient, sees, told
+from tests.graphs.recipe.conftest import DISH, Cook, models, obedient, sees, told
 from tests.page import Page
 from tests.scenario import payloads, saying
 
@@ -15,6 +15,7 @@ from loopwright.graphs.loop.session import Session
 from loopwright.graphs.recipe import LOOP
 from loopwright.graphs.sessions import redraw_session, report_session
 from loopwright.memory import Memory
+from loopwright.tools.recipe.dish import open_dish
 
 SCSR_OFF = {"scsr": False}
 
@@ -80,6 +81,20 @@ def test_what_a_person_says_of_labels_is_written(
     assert written(session)[0] == labels
     assert obedient(prompts(session)[-1]).split("\n") == written(session)[1]
     assert len(payloads(session.events, "predicted")) == 2, "nothing is predicted again"
+
+
+def test_the_rule_writes_without_a_model_and_names_every_label(cook: Cook, replays: Replays) -> None:
+    session = cook({"predictor": models()["predictor"]}, writer="rule")
+    assert session.run() == "succeeded"
+    assert payloads(session.events, "verified")[-1]["repairs"] == 0
+    assert [p["from"] for p in payloads(session.events, "drafted")] == ["labels"]
+    replays(session)
+
+
+def test_the_recipes_own_labels_measure_the_writer(cook: Cook) -> None:
+    session = cook({}, writer="rule", predictor="recipe")
+    assert session.run() == "succeeded"
+    assert sorted(written(session)[0]) == sorted(name for names in open_dish(DISH).labels for name in names)
 
 
 def test_a_text_that_contradicts_its_labels_is_redone_and_told_what_is_wrong(cook: Cook) -> None:
@@ -239,10 +254,15 @@ def test_what_will_not_do_is_refused(cook: Cook, wrong: dict[str, Any], match: s
         cook({"generator": models()["generator"]}, **wrong)
 
 
-def test_an_empty_prediction_is_asked_about(cook: Cook) -> None:
-    session = cook(models(see=lambda prompt: sees(prompt, "", "")))
-    with pytest.raises(Exception, match="actions"):
-        session.run()
+def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
+    nobody = models(see=lambda prompt: sees(prompt, "", "I see nothing."))
+    session = cook(nobody, on_uncertain="ask", compare=False, **SCSR_OFF)
+    assert session.run() == "waiting"
+    question = payloads(session.events, "asked")[-1]["question"]["text"]
+    assert question == "Nothing was recognised in the picture. What is in the dish?"
+    session.say("add tomatoes")
+    assert session.run() == "succeeded"
+    assert written(session)[0] == ["tomato"]
 
 
 def test_the_report_marks_words_and_stands_alone(cook: Cook, memory: Memory, tmp_path: Path) -> None:

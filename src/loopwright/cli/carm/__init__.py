@@ -11,6 +11,7 @@ COMMANDS = LoopCommands(
         "data build carm": data.build,
         "data episodes carm": data.episodes,
         "train carm-network": train.train_network,
+        "train carm-gate": train.calibrate_gate,
         "eval carm": evaluate.evaluate,
     },
     checks=(doctor.renderers, doctor.network_and_data),

@@ -1,9 +1,10 @@
 """Two branches of a session, or a session and its fork, side by side, step by step."""
 
+import asyncio
 from typing import NamedTuple
 
 from markupsafe import Markup
-from nicegui import run, ui
+from nicegui import ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.steps import SessionStep
@@ -31,7 +32,7 @@ def compare_page(frame: Frame) -> None:
     @ui.page("/sessions/{session_id}/compare", title="Compare · Loopwright")
     async def compare(session_id: str, left: int = 0, right: int = -1) -> None:
         try:
-            sides = await run.io_bound(_sides, frame.console, session_id)
+            sides = await asyncio.to_thread(_sides, frame.console, session_id)
         except LoopwrightError as error:
             with frame.page():
                 ui.label(str(error)).classes("lw-error")
@@ -54,7 +55,7 @@ def compare_page(frame: Frame) -> None:
                 for_right = ui.select(names, value=right, label="Right").props("outlined dense")
             for_left.on_value_change(lambda event: choose(event.value, right))
             for_right.on_value_change(lambda event: choose(left, event.value))
-            html = await run.io_bound(_rows, frame.console, sides[left], sides[right])
+            html = await asyncio.to_thread(_rows, frame.console, sides[left], sides[right])
             ui.html(html, sanitize=False)
 
 
@@ -66,17 +67,15 @@ def _sides(console: Console, session_id: str) -> list[Side]:
     sides = []
     for each in related:
         steps = console.steps(each)
-        for branch in sorted({one.branch for one in steps}):
-            sides.append(Side(each, branch, tuple(one for one in steps if one.branch == branch)))
+        branches = sorted({one.branch for one in steps})
+        sides += [Side(each, n, tuple(one for one in steps if one.branch == n)) for n in branches]
     return sides
 
 
 def _rows(console: Console, left: Side, right: Side) -> Markup:
     numbers = sorted({one.step for side in (left, right) for one in side.steps})
-    by_step = [{one.step: one for one in side.steps} for side in (left, right)]
-    cells = [
-        _cell(console, side, steps.get(number)) for number in numbers for side, steps in zip((left, right), by_step, strict=True)
-    ]
+    by_step = [(side, {one.step: one for one in side.steps}) for side in (left, right)]
+    cells = [_cell(console, side, steps.get(number)) for number in numbers for side, steps in by_step]
     return Markup('<div class="lw-compare" style="margin-top: 1rem">{}</div>').format(Markup("").join(cells))
 
 

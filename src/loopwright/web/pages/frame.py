@@ -1,11 +1,12 @@
 """What every page has: the bar at the top, who speaks, and one way to say what went wrong."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
-from nicegui import run, ui
+from nicegui import ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.web.console import Console
@@ -37,7 +38,7 @@ class Frame:
             self._who()
             ui.label("Research software, not a medical device").classes("notice")
         ui.html('<div id="lw-banner" class="lw-banner" role="status" aria-live="assertive"></div>', sanitize=False)
-        with ui.element("main").classes("lw-main") as main:
+        with ui.element("div").classes("lw-main") as main:
             if session_id:
                 main.props(f'data-session="{quote(session_id, safe="")}"')
             yield
@@ -45,9 +46,7 @@ class Frame:
     def _who(self) -> None:
         def keep(event: object) -> None:
             name = quote(str(who.value or "").strip()[:200], safe="")
-            ui.run_javascript(
-                f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"'
-            )
+            ui.run_javascript(f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"')
 
         who = ui.input(value=author(), placeholder="your name").props('dense borderless aria-label="Your name"')
         who.classes("you").on("change", keep)
@@ -62,9 +61,7 @@ def author() -> str:
 async def attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
     """Do something in a thread; where it is refused, say why, and return None."""
     try:
-        return await run.io_bound(action, *args, **kwargs)
+        return await asyncio.to_thread(action, *args, **kwargs)
     except LoopwrightError as error:
         ui.notify(str(error), type="negative", multi_line=True, close_button="OK", timeout=12_000)
         return None
-
-

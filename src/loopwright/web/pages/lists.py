@@ -1,9 +1,10 @@
 """The sessions of all loops, and the inbox of what waits for a person."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from markupsafe import Markup
-from nicegui import run, ui
+from nicegui import ui
 
 from loopwright.web.console import Overview
 from loopwright.web.pages.frame import Frame
@@ -47,14 +48,14 @@ def inbox_page(frame: Frame) -> None:
             await _list(frame.console.inbox, "Nothing waits for a person.")
 
 
-async def _list(read: Callable[[], Sequence[Overview]], empty: str) -> Callable[[], object]:
+async def _list(read: Callable[[], Sequence[Overview]], empty: str) -> Callable[[], Awaitable[None]]:
     """A list that is kept up to date; returns what shows it anew."""
     at = ui.html("", sanitize=False).props('aria-live="polite"')
     told = ""
 
     async def refresh() -> None:
         nonlocal told
-        found = await run.io_bound(read)
+        found = await asyncio.to_thread(read)
         items = Markup("").join(map(item, found))
         html = Markup('<div class="lw-list">{}</div>').format(items) if found else Markup("<p>{}</p>").format(empty)
         if html != told:

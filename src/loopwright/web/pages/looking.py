@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 from nicegui import ui
 
+from loopwright.graphs.step_view import StepView, thumbnail
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import Console, SessionView
 from loopwright.web.pages.parts import image_url, picture_svg
 
 Place = tuple[int, int]
 """Branch and step."""
+SHOWN_STEPS = 100
+"""Of a long session the newest; the export has them all."""
 
 
 class Looking:
@@ -28,11 +31,11 @@ class Looking:
                 self._title = ui.html("", sanitize=False)
                 self._live = ui.button("Follow the newest", on_click=self.follow).props("flat dense")
             self._picture = ui.html("", sanitize=False)
-            self._more = ui.html("", sanitize=False)
         with ui.element("section").classes("lw-card").props('aria-label="Timeline"'):
             ui.html("<h2>Timeline</h2>", sanitize=False)
             self._timeline = ui.element("div").classes("lw-timeline")
             self._at_step = ui.element("div").classes("lw-row")
+        self._more = ui.html("", sanitize=False).classes("lw-card").props('role="region" aria-label="What it shows"')
         self._view = view
 
     @property
@@ -64,22 +67,22 @@ class Looking:
         self._live.set_visibility(self._chosen is not None)
         shown = self._console.step_view(self._view.row, one)
         takes_pointing = self._view.loop is not None and self._view.loop.pointed is not None and bool(shown.pictures)
-        branch = f" of branch {one.branch}" if one.branch else ""
-        left = ' <span class="lw-soft">left behind by a rewind</span>' if one.is_left_behind else ""
-        self._title.set_content(f"<h2>Step {one.step}{branch}{left}</h2>")
+        points = takes_pointing and not self._view.row.has_ended and one is self._steps[-1]
+        self._title.set_content(_title(one, shown, points=points))
         main = Markup('<p class="lw-soft">This step has no picture.</p>')
         if shown.pictures:
-            points = takes_pointing and not self._view.row.has_ended and one is self._steps[-1]
             main = picture_svg(self._view.row.id, one, shown.pictures[0], points=points)
         self._set(self._picture, main)
         others = Markup("").join(picture_svg(self._view.row.id, one, each) for each in shown.pictures[1:])
-        self._set(self._more, Markup('<div class="lw-views more">{}</div>{}').format(others, shown.html))
+        views = Markup('<div class="lw-views more">{}</div>').format(others) if others else Markup("")
+        self._more.set_visibility(bool(views or shown.html.strip()))
+        self._set(self._more, views + shown.html)
         self._draw_timeline(one)
         self._draw_actions(one)
 
     def _draw_timeline(self, one: SessionStep) -> None:
         with self._timeline:
-            for each in self._steps:
+            for each in self._steps[-SHOWN_STEPS:]:
                 place = each.branch, each.step
                 html = self._thumb(each, is_chosen=each is one)
                 if place not in self._thumbs:
@@ -90,10 +93,10 @@ class Looking:
                     self._thumbs[place] = self._thumbs[place][0], html
 
     def _thumb(self, each: SessionStep, *, is_chosen: bool) -> Markup:
-        shown = self._console.step_view(self._view.row, each)
+        image = thumbnail(each)
         picture = Markup('<span class="none">–</span>')
-        if shown.pictures:
-            url = image_url(self._view.row.id, shown.pictures[0].image)
+        if image is not None:
+            url = image_url(self._view.row.id, image)
             picture = Markup('<img src="{}" alt="" loading="lazy">').format(url)
         classes = " ".join(("lw-step", *["chosen"] * is_chosen, *["left-behind"] * each.is_left_behind))
         return Markup('<button class="{}" aria-pressed="{}">{}step {}</button>').format(
@@ -112,3 +115,11 @@ class Looking:
     def _set(at: ui.html, html: str) -> None:
         if at.content != html:
             at.set_content(html)
+
+
+def _title(one: SessionStep, shown: StepView, *, points: bool) -> Markup:
+    """Which step it is, and what its picture is."""
+    said = [f"branch {one.branch}"] * bool(one.branch) + ["left behind by a rewind"] * one.is_left_behind
+    said += [shown.pictures[0].title] if shown.pictures and shown.pictures[0].title else []
+    said += ["point at it to correct: click or drag"] * points
+    return Markup('<h2>Step {} <span class="lw-soft lw-small">{}</span></h2>').format(one.step, " · ".join(said))

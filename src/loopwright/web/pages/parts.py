@@ -84,7 +84,7 @@ def picture_svg(session_id: str, step: SessionStep, picture: Picture, *, points:
         label += ". Point at it: click, drag, or arrow keys and Enter."
     return Markup(
         '<svg class="lw-picture over" viewBox="0 0 {w} {h}" role="img" aria-label="{label}"{pointing}>'
-        '<image href="{href}" width="{w}" height="{h}" style="image-rendering: auto"/>{svg}<path class="lw-hint"/></svg>'
+        '<image href="{href}" width="{w}" height="{h}"/>{svg}<path class="lw-hint"/></svg>'
     ).format(
         w=ref.width_px,
         h=ref.height_px,
@@ -151,5 +151,3 @@ def _picture_of(session_id: str, part: Any) -> Markup:
 
 def _plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-
-

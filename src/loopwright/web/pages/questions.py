@@ -24,7 +24,8 @@ class Questions:
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._at = ui.element("section").classes("lw-column").props('aria-label="Open questions" aria-live="polite"')
+        self._at = ui.element("section").classes("lw-column lw-asks")
+        self._at.props('aria-label="Open questions" aria-live="polite"')
         self._cards: dict[str, tuple[ui.element, ui.label]] = {}
 
     def show(self, view: SessionView) -> None:

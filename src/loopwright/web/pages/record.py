@@ -1,7 +1,6 @@
 """What happened, what the models were asked and said, and where the loop stands in its graph."""
 
 import re
-from collections.abc import Sequence
 
 from markupsafe import Markup
 from nicegui import ui
@@ -24,7 +23,7 @@ class Record:
         self._node = ""
         self._mermaid = _mermaid(view)
         with ui.element("section").classes("lw-card").props('aria-label="Record"'):
-            with ui.tabs().props('align=left no-caps dense') as tabs:
+            with ui.tabs().props("align=left no-caps dense") as tabs:
                 happened, model, graph = ui.tab("What happened"), ui.tab("Model"), ui.tab("Graph")
             with ui.tab_panels(tabs, value=happened).props("keep-alive"):
                 with ui.tab_panel(happened):
@@ -38,7 +37,7 @@ class Record:
                     self._standing = ui.label().classes("lw-soft")
             self._head = ui.label().classes("lw-soft lw-small").style("overflow-wrap: anywhere")
 
-    def show(self, view: SessionView, steps: Sequence[SessionStep], chosen: SessionStep | None) -> None:
+    def show(self, view: SessionView, chosen: SessionStep | None) -> None:
         """Show what is new."""
         fresh = view.events[self._shown :]
         self._shown = len(view.events)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from markupsafe import Markup
-from nicegui import events, run, ui
+from nicegui import events, ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.step_view import Pointed
@@ -28,7 +28,7 @@ def session_page(frame: Frame) -> None:
     @ui.page("/sessions/{session_id}", title="Session · Loopwright")
     async def session(session_id: str) -> None:
         try:
-            view = await run.io_bound(frame.console.view, session_id)
+            view = await asyncio.to_thread(frame.console.view, session_id)
         except LoopwrightError as error:
             with frame.page():
                 ui.label(str(error)).classes("lw-error")
@@ -46,6 +46,8 @@ class SessionPage:
         self._frame, self._console = frame, frame.console
         self._id, self._author = view.row.id, author()
         self._told: Any = None
+        self._steps: list[SessionStep] = []
+        self._n_read = 0
         self._head(view)
         with ui.element("div").classes("lw-session"):
             with ui.element("div").classes("lw-column"):
@@ -61,8 +63,9 @@ class SessionPage:
     async def refresh(self) -> None:
         """Show what is new."""
         try:
-            view = await run.io_bound(self._console.view, self._id)
-            steps = await run.io_bound(self._console.steps, self._id)
+            view = await asyncio.to_thread(self._console.view, self._id)
+            if len(view.events) != self._n_read:
+                self._steps, self._n_read = await asyncio.to_thread(self._console.steps, self._id), len(view.events)
         except LoopwrightError as error:  # pruned, or the memory is away
             self._wrong.set_text(str(error))
             return
@@ -77,8 +80,8 @@ class SessionPage:
         self._speaking.set_visibility(bool(view.speaking))
         if view.speaking:
             self._spoken.set_content(Markup("<pre>{}</pre>").format(view.speaking))
-        self._looking.show(view, steps)
-        self._record.show(view, steps, self._looking.chosen)
+        self._looking.show(view, self._steps)
+        self._record.show(view, self._looking.chosen)
 
     # What is on the page
 
@@ -143,10 +146,10 @@ class SessionPage:
 
     async def _rewind(self, step: int) -> None:
         """Back to a step. A session that runs is stopped first, which is on record."""
-        if (await run.io_bound(self._console.view, self._id)).is_held:
+        if (await asyncio.to_thread(self._console.view, self._id)).is_held:
             await attempt(self._console.stop, self._id, author(), f"STOP: go back to step {step}")
             for _ in range(round(LET_GO_S / REFRESH_S)):
-                if not (await run.io_bound(self._console.view, self._id)).is_held:
+                if not (await asyncio.to_thread(self._console.view, self._id)).is_held:
                     break
                 await asyncio.sleep(REFRESH_S)
         if await attempt(self._console.rewind, self._id, step) is not None:
