@@ -56,7 +56,6 @@ def happened(page: Page) -> str:
 def point(page: Page, at: tuple[float, float], to: tuple[float, float] | None = None) -> None:
     """Point at the picture of 300 x 200 px, in its own pixels."""
     svg = page.locator("svg.lw-picture").first
-    svg.scroll_into_view_if_needed()
     box = svg.bounding_box()
     assert box is not None
     scale = min(box["width"] / 300, box["height"] / 200)

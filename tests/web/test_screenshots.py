@@ -1,5 +1,6 @@
 """The pictures of docs/console.md, taken of real sessions: `pytest tests/web -m slow --screenshots docs/images`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def keep(page: Page, folder: Path, name: str) -> None:
     assert file.stat().st_size < MAX_BYTES
 
 
-def begin(api: Api, loop: str, config: dict[str, object]) -> str:
+def begin(api: Api, loop: str, config: Mapping[str, object]) -> str:
     asked = {"approval": "human", "on_uncertain": "ask", **config}
     return str(api.http.post("/sessions", json={"loop": loop, "config": asked}).raise_for_status().json()["session"])
 
