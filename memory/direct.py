@@ -51,7 +51,9 @@ def _put(
     session = execute(of, (session_id,)).fetchone()
     lease = execute("SELECT pid, heartbeat_at FROM leases WHERE session_id = ?", (session_id,)).fetchone()
     now = clock()
-    if session is None or session[0] not in ("running", "waiting") or lease is None or not _is_alive(*lease, now):
+    if session is None or session[0] not in ("running", "waiting"):
+        return None
+    if lease is None or not _is_alive(lease[0], lease[1], now):
         return None
     status, n_seals, last_hash = session
     values = {"author": author, "text": stop_text(text), "is_stop": True, "received_at": now}

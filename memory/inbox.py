@@ -8,11 +8,11 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
-from loopwright.memory.tables import ACTIVE_STOP, MessageTable
+from loopwright.memory.tables import ACTIVE_STOP, Base, MessageTable
 from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
 
-_TABLE = MessageTable.__table__
+_TABLE = Base.metadata.tables["messages"]
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
@@ -25,7 +25,6 @@ _MARK = (
     .values(parsed=bindparam("reading"), read_at_step=bindparam("step"))
 )
 """Built once: a session that runs looks for messages before every node and act, and for a STOP all the time."""
-
 
 _WITHDRAWN = {"kind": "note", "text": "withdrawn by a STOP"}
 
@@ -114,8 +113,10 @@ class Inbox:
             MessageTable.session_id == session_id, MessageTable.id < message_id, MessageTable.read_at_step.is_(None)
         )
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(withdrawn.values(parsed=_WITHDRAWN, read_at_step=step))
+            session = lock_held(self._store, connection, session_id)
+            values = {"parsed": _WITHDRAWN, "read_at_step": step}
+            ids = connection.scalars(withdrawn.values(**values).returning(MessageTable.id)).all()
+            session.wrote_alike(MessageTable, ([id_] for id_ in ids), values)
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -141,8 +142,7 @@ class Inbox:
                 active = active.where(MessageTable.id <= up_to)
             values = {"cleared_at": datetime.now(UTC)}
             cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
-            for message_id in cleared:
-                session.wrote(MessageTable, [message_id], values)
+            session.wrote_alike(MessageTable, ([id_] for id_ in cleared), values)
             return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:

@@ -30,7 +30,7 @@ _INTEND = insert(_TABLE).returning(*_COLUMNS, _TABLE.c.id)
 @cache
 def _change(names: tuple[str, ...]) -> Executable:
     """Set these columns of one act. Built once: building it takes longer than running it."""
-    new = {name: bindparam(name) for name in names}
+    new: dict[str, Any] = {name: bindparam(name) for name in names}
     return update(_TABLE).where(_TABLE.c.key == bindparam("of")).values(new).returning(*_COLUMNS)
 
 

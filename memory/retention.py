@@ -88,7 +88,8 @@ class Retention:
                 driver: Any = connection.connection.dbapi_connection
                 driver.executescript("; ".join(statements))
             else:
-                connection.exec_driver_sql(*statements)
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
 
     def size(self) -> SizeReport:
         """What takes how much space, the newest session first."""

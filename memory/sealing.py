@@ -8,7 +8,7 @@ database that was hashed anew as a whole, or whose end was cut, is told from the
 lease is not sealed: it says who runs a session now, and is no part of its record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,7 +46,12 @@ class Locked:
             key: what names the row within the session: its primary key or another that is unique.
             columns: those that were written, but for the key and the session's id.
         """
-        self._written.append(Written(table.__tablename__, key, digests(columns)))
+        self.wrote_alike(table, [key], columns)
+
+    def wrote_alike(self, table: type[Base], keys: Iterable[Sequence[str | int]], columns: Mapping[str, Any]) -> None:
+        """The same was written into each of these rows."""
+        of = digests(columns)
+        self._written += [Written(table.__tablename__, key, of) for key in keys]
 
     def removed_all(self, table: type[Base]) -> None:
         """Every row of the session in this table was deleted."""

@@ -37,10 +37,19 @@ def awaited(coming: Future[T], cancel: CancelToken) -> T:
     Raises:
         Halted: the token's `Stopped` or `Paused`, as soon as it is set.
     """
+    wait_for(coming, cancel)
+    return coming.result()
+
+
+def wait_for(coming: "Future[Any]", cancel: CancelToken) -> None:
+    """Return when what is coming has come, be it an error.
+
+    Raises:
+        Halted: the token's `Stopped` or `Paused`, as soon as it is set.
+    """
     while not wait([coming], timeout=POLL_S).done:
         cancel.raise_if_set()
     cancel.raise_if_set()
-    return coming.result()
 
 
 def on_daemon_thread(work: Callable[[], T]) -> Future[T]:

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
-from loopwright.models.background import awaited, on_loop
+from loopwright.models.background import on_loop, wait_for
 from loopwright.models.images import with_pixels
 from loopwright.schema import BlobReader, CancelToken
 
@@ -113,14 +113,13 @@ async def _reply(
 
 
 def _reply_or_error(replying: Future[T], cancel: CancelToken, name: str) -> T:
-    try:
-        return awaited(replying, cancel)
-    except LoopwrightError:
-        raise
-    except Exception as error:
-        raise OperatorError(
-            f"`{name}` failed: {type(error).__name__}: {str(error)[:500]}. Look at the model, then ask again."
-        ) from error
+    wait_for(replying, cancel)
+    error = replying.exception()
+    if error is None or isinstance(error, LoopwrightError) or not isinstance(error, Exception):
+        return replying.result()
+    raise OperatorError(
+        f"`{name}` failed: {type(error).__name__}: {str(error)[:500]}. Look at the model, then ask again."
+    ) from error
 
 
 def _name(model: object) -> str:

@@ -52,10 +52,11 @@ def quantile(scores: ArrayLike, groups: ArrayLike, coverage: float) -> float:
 class Gate(Frozen):
     """When a localiser does not know what it sees: limits that views of a new, known person rarely exceed.
 
-    Fitted as the quantiles of a `Calibration`, at a coverage of 1 - `false_alarm_rate`. None stands for infinity.
+    Quantiles like those of a `Calibration`. A view that is called unknown costs a question, a doubted arrival
+    a success: so the jump has half the rate. None stands for infinity.
     """
 
-    false_alarm_rate: float = Field(gt=0, lt=1, description="of each limit by itself")
+    false_alarm_rate: float = Field(gt=0, lt=1, description="of known views by the sigma; of true arrivals, half of it")
     n_groups: int
     n_views: int
     n_arrivals: int
@@ -129,7 +130,7 @@ def fit_gate(
     """The limits that held-out, known views exceed at `false_alarm_rate`.
 
     Args:
-        false_alarm_rate: in (0, 1).
+        false_alarm_rate: in (0, 1), of views.
         least_sigma_mm: (n,) of the surest landmark of each view.
         views: (n,) the volume that each view shows.
         jump_mm: (m,) how far the target's place moved up to each true arrival; NaN where there was no view before it.
@@ -142,7 +143,7 @@ def fit_gate(
         n_views=len(labels),
         n_arrivals=int(np.isfinite(np.asarray(jump_mm, dtype=np.float64)).sum()),
         known_sigma_mm=_finite(quantile(least_sigma_mm, labels, 1 - false_alarm_rate)),
-        known_jump_mm=_finite(quantile(jump_mm, arrivals, 1 - false_alarm_rate)),
+        known_jump_mm=_finite(quantile(jump_mm, arrivals, 1 - false_alarm_rate / 2)),
     )
 
 

@@ -32,6 +32,10 @@ class Processes:
         said: dict[str, Any] | None = json.loads(answer)
         return said
 
+    def wake(self, pid: int) -> dict[str, Any] | None:
+        """What a process says that had suspended itself."""
+        return self.obey({"wake": pid})
+
 
 @contextmanager
 def forking(module: str) -> Iterator[Processes]:
@@ -43,14 +47,25 @@ def forking(module: str) -> Iterator[Processes]:
 
 
 def serve(obey: Callable[[Any], dict[str, Any]]) -> None:
-    """Answer each line of standard input, JSON, with a line: what `obey` said of it in a process of its own."""
+    """Answer each line of standard input, JSON, with a line: what `obey` said of it in a process of its own.
+
+    One that suspends itself (SIGSTOP) is answered for with `{"suspended": PID}`, and goes on at the order
+    `{"wake": PID}`.
+    """
+    readers: dict[int, int] = {}
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_forked(obey, json.loads(line))) + "\n")
+        order = json.loads(line)
+        if isinstance(order, dict) and "wake" in order:
+            pid = order["wake"]
+            os.kill(pid, signal.SIGCONT)
+        else:
+            pid, readers[pid] = _fork(obey, order)
+        sys.stdout.write(json.dumps(_said(pid, readers)) + "\n")
         sys.stdout.flush()
 
 
-def _forked(obey: Callable[[Any], dict[str, Any]], order: Any) -> dict[str, Any] | None:
-    """What a process of its own says, None where SIGKILL ended it."""
+def _fork(obey: Callable[[Any], dict[str, Any]], order: Any) -> tuple[int, int]:
+    """A process that obeys, and where it is read."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -58,12 +73,20 @@ def _forked(obey: Callable[[Any], dict[str, Any]], order: Any) -> dict[str, Any]
         os.write(writer, json.dumps(obey(order)).encode())
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader, "rb") as said:
+    return pid, reader
+
+
+def _said(pid: int, readers: dict[int, int]) -> dict[str, Any] | None:
+    """What a process says, None where SIGKILL ended it. It says less than a pipe holds."""
+    waited = os.waitpid(pid, os.WUNTRACED)[1]
+    if os.WIFSTOPPED(waited):
+        return {"suspended": pid}
+    with os.fdopen(readers.pop(pid), "rb") as said:
         text = said.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitstatus_to_exitcode(waited)
     if status == -signal.SIGKILL:
         return None
     if status != 0:
-        raise SystemExit(f"The process for {order} ended with {status}.")
+        raise SystemExit(f"A process ended with {status}; see its standard error.")
     answer: dict[str, Any] = json.loads(text)
     return answer

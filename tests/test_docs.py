@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loopwright import cli
+from loopwright.cli import application, main
 from loopwright.memory import open_memory
 from loopwright.settings import settings
 
@@ -77,7 +77,7 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
             program, *arguments = shlex.split(line, comments=True)
             assert program == "loopwright", f"{name_of(page)}: `{line}` does not run here; mark its block as not run"
             arguments = [last_session() if word == "SESSION" else word for word in arguments]
-            assert cli.main(arguments) == 0, f"{name_of(page)}: `{line}`"
+            assert main(arguments) == 0, f"{name_of(page)}: `{line}`"
 
 
 def last_session() -> str:
@@ -126,8 +126,8 @@ def test_the_cli_reference_is_the_real_help() -> None:
 
 def test_every_command_in_the_docs_exists() -> None:
     """Also in running text: `loopwright sessions verify` and the like."""
-    groups = {words for words, command in cli.commands() if hasattr(command, "list_commands")}
-    known = {words for words, _ in cli.commands()}
+    groups = {words for words, command in application.commands() if hasattr(command, "list_commands")}
+    known = {words for words, _ in application.commands()}
     for page in PAGES:
         for line in re.findall(r"`loopwright ([a-z][^`]*)`", page.read_text(encoding="utf-8")):
             words = tuple(line.split())

@@ -25,6 +25,13 @@ SAYS = {
         "succeeded: T12 is centred",
         "replays the same: True",
     ),
+    "recipe.py": (
+        "heard clinician: “there is no salt in it”",
+        "without salt",
+        "with basil",
+        "succeeded: the instructions are written",
+        "replays the same: True",
+    ),
     "surgery.py": (
         "heard clinician: “No, it is bleeding",
         "came Coagulation, which was ranked 1",

@@ -23,6 +23,10 @@ from loopwright.tools.recipe.vocabulary import Vocabulary
 JUDGE = "judge"
 LabelSet = Literal["actions", "ingredients"]
 SETS: tuple[LabelSet, ...] = ("actions", "ingredients")
+COUNTS_WEIGHT = 0.3
+"""Chosen on validation dishes."""
+SEEN, UNSEEN = 0.3, 0.5
+"""From which odds on a label speaks for others, and those of a predicted label of which nobody gives any."""
 PLAUSIBLE = 0.1
 """A judge's own labels are those that it takes to be there with at least so much."""
 MOST_JUDGED = 40
@@ -43,10 +47,11 @@ class Prediction(Frozen):
 
 
 class Judged(NamedTuple):
-    """Both sides that SCSR selects from."""
+    """Both sides that SCSR selects from, and the score of every label that has one."""
 
     initial: tuple[Scored, ...]
     rectified: tuple[Scored, ...]
+    all: tuple[Scored, ...] = ()
 
 
 class Judge(Protocol):
@@ -58,30 +63,34 @@ class Judge(Protocol):
 
 
 class CountsJudge:
-    """Odds of the picture, times how well a label goes with the others, as counted in recipes.
+    """What a second look at the picture says of each label, and how well the label goes with the others in recipes.
 
-    `weight` is how much the counts say beside the picture: each other label's lift counts with it, averaged.
+    `seen` are the second look's odds, {} where there is none: then the predictor's own count. `weight` is how much the
+    counts say beside it: the mean lift of the labels that are seen, each by how surely it is.
     """
 
-    def __init__(self, counts: Cooccurrence, weight: float = 1.0) -> None:
-        self._counts, self._weight = counts, weight
+    def __init__(
+        self, counts: Cooccurrence, seen: Mapping[LabelSet, Mapping[str, float]], weight: float = COUNTS_WEIGHT
+    ) -> None:
+        self._counts, self._seen, self._weight = counts, seen, weight
 
     def scores(self, what: LabelSet, said: Mapping[LabelSet, Prediction], image: ImageRef | None, ask: Asker) -> Judged:
         """See `Judge`."""
-        own = said[what]
-        others = {
-            (kind, label): max(0.0, min(1.0, said[kind].odds.get(label, 0.8)))
-            for kind in SETS
-            for label in said[kind].labels
+        odds = {kind: self._odds(kind, said[kind]) for kind in SETS}
+        others: dict[tuple[str, str], float] = {
+            (kind, label): p for kind in SETS for label, p in odds[kind].items() if p >= SEEN
         }
-        sure = {label: self._sure(what, label, own, others) for label in (*own.labels, *own.odds)}
-        initial = tuple(Scored(label, sure[label]) for label in own.labels)
-        return Judged(initial, plausible(sure))
+        sure = {label: self._sure((what, label), p, others) for label, p in odds[what].items()}
+        initial = tuple(Scored(label, sure[label]) for label in said[what].labels)
+        return Judged(initial, plausible(sure), tuple(Scored(*one) for one in sure.items()))
 
-    def _sure(self, what: LabelSet, label: str, own: Prediction, others: Mapping[tuple[LabelSet, str], float]) -> float:
-        seen = own.odds.get(label, 0.5 if label in own.labels else PLAUSIBLE)
-        lift = self._counts.lift((what, label), others)
-        return logistic(logit(seen) + self._weight * lift)
+    def _odds(self, what: LabelSet, said: Prediction) -> dict[str, float]:
+        """Of every label that was looked for, or that was predicted."""
+        looked: Mapping[str, float] = self._seen.get(what) or said.odds
+        return {**dict.fromkeys(said.labels, UNSEEN), **looked}
+
+    def _sure(self, label: tuple[str, str], seen: float, others: Mapping[tuple[str, str], float]) -> float:
+        return logistic(logit(seen) + self._weight * self._counts.lift(label, others))
 
 
 class JudgedLabel(Frozen):

@@ -1,6 +1,7 @@
 """Episodes that are single answers: a prompt and its pictures from a file of conversations, one reply each."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,22 +81,24 @@ class Answers:
         return [_message(Turn.model_validate(turn), self._folder, shown) for turn in row["turns"]]
 
 
-def answer_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of conversations, the last answer apart.
+def answer_rows(path: Path, only: str = "") -> list[dict[str, Any]]:
+    """The rows of a file of conversations whose last answer begins with the pattern `only`, that answer apart.
 
     Raises:
-        BadInput: no such file, a wrong row, or a picture that is not there.
+        BadInput: no such file, a wrong row, a picture that is not there, or no row left.
     """
     rows = []
     for k, example in enumerate(read_examples(path), start=1):
+        *turns, last = example.turns
+        if not re.match(only, last.text):
+            continue
         for image in example.images:
             if not (path.parent / image).is_file():
-                raise BadInput(
-                    f"`{path}`, row {k}, shows image {image!r}, which is not there. Copy it beside the file."
-                )
-        *turns, last = example.turns
+                raise BadInput(f"`{path}`, row {k}, shows image {image!r}, which is not there.")
         asked = [turn.model_dump(mode="json") for turn in turns]
         rows.append({"turns": asked, "images": list(example.images), "answer": last.text})
+    if not rows:
+        raise BadInput(f"`{path}` holds no answer that begins with `rows.only` = {only!r}.")
     return rows
 
 

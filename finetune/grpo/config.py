@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from loopwright.errors import BadInput, UnknownName
 from loopwright.finetune.runs.settings import RunSettings
 from loopwright.finetune.sft.config import BaseModelConfig, LoraSettings
 from loopwright.schema import Frozen
@@ -17,6 +18,8 @@ class RowsConfig(Frozen):
     format: str | None = Field(
         default=None, description="`module:attribute` of the `AnswerFormat` that the loop asks for; None: free text"
     )
+    only: str = Field(default="", description="a pattern that a row's answer begins with; others are left out")
+    loop: str = Field(default="", description="whose rewards are known beside the general ones")
 
 
 class EpisodesConfig(Frozen):
@@ -98,6 +101,19 @@ class GrpoConfig(RunSettings):
         if self.drawing.prompts * self.drawing.candidates < self.optimiser.accumulate:
             raise ValueError("`optimiser.accumulate` is more than a step has candidates")
         return self
+
+    def without(self, reward: str) -> Self:
+        """The same but for one component of the reward.
+
+        Raises:
+            UnknownName: it has no such component.
+            BadInput: it has no other.
+        """
+        if reward not in self.rewards:
+            raise UnknownName("reward of the config", reward, self.rewards)
+        if len(self.rewards) == 1:
+            raise BadInput(f"Without {reward!r} nothing would be rewarded.")
+        return self.model_copy(update={"rewards": {n: c for n, c in self.rewards.items() if n != reward}})
 
     @property
     def train_file(self) -> Path:

@@ -1,8 +1,9 @@
 """Rewards by name: pure functions of an episode, each a number a turn; a run's config gives weights and settings.
 
 What belongs to one loop is in `loopwright.finetune.grpo.NAME`, whose `REWARDS` a run of the loop NAME finds beside
-these. A label list is read as it is written: a label said twice counts against precision, and no label, or a reply in
-no form, is an empty list; so neither repeating, nor dumping all labels, nor saying nothing pays.
+these; `module:function` names any other. A label list is read as it is written: a label said twice counts against
+precision, and no label, or a reply in no form, is an empty list; so neither repeating, nor dumping all labels, nor
+saying nothing pays.
 """
 
 import inspect
@@ -46,17 +47,17 @@ def f1_reward(episode: Episode, *, answer: str = ANSWER) -> list[float]:
     return last_only(episode, 2 * hits / (len(said) + len(true)) if hits else 0.0)
 
 
-def word_reward(episode: Episode, *, bands: str, answer: str = ANSWER) -> list[float]:
+def word_reward(episode: Episode, *, bands: str | Mapping[str, Band], answer: str = ANSWER) -> list[float]:
     """Rare labels count for more: +1.5 / .5 / .1 for one that is right (tail / mid / head), -1.2 / .3 / .05 for one
     that is missed, -.2 for one that is wrong or said again.
 
     Args:
         episode: whose last reply is a list of labels.
-        bands: JSON file, label -> "head", "mid" or "tail"; a label that is not in it is tail.
+        bands: label -> "head", "mid" or "tail", or a JSON file of that; a label that is not in it is tail.
         answer: as in `f1_reward`.
     """
     said, true = _labels(episode, answer)
-    band_of = bands_in(bands)
+    band_of = bands_in(bands) if isinstance(bands, str) else bands
     right = set(said) & set(true)
     value = sum(FOUND[band_of.get(label, "tail")] for label in right)
     value -= sum(MISSED[band_of.get(label, "tail")] for label in set(true) - right)
@@ -70,7 +71,7 @@ class Rewards:
     """The components of a run's reward, with their weights."""
 
     def __init__(self, chosen: Mapping[str, RewardConfig], loop: str = "") -> None:
-        """Find them by name.
+        """Find them by name; that of another package's is `module:function`.
 
         Raises:
             UnknownName: there is no such reward, or it takes no such setting.
@@ -98,14 +99,15 @@ class Rewards:
 
 
 def _with_settings(name: str, known: Mapping[str, Reward], settings: Mapping[str, object]) -> Reward:
-    if name not in known:
+    function = cast(Reward, resolve(name)) if ":" in name else known.get(name)
+    if function is None:
         raise UnknownName("reward", name, sorted(known))
-    takes = {n: p for n, p in inspect.signature(known[name]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    takes = {n: p for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
     for given in settings.keys() - takes.keys():
         raise UnknownName(f"setting of the reward {name!r}", given, sorted(takes))
     for wanted in (n for n, p in takes.items() if p.default is p.empty and n not in settings):
         raise BadInput(f"`rewards.{name}.settings` lacks `{wanted}`, which has no default. Settings: {sorted(takes)}.")
-    return partial(known[name], **settings)
+    return partial(function, **settings)
 
 
 def _of_loop(loop: str) -> dict[str, Reward]:

@@ -6,7 +6,8 @@ reward, `checkpoint-N/`, `trainer_state.json`, and at last `adapter/`.
 
 import hashlib
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from loopwright.finetune.sft.record import ADAPTER_FOLDER, RunRecord, claim, ide
 from loopwright.finetune.sft.start import start_of
 from loopwright.finetune.sft.train import check_optimiser, placement
 from loopwright.finetune.sft.watch import Progress, Watch
+from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.registry import get_loop
 from loopwright.models.local.engine import Engine
 from loopwright.models.local.loading import Base, load_base, out_of_memory
@@ -50,13 +52,16 @@ class GrpoResult(Frozen):
     seconds_a_step: float | None
 
 
-def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None) -> GrpoResult:
+def train(
+    config: Config, out_dir: Path, on_progress: Progress = lambda _: None, *, loop: Loop | None = None
+) -> GrpoResult:
     """Train in `out_dir`, going on where an earlier run of the same config stopped.
 
     Args:
         config: everything that the run depends on.
         out_dir: the run folder, made if need be.
         on_progress: called with a line now and then.
+        loop: the loop itself, in place of the one that `episodes.loop` names.
 
     Raises:
         BadInput: data, base, adapter or run folder are missing, wrong, or another run's.
@@ -64,7 +69,8 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
         OperatorError: out of memory, or a figure is no longer a number.
     """
     rows = load_rows(config)
-    rewards = Rewards(config.rewards, config.episodes.loop if config.episodes else "")
+    source = config.rows or config.episodes
+    rewards = Rewards(config.rewards, source.loop if source else "")
     check_optimiser(config.optimiser.name)
     checkpoint = last_checkpoint(out_dir)
     begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()
@@ -88,8 +94,8 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     model = get_peft_model(base.model, lora_config(config.lora, base.model))
     if start:
         start.put_into(cast(PeftModel, model))
-    with ExitStack() as stack:
-        trainer = build_trainer(config, base, cast(PeftModel, model), rows, rewards, out_dir, stack)
+    with play_with(config, base, cast(PeftModel, model), loop) as player:
+        trainer = build_trainer(config, base, cast(PeftModel, model), player, rows, rewards, out_dir)
         trainer.add_callback(watch)
         trainer.add_callback(tensorboard(out_dir, checkpoint))
         if checkpoint:
@@ -110,7 +116,7 @@ def load_rows(config: Config) -> list[dict[str, Any]]:
     """
     path = config.train_file
     if config.rows:
-        return answer_rows(path)
+        return answer_rows(path, config.rows.only)
     try:
         rows: list[dict[str, Any]] = [
             json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line
@@ -124,25 +130,30 @@ def load_rows(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
+@contextmanager
+def play_with(config: Config, base: Base, model: PeftModel, loop: Loop | None = None) -> Iterator[Player]:
+    """Within, what plays the episodes of a run, drawn from the very weights that are trained."""
+    drawn_from = Base(cast(Any, model), base.processor, base.eos_token_ids)
+    engine = Engine(drawn_from, max_batch=config.drawing.at_once, traced=True)
+    if config.rows:
+        yield Answers(config.rows, config.model, config.drawing, engine)
+        return
+    assert config.episodes is not None, "the validator lets none pass that has neither"
+    played = loop or get_loop(config.episodes.loop)
+    with Sessions(played, config.episodes, config.model, config.drawing, engine) as sessions:
+        yield sessions
+
+
 def build_trainer(
     config: Config,
     base: Base,
     model: PeftModel,
+    player: Player,
     rows: list[dict[str, Any]],
     rewards: Rewards,
     out_dir: Path,
-    stack: ExitStack,
 ) -> Trainer:
-    """The trainer of a run, its engine on the very weights that are trained; `stack` closes what plays the episodes."""
-    drawn_from = Base(cast(Any, model), base.processor, base.eos_token_ids)
-    engine = Engine(drawn_from, max_batch=config.drawing.at_once, traced=True)
-    player: Player
-    if config.episodes:
-        loop = get_loop(config.episodes.loop)
-        player = stack.enter_context(Sessions(loop, config.episodes, config.model, config.drawing, engine))
-    else:
-        assert config.rows is not None, "the validator lets none pass that has neither"
-        player = Answers(config.rows, config.model, config.drawing, engine)
+    """The trainer of a run, with everything that TRL would otherwise guess written out."""
     trainer = Trainer(
         config,
         player,

@@ -18,7 +18,6 @@ from weakref import finalize
 
 import gymnasium as gym
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict, Field
@@ -27,6 +26,7 @@ from pydantic_core import PydanticUndefined
 
 from loopwright.errors import BadInput, DeveloperError, Halted, OperatorError
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.starting import start
 from loopwright.memory import Memory, open_memory
@@ -103,7 +103,7 @@ class Episodes:
         role: str,
         *,
         reward: Reward = success,
-        models: Mapping[str, str | BaseChatModel] | None = None,
+        models: Given | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         self.loop, self.role, self.reward = loop, role, reward

@@ -89,7 +89,7 @@ class Session:
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
-        deliver(self._memory, self.id, text, author=author)
+        deliver(self._memory, self.id, text, author=author, loop=lambda: self.loop, devices=self.devices)
 
     def require_models(self) -> None:
         """Check that every role has a model, before anything runs.
@@ -106,9 +106,7 @@ class Session:
 
     @property
     def questions(self) -> list[Question]:
-        """What waits for an answer, where the session is `waiting`; else nothing does."""
-        if self.status != "waiting":
-            return []
+        """What waits for an answer, also while the session is paused or stopped."""
         return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
 
     def stream(

@@ -1,13 +1,16 @@
 """Looks for a STOP that another process delivers to a session that this one runs; its own needs no look.
 
-Whatever the watcher meets it goes on looking. While it cannot look no act is authorised either: the ledger looks for a
-STOP in the transaction that authorises, so it fails with the same database.
+Where the database fails it goes on trying. Meanwhile no act is authorised either, as the ledger looks for a STOP in the
+transaction that authorises. What is no failure of the database pauses the session.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from loopwright.errors import LoopwrightError
 from loopwright.graphs.loop.runtime import Runtime
 from loopwright.log import get_logger
 
@@ -28,10 +31,13 @@ def watching_for_stop(runtime: Runtime, *, after: int) -> Iterator[None]:
         """Look, after such a pause; how long to wait until the next time, s."""
         try:
             stop = runtime.memory.inbox.active_stop(runtime.session_id)
-        except Exception as error:  # a thread that ended here would let every later STOP pass
+        except (LoopwrightError, SQLAlchemyError, OSError) as error:
             if pause_s <= STOP_POLL_S:
                 _log.warning("cannot look for a STOP, trying again", session=runtime.session_id, error=str(error))
             return min(2 * pause_s, MAX_RETRY_S)
+        except BaseException:  # nobody would hear a STOP from now on
+            runtime.cancel.pause("the session's watch for a STOP has failed")
+            raise
         if stop is not None and stop.id > after:
             runtime.cancel.stop(f"{stop.author}: {stop.text}")
         return STOP_POLL_S

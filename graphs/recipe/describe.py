@@ -22,6 +22,8 @@ def describe(event: Event) -> list[Line] | None:
             return [_message(Heard.model_validate(each)) for each in payload["messages"]]
         case "observed":
             return _observed(payload)
+        case "looked_again":
+            return []
         case "replied" if payload["is_exact"] and payload["attempts"] == 1:
             return []
         case "guarded" if payload["ok"]:

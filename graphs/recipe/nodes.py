@@ -18,7 +18,7 @@ from loopwright.errors import NoAnswer
 from loopwright.graphs.loop.acts import WITHDRAWN, ActResult
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
-from loopwright.graphs.recipe.predictors import known_of, predict
+from loopwright.graphs.recipe.predictors import known_of, look_again, predict
 from loopwright.graphs.recipe.run import GENERATOR
 from loopwright.schema import ImageRef
 from loopwright.tools.recipe.cooccurrence import kitchen_cooccurrence
@@ -80,18 +80,22 @@ def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
     if ctx.config.compare and ctx.config.writer == "model" and image is not None:
-        state["plain"] = _drafted(ctx, "picture", ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
+        steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
+        state["plain"] = _drafted(ctx, "picture", steps)
 
 
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
-    if not ctx.config.scsr or _image(state) is None or ctx.config.predictor == "recipe":
+    image = _image(state)
+    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
-    asked: Judge = CountsJudge(kitchen_cooccurrence()) if ctx.config.judge == "counts" else ModelJudge(known_of(ctx))
+    asked: Judge = ModelJudge(known_of(ctx))
+    if ctx.config.judge == "counts":
+        asked = CountsJudge(kitchen_cooccurrence(), look_again(image, ctx))
     for what in SETS:
         try:
-            scores = asked.scores(what, said, _image(state), ctx)
+            scores = asked.scores(what, said, image, ctx)
         except NoAnswer as error:
             ctx.computed("unjudged", {"what": what, "why": str(error)})
             continue
@@ -175,7 +179,7 @@ def verify(state: State, ctx: Context) -> None:
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
     labels = {what: list(state["labels"][what]) for what in SETS}
-    noted = ctx.act(record_labels, **labels)
+    noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
     found = Check.model_validate(state["check"])

@@ -1,6 +1,6 @@
 """Who says what was done to a dish and what is in it: a model that is asked, or a small network that looks."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loopwright.agents.recipe.formats import actions_form, ingredients_form
 from loopwright.agents.recipe.judge import LabelSet, Prediction, label_odds
@@ -12,6 +12,9 @@ from loopwright.schema import ImageRef
 from loopwright.tools.pictures import read_picture
 from loopwright.tools.recipe.extract import Vocabularies
 from loopwright.tools.recipe.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from loopwright.models.networks.recipe import DishRecogniser
 
 
 def predict(what: LabelSet, image: ImageRef | None, ctx: Context) -> dict[str, Any]:
@@ -30,18 +33,37 @@ def _told(what: LabelSet, found: Prediction) -> dict[str, Any]:
     return {"what": what, **found.model_dump(mode="json")}
 
 
-def _recognised(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
-    """What the bundled network sees."""
-    from loopwright.models.networks.recipe import bundled_network  # torch: seconds that only a run has to spend
-
-    assert image is not None, "without a picture there is nothing to recognise"
-    found = bundled_network().recognise(read_picture(ctx.runtime.memory.blobs, image))[what]
-    return Prediction(labels=found.labels, odds=found.odds, is_familiar=found.is_familiar)
-
-
 def known_of(ctx: Context) -> Vocabularies:
     """The labels that the run's dish may have."""
     return Vocabularies(*(Vocabulary.model_validate(ctx.prepared["known"][what]) for what in Vocabularies._fields))
+
+
+def look_again(image: ImageRef, ctx: Context) -> dict[LabelSet, dict[str, float]]:
+    """What the bundled network sees in turned views of the picture, on record as `looked_again`; {} of a photo
+    and of a drawing that is unlike all that it learnt from.
+    """
+
+    def look() -> dict[str, Any]:
+        found = _network().recognise(read_picture(ctx.runtime.memory.blobs, image), turned=True)
+        is_drawn = ctx.prepared["is_drawn"]
+        return {what: one.odds if one.is_familiar and is_drawn else {} for what, one in found.items()}
+
+    found: dict[LabelSet, dict[str, float]] = ctx.external("looked_again", look)  # type: ignore[assignment]
+    return found
+
+
+def _recognised(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
+    """What the bundled network sees. It learnt from drawings alone, so that no photo is familiar to it."""
+    assert image is not None, "without a picture there is nothing to recognise"
+    found = _network().recognise(read_picture(ctx.runtime.memory.blobs, image))[what]
+    is_familiar = found.is_familiar and ctx.prepared["is_drawn"]
+    return Prediction(labels=found.labels, odds=found.odds, is_familiar=is_familiar)
+
+
+def _network() -> "DishRecogniser":
+    from loopwright.models.networks.recipe import bundled_network  # torch: seconds that only a run has to spend
+
+    return bundled_network()
 
 
 def _asked(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:

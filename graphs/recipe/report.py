@@ -93,8 +93,9 @@ def label_rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Eve
     names = dict.fromkeys((*predicted, *sides["initial"], *sides["rectified"], *kept, *prepared["truth"][what]))
 
     def row(name: str) -> LabelRow:
-        scores = (sides[side].get(name) for side in ("initial", "rectified"))
-        return LabelRow(in_words(name), name in predicted, *scores, name in kept, name in prepared["truth"][what])
+        before, after = sides["initial"].get(name), sides["rectified"].get(name)
+        is_true = name in prepared["truth"][what]
+        return LabelRow(in_words(name), name in predicted, before, after, name in kept, is_true)
 
     return sorted(map(row, names), key=lambda one: (-max(one.before or 0, one.after or 0), one.name))
 
@@ -130,5 +131,5 @@ def _texts(prepared: Mapping[str, Any], events: Sequence[Event], known: Vocabula
 
 def _text(title: str, steps: Sequence[str], prepared: Mapping[str, Any], known: Vocabularies) -> Text:
     found, truth = labels_of_text(steps, known), prepared["truth"]
-    scores = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
+    scores: dict[str, float] = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
     return Text(title, [marked(step, truth, known) for step in steps], scores)

@@ -13,7 +13,7 @@ from loopwright.agents.recipe.scsr import FEWEST
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Role
-from loopwright.tools.recipe.dish import open_dish
+from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
 PREDICTOR, GENERATOR = "predictor", "generator"
@@ -104,6 +104,7 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
         "truth": {"actions": sorted(labels.actions), "ingredients": sorted(labels.ingredients)},
         "reference": list(dish.recipe.instructions),
         "title": dish.recipe.title,
+        "is_drawn": isinstance(dish, SimulatedDish),
     }
 
 

@@ -87,11 +87,11 @@ class Familiar(NamedTuple):
 
     @classmethod
     def of(cls, seen: Tensor, unseen: Tensor) -> "Familiar":
-        """From features of training pictures (N, F); the limit is a tenth above the farthest of others' (M, F)."""
+        """From features of training pictures (N, F); two in a thousand of others' (M, F) are beyond the limit."""
         covariance = torch.cov(seen.T)
         shrunk = covariance + 0.01 * covariance.diagonal().mean() * torch.eye(len(covariance))
         found = cls(seen.mean(0), torch.linalg.inv(shrunk), 0.0)
-        return found._replace(limit=1.1 * float(found.distance(unseen).max()))
+        return found._replace(limit=float(found.distance(unseen).quantile(0.998)))
 
     def distance(self, features: Tensor) -> Tensor:
         """(B,) of (B, F)."""
@@ -107,7 +107,7 @@ def prepare(images: NDArray[np.uint8]) -> Tensor:
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise BadInput(f"`images` has shape {images.shape} and type {images.dtype}; expected (B, N, N, 3) uint8.")
-    scaled = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    scaled = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     return scaled if scaled.shape[2] == INPUT_PX else interpolate(scaled, size=(INPUT_PX, INPUT_PX), mode="area")
 
 
@@ -131,11 +131,13 @@ class DishRecogniser:
         self.thresholds, self.familiar, self.metadata = dict(thresholds), familiar, dict(metadata)
 
     @torch.inference_mode()
-    def recognise(self, image: NDArray[np.uint8]) -> dict[str, Recognised]:
-        """What one (N, N, 3) uint8 picture shows, by set."""
-        features = self.network.features(prepare(image[None]))
-        row = iter(self.network.head(features)[0].sigmoid().double().tolist())
-        is_familiar = float(self.familiar.distance(features)[0]) <= self.familiar.limit
+    def recognise(self, image: NDArray[np.uint8], *, turned: bool = False) -> dict[str, Recognised]:
+        """What one (N, N, 3) uint8 picture shows, by set; `turned`: the mean over its seven turned and mirrored views,
+        which is another look at it.
+        """
+        features = self.network.features(prepare(_turned(image) if turned else image[None]))
+        row = iter(self.network.head(features).sigmoid().double().mean(0).tolist())
+        is_familiar = float(self.familiar.distance(features).median()) <= self.familiar.limit
         found = {}
         for what, names in self.network.config.labels.items():
             odds = {name: round(next(row), 4) for name in names}
@@ -189,6 +191,12 @@ def load_network(path: Path | None = None) -> DishRecogniser:
 def bundled_network() -> DishRecogniser:
     """The bundled one, kept for the next session of this process."""
     return load_network()
+
+
+def _turned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(7, N, N, 3) the views of a square picture but itself."""
+    views = [np.rot90(side, turns) for side in (image, image.transpose(1, 0, 2)) for turns in range(4)]
+    return np.stack(views[1:])
 
 
 def _limit(metadata: Mapping[str, str]) -> float:

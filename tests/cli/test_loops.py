@@ -106,6 +106,7 @@ def test_the_end_of_the_input_ends_waiting(typed: Cli, card: str, loopwright: Cl
     again = typed("", "sessions", "resume", session, "--loop", LOOP, "--json")
     assert (again.code, again.json[-1]["questions"][0]["id"]) == (6, "q1")
     answered = typed("approve\n", "sessions", "resume", session, "--loop", LOOP)
+    assert "Still open: q1: May I switch the heater on? (approve, reject, target 21)" in answered.out
     assert answered.code == 0  # warm enough after that
     assert "acted     switch the heater on" in answered.out
 

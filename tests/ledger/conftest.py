@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.forking import Processes, forking
 
-Act = Callable[..., dict[str, object] | None]
+Act = Callable[..., dict[str, Any] | None]
 
 
 @pytest.fixture

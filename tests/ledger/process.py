@@ -2,12 +2,10 @@
 
 Each runs the real actuator, ledger and device; only the signal is wrapped around them. An order (`tests.forking`) is
 `[MEMORY_URL, DEVICE, SESSION, SIGNAL]`, SIGNAL being `never` or `NAME:before:METHOD` / `NAME:after:METHOD` of the
-ledger or the world, with NAME `kill` or `stop`. With an order as its argument this program is such a process itself.
+ledger or the world, with NAME `kill` or `stop`.
 """
 
-import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +72,4 @@ def main(url: str, device: str, session_id: str, given: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        sys.stdout.write(json.dumps(main(*json.loads(sys.argv[1]))))
-    else:
-        serve(lambda order: main(*order))
+    serve(lambda order: main(*order))

@@ -119,7 +119,7 @@ def test_one_that_talks_without_end_is_left() -> None:
     class Endless(Foreign):
         async def _astream(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> Any:
             while True:
-                yield ChatGenerationChunk(message=AIMessageChunk("x" * 1000))
+                yield ChatGenerationChunk(message=AIMessageChunk(content="x" * 1000))
 
     with pytest.raises(OperatorError, match="more than 262144 bytes"):
         call(Endless(say=str), [HumanMessage("?")])

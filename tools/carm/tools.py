@@ -119,6 +119,6 @@ TOOLS: tuple[Tool[Any, Any], ...] = (c_arm_status, move_c_arm, take_exposure)
 
 
 def _c_arm(context: ToolContext) -> CArm:
-    if not all(hasattr(context.world, name) for name in ("pose", "exposures", "limits", "image")):
+    if not all(hasattr(context.world, name) for name in ("limits", "image")):
         raise DeveloperError(f"The world {context.world!r} is no C-arm; give the `ToolContext` a `CArmWorld`.")
     return cast(CArm, context.world)

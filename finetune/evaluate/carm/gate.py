@@ -28,7 +28,7 @@ from loopwright.tools.carm.world import optics_of
 
 Progress = Callable[[str], None]
 PHANTOMS, WALKS, FALSE_ALARM_RATE = 100, 8, 0.02
-"""How many calibration phantoms, walks over each, and how often each limit may be exceeded over a new person."""
+"""How many calibration phantoms, walks over each, and the share of a new person's views that may be called unknown."""
 MAX_VIEWS = 8
 ARRIVAL_RADIUS_MM = 7.5
 _NO_IMAGE = ImageRef(sha256="0" * 64, width_px=1, height_px=1)
@@ -53,9 +53,9 @@ def calibrate_gate(
 
     Args:
         weights: of the network; its conformal calibration lies beside it.
-        phantoms: how many; fewer than 1 / `false_alarm_rate` give no limit.
+        phantoms: how many; fewer than 2 / `false_alarm_rate` give no limit to the jump, fewer than half of that none.
         walks: over each phantom, from anywhere over the body to any landmark.
-        false_alarm_rate: of the least sigma (of views) and of the jump (of true arrivals), each by itself.
+        false_alarm_rate: of views that are called unknown; true arrivals are doubted for a jump half as often.
         on_progress: called with a line now and then.
 
     Raises:

@@ -66,8 +66,8 @@ def evaluate_strangers(
         on_run: told each session as it ends.
     """
     rows = []
-    for number, of in enumerate(volumes):
-        rng = np.random.default_rng([seed, number])
+    for of in volumes:
+        rng = np.random.default_rng([seed, *of.name.encode()])  # whatever else is looked at
         views = [(spec, seen) for spec in of.specs for seen in _views(spec, of, rng)]
         runs = list(itertools.islice(_runs(of, n, rng), n))
         for model, loop, is_gated in (("gate", LOOP, True), ("no gate", UNGATED, False)):

@@ -16,6 +16,9 @@ def grpo(
     start_from: Annotated[
         Path | None, typer.Option(help="An adapter to go on from, in place of the config's `start_from`.")
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A reward of the config to leave out, for an ablation; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train a LoRA adapter by GRPO, on a loop's sessions or on single answers. `tensorboard --logdir OUT` plots it."""
@@ -27,6 +30,8 @@ def grpo(
     settings = GrpoConfig.load(config)
     if start_from is not None:
         settings = settings.model_copy(update={"start_from": start_from})
+    for name in without or ():
+        settings = settings.without(name)
     result = train(settings, out, lambda line: stderr().print(line))
     if as_json:
         json_line(result.model_dump(mode="json"))

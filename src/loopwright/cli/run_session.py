@@ -79,23 +79,27 @@ def drive(
         on_event: called with each event.
     """
     console, loop = stdout(), session.loop
+    option = f" --loop {named}" if named and is_location(named) else ""
+    still_open = session.questions if wait else []  # no event tells them again
     with _ctrl_c_pauses(session):
         for n, event in enumerate(session.stream(wait=wait)):
             if n == 0 and not as_json:  # not before: a session that has ended, or that runs elsewhere, is refused
-                to_speak = f'loopwright feedback {session.id} "..."'
+                to_speak = plain(f'loopwright feedback {session.id}{option} "..."')
                 console.print(f"Session [bold]{plain(session.id)}[/bold]. Speak to it with: {to_speak}")
+                for each in still_open:
+                    console.print(f"Still open: {_shown(each)}")
             if as_json:
                 json_line(event.model_dump(mode="json"))
             else:
                 for line in describe(event, loop):
                     console.print(line)
             on_event(event)
-    status, questions = session.status, session.questions
+    status = session.status
+    questions = session.questions if status == "waiting" else []
     if as_json:
         asked = {"questions": [each.model_dump(mode="json") for each in questions]} if questions else {}
         json_line({"session": session.id, "status": status, "head": session.head, **asked})
     else:
-        option = f" --loop {named}" if named and is_location(named) else ""
         console.print(_how_to_go_on(f"{plain(session.id)}{plain(option)}", status, questions))
         console.print(f"Head of its record: {session.head}")
     return EXIT_BY_STATUS[status]
@@ -126,7 +130,7 @@ def _how_to_go_on(session: str, status: str, questions: "Sequence[Question]") ->
         case "succeeded" | "failed" | "not_found":
             return f"Session {status}. Report: loopwright sessions report {session}"
         case "waiting":
-            asked = [f"  {each.id}: {plain(each.text)} {plain(_options(each))}".rstrip() for each in questions]
+            asked = [f"  {_shown(each)}" for each in questions]
             answer = f'loopwright feedback {session} "..."'
             go_on = f"Give it: {answer} and go on with: loopwright sessions resume {session}"
             return "\n".join(("The session waits for an answer:", *asked, go_on))
@@ -134,8 +138,9 @@ def _how_to_go_on(session: str, status: str, questions: "Sequence[Question]") ->
             return f"Session {status}; nothing is lost. Go on with: loopwright sessions resume {session}"
 
 
-def _options(question: "Question") -> str:
-    return f"({', '.join(question.options)})" if question.options else ""
+def _shown(question: "Question") -> str:
+    options = f" ({', '.join(question.options)})" if question.options else ""
+    return plain(f"{question.id}: {question.text}{options}")
 
 
 @contextmanager

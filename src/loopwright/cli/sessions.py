@@ -243,7 +243,7 @@ def feedback(
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest
 
-            stop_at_rest(memory, session)
+            stop_at_rest(memory, session, lambda: _loop_of(memory, session, loop))
             words: dict[str, Any] = {"kind": "stop"}
         else:
             from loopwright.graphs.loop.delivery import deliver

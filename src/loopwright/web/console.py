@@ -221,9 +221,10 @@ class Console:
 
     def stop(self, session_id: str, author: str, text: str = "STOP") -> dict[str, Any]:
         """Let nothing further be sent, whatever the session is doing."""
-        self._require_hearing(self.memory.sessions.get(session_id))
+        row = self.memory.sessions.get(session_id)
+        self._require_hearing(row)
         self.memory.inbox.put(session_id, text, author=author, is_stop=True)
-        stop_at_rest(self.memory, session_id)
+        stop_at_rest(self.memory, session_id, lambda: self.loop(row.loop))
         return {"kind": "stop", "status": self.row(session_id).status}
 
     def answer(

@@ -13,7 +13,7 @@ NOBODY: Any = None
 
 
 def test_a_label_that_goes_with_the_others_is_judged_surer() -> None:
-    judge = CountsJudge(kitchen_cooccurrence())
+    judge = CountsJudge(kitchen_cooccurrence(), {})
     said = {
         "actions": Prediction(),
         "ingredients": Prediction(
@@ -29,13 +29,22 @@ def test_a_label_that_goes_with_the_others_is_judged_surer() -> None:
 
 def test_without_other_labels_the_picture_alone_counts() -> None:
     said = {"actions": Prediction(), "ingredients": Prediction(labels=("egg",), odds={"egg": 0.7})}
-    (one,) = CountsJudge(kitchen_cooccurrence()).scores("ingredients", said, None, NOBODY).initial  # type: ignore[arg-type]
+    (one,) = CountsJudge(kitchen_cooccurrence(), {}).scores("ingredients", said, None, NOBODY).initial  # type: ignore[arg-type]
     assert one.confidence == pytest.approx(0.7)
+
+
+def test_a_second_look_takes_the_place_of_the_predictors_odds() -> None:
+    said = {"actions": Prediction(), "ingredients": Prediction(labels=("egg", "cod"), odds={"egg": 0.1, "cod": 0.9})}
+    judge = CountsJudge(kitchen_cooccurrence(), {"ingredients": {"egg": 0.9, "cod": 0.05, "flour": 0.8}})
+    found = judge.scores("ingredients", said, None, NOBODY)  # type: ignore[arg-type]
+    assert [one.label for one in found.initial] == ["egg", "cod"]
+    assert found.initial[0].confidence > 0.8 > 0.1 > found.initial[1].confidence
+    assert [one.label for one in found.rectified] == ["egg", "flour"]
 
 
 def test_an_empty_prediction_has_no_scores() -> None:
     said = {"actions": Prediction(), "ingredients": Prediction()}
-    found = CountsJudge(kitchen_cooccurrence()).scores("actions", said, None, NOBODY)  # type: ignore[arg-type]
+    found = CountsJudge(kitchen_cooccurrence(), {}).scores("actions", said, None, NOBODY)  # type: ignore[arg-type]
     assert (found.initial, found.rectified) == ((), ())
 
 

@@ -145,12 +145,12 @@ def test_a_backup_of_sessions_that_run_is_of_one_moment(
     done = threading.Event()
 
     def run() -> None:
-        with open_memory(memory._store.address.render_as_string(hide_password=False)) as mine:
-            with mine.sessions.acquire(session_id):
-                for n in range(1, 500):
-                    if done.is_set():
-                        return
-                    act_once(mine, session_id, devices, n)
+        address = memory._store.address.render_as_string(hide_password=False)
+        with open_memory(address) as mine, mine.sessions.acquire(session_id):
+            for n in range(1, 500):
+                if done.is_set():
+                    return
+                act_once(mine, session_id, devices, n)
 
     running = threading.Thread(target=run)
     running.start()

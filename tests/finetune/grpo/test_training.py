@@ -17,7 +17,7 @@ from loopwright.cli import main
 from loopwright.errors import BadInput
 from loopwright.finetune.grpo.config import DrawingConfig, GrpoConfig, OptimiserConfig, RewardConfig
 from loopwright.finetune.grpo.rewards import Rewards
-from loopwright.finetune.grpo.train import build_trainer, load_rows, train
+from loopwright.finetune.grpo.train import build_trainer, load_rows, play_with, train
 from loopwright.finetune.grpo.trainer import PICTURES, Trainer
 from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.release import export
@@ -48,8 +48,8 @@ def opened(run: GrpoConfig, folder: Path, stack: ExitStack) -> tuple[Trainer, Wa
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)  # an adapter that does something
     rewards = Rewards(run.rewards)
-    trainer = build_trainer(run, base, model, load_rows(run), rewards, folder / "run", stack)
-    player: Any = trainer.player
+    player: Any = stack.enter_context(play_with(run, base, model))
+    trainer = build_trainer(run, base, model, player, load_rows(run), rewards, folder / "run")
     watched = Watched(player._engine._model)
     player._engine._model = watched
     return trainer, watched

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.render import make_renderer, to_uint8
 from loopwright.tools.carm.sources import open_case
 
-KNOWN = {"volume": "phantom:30100", "start": "Carina", "target": "T12"}
+KNOWN: dict[str, Any] = {"volume": "phantom:30100", "start": "Carina", "target": "T12"}
 STRANGE = {"volume": "stranger:pelvis:30000", "start": "0,0,150", "target": "T12"}
 
 

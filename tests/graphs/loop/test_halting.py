@@ -28,6 +28,7 @@ from loopwright.graphs.loop.runtime import Runtime, find_runtime
 from loopwright.graphs.loop.session import Session
 from loopwright.memory import open_memory
 from loopwright.memory.store import Store
+from loopwright.models.open import open_model
 from loopwright.schema import Feedback
 
 
@@ -115,6 +116,24 @@ class TestStop:
         assert session.run() == "succeeded"
         bench.whole(session)
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_watch_that_fails_for_good_pauses_the_session(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(session_id: str) -> Any:
+            if threading.current_thread().name.startswith("stop-watch"):
+                raise ZeroDivisionError
+            return None
+
+        monkeypatch.setattr(bench.memory.inbox, "active_stop", broken)
+
+        def endless(state: State, ctx: Context) -> None:
+            ctx.now()
+
+        session = bench.start(one(endless), always_on())
+        assert session.run() == "paused"
+        assert "watch for a STOP" in session.events[-1].payload["reason"]
+
     @pytest.mark.parametrize("status", ["created", "waiting"])
     def test_ten_thousand_messages_do_not_keep_it_waiting(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, status: str
@@ -180,14 +199,14 @@ class TestStop:
             return real(*given, **named)
 
         if slow == "model":
-            monkeypatch.setattr(models, "open_model", partial(slowly, models.open_model))
+            monkeypatch.setattr(models, "open_model", partial(slowly, open_model))
         (tmp_path / "card.yaml").write_text(yaml.safe_dump({"kind": "scripted", "replies": [ON, ON]}))
 
         def heat(state: State, ctx: Context) -> None:
             ctx.act(ctx.ask("navigator", "on?", tools=[set_heater]))
 
         def open_room(config: RunConfig, prepared: dict[str, Any], device: Path) -> Room:
-            return slowly(Room, device=device) if slow == "world" else Room(device=device)  # type: ignore[no-any-return]
+            return slowly(Room, device=device) if slow == "world" else Room(device=device)
 
         loop = one(heat, warm, roles={"navigator": Role(card=str(tmp_path / "card.yaml"))}, world=open_room)
         session = bench.start(loop)

@@ -255,7 +255,8 @@ def test_what_will_not_do_is_refused(cook: Cook, wrong: dict[str, Any], match: s
 
 
 def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
-    session = cook(models(see=lambda prompt: sees(prompt, "", "I see nothing.")), on_uncertain="ask", compare=False)
+    nobody = models(see=lambda prompt: sees(prompt, "", "I see nothing."))
+    session = cook(nobody, on_uncertain="ask", compare=False, **SCSR_OFF)
     assert session.run() == "waiting"
     question = payloads(session.events, "asked")[-1]["question"]["text"]
     assert question == "Nothing was recognised in the picture. What is in the dish?"

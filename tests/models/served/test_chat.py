@@ -214,16 +214,6 @@ def test_replies_that_never_fit_are_an_error(server: ChatServer, served: Served,
     assert len(server.requests) == 4
 
 
-def test_a_reply_longer_than_was_asked_for_is_left(server: ChatServer, served: Served) -> None:
-    fits, calling = "x" * 3 * 128, {"tool_calls": [{"index": 0, "function": {"name": "move", "arguments": "y" * 99}}]}
-    server.turns.append(Turn(pieces=(fits,)))
-    assert served().invoke("Where to?", max_tokens=3).text == fits
-    for turn in (Turn(pieces=(fits, "x" * 129)), Turn(pieces=("",) * 513), Turn(deltas=(calling,) * 50)):
-        server.turns.append(turn)
-        with pytest.raises(OperatorError, match="does not keep to `max_tokens` = 3"):
-            served().invoke("Where to?", max_tokens=3)
-
-
 def test_only_a_schema_that_can_be_checked_is_taken(served: Served) -> None:
     with pytest.raises(DeveloperError, match="expected a pydantic model class"):
         served().with_structured_output({"title": "Move", "type": "object"})

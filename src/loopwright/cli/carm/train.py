@@ -44,12 +44,11 @@ def calibrate_gate(
     weights: Annotated[
         Path | None, typer.Option(help="The network's .safetensors file, its calibration beside it; by default ours.")
     ] = None,
-    phantoms: Annotated[
-        int, typer.Option(min=1, help="Calibration phantoms; fewer than 1 / rate give no limit.")
-    ] = 100,
+    phantoms: Annotated[int, typer.Option(min=1, help="Calibration phantoms; at least 2 / rate.")] = 100,
     walks: Annotated[int, typer.Option(min=1, help="Walks over each phantom.")] = 8,
     false_alarm_rate: Annotated[
-        float, typer.Option("--rate", min=0.001, max=0.5, help="How often each limit is exceeded over a new person.")
+        float,
+        typer.Option("--rate", min=0.001, max=0.5, help="Share of a person's views that may be called unknown."),
     ] = 0.02,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:

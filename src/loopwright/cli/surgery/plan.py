@@ -102,9 +102,10 @@ def _policy(planner: Planner, statistics: Path | None, model: str) -> "Policy":
             from loopwright.finetune.evaluate.pictures import PngStore
             from loopwright.graphs.loop.models import checked_card, of_card
             from loopwright.models.cards import ModelCard
+            from loopwright.schema import CancelToken
 
             card = ModelCard.model_validate(checked_card(model))
-            return ModelPolicy(of_card(card, READING, PngStore()).model)
+            return ModelPolicy(of_card(card, READING, PngStore()).opened(CancelToken()))
 
 
 def _summary(found: "HorizonPlan", seen: "Sequence[Step]", following: "Sequence[Action]") -> dict[str, Any]:
