@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.page import Page
 
-from loopwright.cli import application
+from loopwright.cli.application import application
 from loopwright.memory import Verification
 from loopwright.memory.events import Events
 from loopwright.settings import settings
