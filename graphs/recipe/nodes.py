@@ -46,15 +46,17 @@ is written down, why a human did not want it written ("": nobody minded), and wh
 not sure of."""
 
 
-@node(to=("generate",))
+@node(to=("review",))
 def look(state: State, ctx: Context) -> None:
     """See the dish and what is written about it; end where that is as it should be."""
     seen = ctx.observe(look_at_dish)
     if not state["is_written"]:
         return
-    if _hear(state, ctx.feedback()):
-        state.update(is_written=False, repairs=0)
-        ctx.goto("generate")
+    heard = ctx.feedback()
+    is_changed = _hear(state, heard)
+    if is_changed or any(one.kind == "reject" for one in heard):
+        state.update(is_written=False, is_confirmed=False, repairs=0, refused="" if is_changed else "human")
+        ctx.goto("review")
     if list(seen["steps"]) != state["draft"]:
         ctx.end("failed", "the instructions were changed by somebody else; look at them")
     found, is_confirmed = Check.model_validate(state["check"]), state["is_confirmed"]
@@ -193,7 +195,7 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
     """Go back to hear what is to be changed where a human said no, or was stopped; else there is no way on."""
     if result.rule not in ("human", "approval", WITHDRAWN):
         ctx.end("failed", f"it was not written: {result.reason}")
-    state.update(refused=result.rule, repairs=0)
+    state.update(refused=result.rule, is_confirmed=False, repairs=0)
     ctx.goto("review")
 
 

@@ -152,6 +152,28 @@ def test_a_person_who_rejects_the_text_is_asked_what_to_change(cook: Cook) -> No
     assert "walnut" not in written(session)[0]
 
 
+def test_who_is_not_content_afterwards_is_asked_what_to_change(cook: Cook) -> None:
+    session = cook(on_uncertain="ask", **SCSR_OFF)
+    saying(session, {("acted", 0): "reject"})
+    assert session.status == "waiting"
+    assert "What is to be changed?" in payloads(session.events, "asked")[-1]["question"]["text"]
+    session.say("no nuts")
+    assert session.run() == "succeeded"
+    assert "walnut" not in written(session)[0]
+
+
+def test_who_takes_every_label_away_is_asked_what_is_in_it(cook: Cook) -> None:
+    session = cook(
+        models(see=lambda prompt: sees(prompt, ingredients="Ingredients: walnut")),
+        on_uncertain="ask",
+        context="ingredients",
+        **SCSR_OFF,
+    )
+    saying(session, {("predicted", 0): "no nuts, don't slice it, don't toss it, don't drizzle it"})
+    assert session.status == "waiting"
+    assert "What is in the dish?" in payloads(session.events, "asked")[-1]["question"]["text"]
+
+
 def test_an_unknown_name_is_asked_about(cook: Cook) -> None:
     session = cook()
     session.say("add saffron")
