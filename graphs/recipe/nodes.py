@@ -88,7 +88,7 @@ def write_plainly(state: State, ctx: Context) -> None:
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
     image = _image(state)
-    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
+    if ctx.config.selection == "all" or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
     asked: Judge = ModelJudge(known_of(ctx))
@@ -253,7 +253,7 @@ def _image(state: State) -> ImageRef | None:
 
 def _shown(state: State, ctx: Context) -> ImageRef | None:
     """The picture, as far as the writer is shown it."""
-    return _image(state) if ctx.config.writer_sees else None
+    return None if ctx.config.text_only else _image(state)
 
 
 def _scored(side: Sequence[dict[str, Any]]) -> list[Scored]:

@@ -68,7 +68,7 @@ def _facts(run: RecipeRun, prepared: Mapping[str, Any], events: Sequence[Event])
     yield Fact("Dish", run.dish)
     yield Fact("In truth", prepared["title"])
     yield Fact("Predictor", run.predictor)
-    yield Fact("Judge", run.judge if run.scsr else "none")
+    yield Fact("Judge", run.judge if run.selection == "scsr" else "none")
     for event in (e for e in events if e.kind == "started"):
         for role, used in event.payload["models"].items():
             yield Fact(f"Model of the {role}", used["model"])

@@ -37,7 +37,7 @@ class RecipeRun(RunConfig):
         "recipe itself",
     )
     writer: WriterName = Field(
-        default="model", description="who writes the instructions: a model, or a rule that names every label"
+        default="rule", description="who writes the instructions: a rule that names every label, or a model"
     )
     model: str = Field(
         default="small", description="name or path of the model card that writes (and, asked to, predicts)"
@@ -52,14 +52,16 @@ class RecipeRun(RunConfig):
     judge_model: str | None = Field(
         default=None, description="card of the judge `model`; the predictor's where none is given"
     )
-    scsr: bool = Field(
-        default=True, description="select labels by the judge's scores; else all predicted ones are kept"
+    selection: Literal["scsr", "all"] = Field(
+        default="scsr", description="which labels are kept: by the judge's scores (SCSR), or all that are predicted"
     )
     fewest: int = Field(default=FEWEST, ge=1, le=20, description="labels below which the surest of both sides are kept")
     context: ContextName = Field(default="both", description="which labels the writer is told")
     repairs: int = Field(default=2, ge=0, le=10, description="times that a text that contradicts its labels is redone")
-    writer_sees: bool = Field(default=True, description="show the writer the picture; not one that reads text only")
-    compare: bool = Field(default=True, description="also have the instructions written without any labels, to compare")
+    text_only: bool = Field(default=False, description="do not show the writer the picture: it reads text only")
+    compare: bool = Field(
+        default=False, description="also have a model write from the picture alone, and report both texts"
+    )
     image_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of the dish's picture, px")
 
     @field_validator("dish", mode="before")

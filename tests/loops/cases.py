@@ -79,6 +79,7 @@ class LoopCase:
 
 
 TO_A_LANDMARK = {"volume": "phantom:30000", "start": "T12", "target": "Left hemidiaphragm"}
+A_DISH = {"dish": "simulated:2000007", "predictor": "model", "writer": "model", "compare": True}
 CASES = {
     case.loop.name: case
     for case in (
@@ -86,7 +87,12 @@ CASES = {
         LoopCase(loop=kiln, models=firing, config={"marks": "low"}),
         LoopCase(loop=nested, models=heating, is_slow=True),
         LoopCase(loop=SURGERY, config={"video": "simulated:2000007", "clips": 3}, is_slow=True),
-        LoopCase(loop=RECIPE, models=cooking, config={"dish": "simulated:2000007", "predictor": "model"}, is_slow=True),
+        LoopCase(
+            loop=RECIPE,
+            models=cooking,
+            config=A_DISH,
+            is_slow=True,
+        ),
         LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )
 }

@@ -53,8 +53,7 @@ def cook(memory: Memory, tmp_path: Path) -> Cook:
     """Start a session; a model sees and another one writes, until told otherwise."""
 
     def start(models: dict[str, BaseChatModel] = models(), **run: Any) -> Session:  # noqa: B008
-        return LOOP.start(
-            memory, models=models, devices=tmp_path / "devices", **{"dish": DISH, "predictor": "model", **run}
-        )
+        settings = {"dish": DISH, "predictor": "model", "writer": "model", **run}
+        return LOOP.start(memory, models=models, devices=tmp_path / "devices", **settings)
 
     return start

@@ -17,7 +17,7 @@ from loopwright.graphs.sessions import redraw_session, report_session
 from loopwright.memory import Memory
 from loopwright.tools.recipe.dish import open_dish
 
-SCSR_OFF = {"scsr": False}
+SCSR_OFF = {"selection": "all"}
 
 
 def written(session: Session) -> tuple[list[str], list[str]]:
@@ -103,7 +103,7 @@ def test_a_text_that_contradicts_its_labels_is_redone_and_told_what_is_wrong(coo
             return obedient(prompt)
         return "Slice, toss and drizzle the potatoes with the basil, the cheddar and the walnuts."
 
-    session = cook(models(sloppy), compare=False, **SCSR_OFF)
+    session = cook(models(sloppy), **SCSR_OFF)
     session.run()
     first, second = payloads(session.events, "verified")
     assert (first["missing"]["ingredients"], first["invented"]["ingredients"]) == (["tomato"], ["potato"])
@@ -115,7 +115,7 @@ class TestStubbornText:
     """A writer who never does what he is told."""
 
     def stubborn(self, cook: Cook, **run: Any) -> Session:
-        return cook(models(lambda _: "Boil the potatoes."), repairs=1, **run)
+        return cook(models(lambda _: "Boil the potatoes."), repairs=1, **SCSR_OFF, **run)
 
     def test_it_is_redone_within_the_budget_and_not_reported_as_success(self, cook: Cook) -> None:
         session = self.stubborn(cook)
@@ -183,7 +183,7 @@ def test_an_unknown_name_is_asked_about(cook: Cook) -> None:
 
 @pytest.mark.parametrize(("context", "sets"), [("actions", (3, 0)), ("ingredients", (0, 4)), ("none", (0, 0))])
 def test_the_writer_is_told_what_the_run_says(cook: Cook, context: str, sets: tuple[int, int]) -> None:
-    session = cook(context=context, compare=False, repairs=0, **SCSR_OFF)
+    session = cook(context=context, repairs=0, **SCSR_OFF)
     session.run()
     (prompt,) = prompts(session)
     assert tuple(map(len, told(prompt))) == sets
@@ -278,7 +278,7 @@ def test_what_will_not_do_is_refused(cook: Cook, wrong: dict[str, Any], match: s
 
 def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
     nobody = models(see=lambda prompt: sees(prompt, "", "I see nothing."))
-    session = cook(nobody, on_uncertain="ask", compare=False, **SCSR_OFF)
+    session = cook(nobody, on_uncertain="ask", **SCSR_OFF)
     assert session.run() == "waiting"
     question = payloads(session.events, "asked")[-1]["question"]["text"]
     assert question == "Nothing was recognised in the picture. What is in the dish?"
@@ -288,7 +288,7 @@ def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
 
 
 def test_the_report_marks_words_and_stands_alone(cook: Cook, memory: Memory, tmp_path: Path) -> None:
-    session = cook()
+    session = cook(compare=True)
     session.run()
     page = Page(report_session(memory, session.id, tmp_path / "report.html", LOOP))
     page.assert_stands_alone()
