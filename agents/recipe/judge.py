@@ -77,7 +77,9 @@ class CountsJudge:
     def scores(self, what: LabelSet, said: Mapping[LabelSet, Prediction], image: ImageRef | None, ask: Asker) -> Judged:
         """See `Judge`."""
         odds = {kind: self._odds(kind, said[kind]) for kind in SETS}
-        others = {(kind, label): p for kind in SETS for label, p in odds[kind].items() if p >= SEEN}
+        others: dict[tuple[str, str], float] = {
+            (kind, label): p for kind in SETS for label, p in odds[kind].items() if p >= SEEN
+        }
         sure = {label: self._sure((what, label), p, others) for label, p in odds[what].items()}
         initial = tuple(Scored(label, sure[label]) for label in said[what].labels)
         return Judged(initial, plausible(sure), tuple(Scored(*one) for one in sure.items()))

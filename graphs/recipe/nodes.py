@@ -82,7 +82,8 @@ def write_plainly(state: State, ctx: Context) -> None:
     """Write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
     if ctx.config.compare and ctx.config.writer == "model" and image is not None:
-        state["plain"] = _drafted(ctx, "picture", ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS))
+        steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
+        state["plain"] = _drafted(ctx, "picture", steps)
 
 
 def judge(state: State, ctx: Context) -> None:
@@ -179,7 +180,7 @@ def verify(state: State, ctx: Context) -> None:
 @node(to=("review",))
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
-    labels = {what: list(state["labels"][what]) for what in SETS}
+    labels: dict[str, list[str]] = {what: list(state["labels"][what]) for what in SETS}
     noted = ctx.act(record_labels, **labels)
     if not noted.ok:
         _refused(state, ctx, noted)

@@ -85,16 +85,15 @@ def _seen(events: Sequence[Event]) -> SeenDish | None:
 def _rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) -> list[LabelRow]:
     """Every label that anybody named, the judge's surest first."""
     own = [event for event in events if event.payload.get("what") == what]
-    predicted, sides = (
-        _last(own, "predicted", "labels"),
-        {side: _scores(own, side) for side in ("initial", "rectified")},
-    )
+    predicted = _last(own, "predicted", "labels")
+    sides = {side: _scores(own, side) for side in ("initial", "rectified")}
     kept = Edits.model_validate(_edits(events)).applied(what, _last(own, "selected", "labels"))
     names = dict.fromkeys((*predicted, *sides["initial"], *sides["rectified"], *kept, *prepared["truth"][what]))
 
     def row(name: str) -> LabelRow:
-        scores = (sides[side].get(name) for side in ("initial", "rectified"))
-        return LabelRow(in_words(name), name in predicted, *scores, name in kept, name in prepared["truth"][what])
+        before, after = (sides[side].get(name) for side in ("initial", "rectified"))
+        is_true = name in prepared["truth"][what]
+        return LabelRow(in_words(name), name in predicted, before, after, name in kept, is_true)
 
     return sorted(map(row, names), key=lambda one: (-max(one.before or 0, one.after or 0), one.name))
 
@@ -130,5 +129,5 @@ def _texts(prepared: Mapping[str, Any], events: Sequence[Event], known: Vocabula
 
 def _text(title: str, steps: Sequence[str], prepared: Mapping[str, Any], known: Vocabularies) -> Text:
     found, truth = labels_of_text(steps, known), prepared["truth"]
-    scores = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
+    scores: dict[str, float] = {what: f1(getattr(found, what), frozenset(truth[what])) for what in SETS}
     return Text(title, [marked(step, truth, known) for step in steps], scores)

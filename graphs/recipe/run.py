@@ -89,11 +89,7 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
     Raises:
         BadInput: there is no such dish, its photo cannot be opened, or an option would not be read.
     """
-    for name, companion in (("predictor_model", "predictor"), ("judge_model", "judge")):
-        if getattr(run, name) is not None and getattr(run, companion) != "model":
-            raise BadInput(
-                f"`{name}` {getattr(run, name)!r} would not be read. Leave it out, or add `--{companion} model`."
-            )
+    _refuse_unread(run)
     dish = open_dish(run.dish)
     dish.image(run.image_px)  # refuses a photo that cannot be opened, before the session begins
     labels = dish.labels
@@ -108,6 +104,20 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
         "title": dish.recipe.title,
         "is_drawn": isinstance(dish, SimulatedDish),
     }
+
+
+def _refuse_unread(run: RecipeRun) -> None:
+    """Refuse an option that was set and that nothing would read."""
+    for name, companion in (
+        ("predictor_model", "predictor"),
+        ("judge_model", "judge"),
+        ("compare", "writer"),
+        ("text_only", "writer"),
+    ):
+        if getattr(run, name) and getattr(run, companion) != "model":
+            raise BadInput(
+                f"`{name}` {getattr(run, name)!r} would not be read. Leave it out, or add `--{companion} model`."
+            )
 
 
 def redraw(run: RecipeRun, _: Mapping[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:

@@ -47,7 +47,7 @@ class ModelAsker:
         self._model = model
         self.asked: list[str] = []
 
-    def ask(self, role: str, prompt: Sequence[BaseMessage], answer: AnswerFormat[T], /) -> T:
+    def ask(self, role: str, prompt: Sequence[BaseMessage], answer: AnswerFormat[T], /, *, may_fail: bool = False) -> T:
         """See `Asker`."""
         self.asked.append(role)
         return ask(self._asked_model, prompt, answer, images=Blank()).value

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import CACHE_DIR
@@ -56,7 +57,12 @@ def test_it_writes_what_a_recipe_says(tmp_path: Path) -> None:
         "instructions": ["Chop the onion.", "Boil the tomatoes."],
     }
     (tmp_path / "recipes.json").write_text(json.dumps([recipe]))
-    run = {"dish": f"{tmp_path / 'recipes.json'}:soup", "predictor": "recipe", "text_only": True, "repairs": 0}
+    run: dict[str, Any] = {
+        "dish": f"{tmp_path / 'recipes.json'}:soup",
+        "predictor": "recipe",
+        "text_only": True,
+        "repairs": 0,
+    }
     with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as memory:
         session = LOOP.start(memory, devices=tmp_path / "devices", writer="model", model="smol", **run)
         assert session.run() in ("succeeded", "failed"), "whether text and labels agree is not what is tested"

@@ -268,6 +268,7 @@ class TestRecorded:
         ({"dish": "soup"}, "`soup` is no dish"),
         ({"dish": "simulated:x"}, "has the seed 'x'"),
         ({"judge_model": "small"}, "--judge model"),
+        ({"writer": "rule", "compare": True}, "--writer model"),
         ({"predictor": "network", "predictor_model": "small"}, "--predictor model"),
     ],
 )
