@@ -180,8 +180,8 @@ def verify(state: State, ctx: Context) -> None:
 @node(to=("review",))
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
-    labels: dict[str, list[str]] = {what: list(state["labels"][what]) for what in SETS}
-    noted = ctx.act(record_labels, **labels)
+    labels = state["labels"]
+    noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
     found = Check.model_validate(state["check"])
