@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from tests.graphs.oracle import Replays
-from tests.graphs.recipe.conftest import DISH, Cook, models, obedient, sees, told
+from tests.graphs.recipe.conftest import DISH, Cook, models, sees
+from tests.loops.cases import told, write_as_told
 from tests.page import Page
 from tests.scenario import payloads, saying
 
@@ -79,7 +80,7 @@ def test_what_a_person_says_of_labels_is_written(
     saying(session, {at: words})
     assert session.status == "succeeded"
     assert written(session)[0] == labels
-    assert obedient(prompts(session)[-1]).split("\n") == written(session)[1]
+    assert write_as_told(prompts(session)[-1]).split("\n") == written(session)[1]
     assert len(payloads(session.events, "predicted")) == 2, "nothing is predicted again"
 
 
@@ -100,7 +101,7 @@ def test_the_recipes_own_labels_measure_the_writer(cook: Cook) -> None:
 def test_a_text_that_contradicts_its_labels_is_redone_and_told_what_is_wrong(cook: Cook) -> None:
     def sloppy(prompt: str) -> str:
         if "Do mention tomato. Leave out potato" in prompt:
-            return obedient(prompt)
+            return write_as_told(prompt)
         return "Slice, toss and drizzle the potatoes with the basil, the cheddar and the walnuts."
 
     session = cook(models(sloppy), **SCSR_OFF)
