@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 HASH := $(shell git hash-object pyproject.toml)
 RUN := $(VENV)/.installed-run-$(HASH)
 DEV := $(VENV)/.installed-dev-$(HASH)
+WEB := $(VENV)/.installed-web-$(HASH)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -28,7 +29,8 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery demo-recipe test test-weights check lint fmt types layers unit docs bench clean chest
+.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights check lint fmt types layers unit docs bench \
+	clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +42,9 @@ demo: $(RUN) chest ## Run the C-arm loop on the real chest CT and write a report
 demo-surgery: $(RUN) ## Run the surgery loop on a simulated patient and write a report (installs what is missing)
 	@$(BIN)/loopwright demo surgery
 	@$(activate)
+
+console: $(WEB) ## Serve the web console and open it in the browser (installs what is missing)
+	@$(BIN)/loopwright serve --open
 
 demo-recipe: $(RUN) ## Run the recipe loop on a simulated dish and write a report (installs what is missing)
 	@$(BIN)/loopwright demo recipe
@@ -58,8 +63,14 @@ types: $(DEV) ## Check types, twice
 layers: $(DEV) ## Check that imports run down only
 	$(call step,import-linter,$(BIN)/lint-imports)
 
-unit: $(DEV) ## Run the tests
+unit: $(DEV) chromium ## Run the tests
 	$(call step,pytest,OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+
+# The tests of the web console need a browser; where there is none they are skipped, and pytest names them.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+	echo "There is no \`chromium\`, and it cannot be installed here: the tests of the console's pages are skipped."
 
 test-weights: $(DEV) ## Run the tests that need a pretrained model, which is fetched
 	@$(BIN)/loopwright models fetch smol
@@ -106,4 +117,8 @@ $(RUN): | $(BIN)/python
 
 $(DEV): | $(BIN)/python
 	$(call install,[dev])
-	@touch $(RUN) $(DEV)
+	@touch $(RUN) $(DEV) $(WEB)
+
+$(WEB): | $(BIN)/python
+	$(call install,[web])
+	@touch $(RUN) $(WEB)

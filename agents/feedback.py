@@ -1,4 +1,4 @@
-"""What a human says to any loop, read by rules: stop, approve, reject, note. A loop adds its own words (see `parse`).
+"""What a human says to any loop, read by rules: stop, approve, reject, instead, note. A loop adds its own: `parse`.
 
 Nothing is guessed: what no rule reads in full comes back as `Unclear` with a question. The one exception is STOP, which
 is heard generously, for a stop too many costs a click and a stop too few may cost more. A stop word anywhere in the
@@ -8,12 +8,13 @@ inside "non-stop", or right after "don't", "do not", "must not", "never", "no ne
 A question is no order: "approve?" and "20 mm left?" get a clarification question, "could you go 20 mm left?" is done.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
 
-from loopwright.schema import Approve, Frozen, Note, Reject, Stop, Unclear
+from loopwright.schema import Approve, Frozen, Instead, Note, Reject, Stop, Unclear, canonical_json
 
 F = TypeVar("F", bound=Frozen)
 MAX_CHARS = 2000
@@ -47,6 +48,7 @@ _REJECT_WITH = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _IS_NOT = re.compile(rf"{_THAT_IS} not .+")
+_INSTEAD = re.compile(r"instead\s*:?\s*(?P<arguments>\{.*\})", re.IGNORECASE | re.DOTALL)
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
 _POLITE = re.compile(
@@ -84,7 +86,7 @@ def unclear(text: str, question: str) -> Unclear:
 
 def parse(
     text: str, rules: Callable[[str], F | Unclear | None], examples: str
-) -> Approve | Reject | Stop | Note | F | Unclear:
+) -> Approve | Reject | Instead | Stop | Note | F | Unclear:
     """Read one message; never raises.
 
     Args:
@@ -100,6 +102,8 @@ def parse(
         return unclear(original, f"That is longer than {MAX_CHARS} characters. Could you say it shorter?")
     if note := _NOTE.fullmatch(original):
         return Note(text=note["note"])
+    if instead := _INSTEAD.fullmatch(original):
+        return _instead(original, instead["arguments"])
     said, folded = plain(text), _folded(text)
     is_question = folded.rstrip(" .,;:!").endswith("?")
     if _APPROVE.fullmatch(said):
@@ -123,6 +127,17 @@ def parse(
     return unclear(original, f"I did not understand that, and nothing moves. {examples}")
 
 
+def _instead(original: str, arguments: str) -> Instead | Unclear:
+    try:
+        return Instead(arguments=json.loads(arguments, parse_constant=_refuse_constant))
+    except ValueError as error:
+        return unclear(original, f'The arguments are no JSON ({error}). For example: `instead: {{"name": 1}}`.')
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _reject(original: str, reason: str, explicit: bool, rules: Callable[[str], F | Unclear | None]) -> Reject | Unclear:
     """A rejection with a reason. After a plain "no," the reason may itself be a command, which is clarified."""
     said = plain(reason)
@@ -131,12 +146,14 @@ def _reject(original: str, reason: str, explicit: bool, rules: Callable[[str], F
     return Reject(reason=reason[:MAX_REASON_CHARS])
 
 
-def render(feedback: Approve | Reject | Stop | Note | Unclear) -> str:
+def render(feedback: Approve | Reject | Instead | Stop | Note | Unclear) -> str:
     """The phrase that `parse` reads as this value."""
     match feedback:
         case Approve() | Stop():
             return feedback.kind
         case Reject():
             return f"reject: {feedback.reason}" if feedback.reason else "reject"
+        case Instead():
+            return f"instead: {canonical_json(feedback.arguments)}"
         case Note() | Unclear():
             return f"note: {feedback.text}" if isinstance(feedback, Note) else feedback.text

@@ -153,13 +153,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             carm(Path(folder), 0)  # opens the phantom and compiles the renderer
     took: dict[str, list[float]] = {name: [] for name in chosen}
+    computed: dict[str, list[float]] = {name: [] for name in chosen}
     size: dict[str, int] = {}
     for _ in range(options.repeats):
         for name in chosen:
             with tempfile.TemporaryDirectory() as folder:
-                begin = time.perf_counter()
+                begin, cpu_begin = time.perf_counter(), time.process_time()
                 steps = ways[name](Path(folder), options.steps)
                 took[name].append((time.perf_counter() - begin) / steps)
+                computed[name].append((time.process_time() - cpu_begin) / steps)
                 size[name] = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) // steps
     for name in chosen:
         ratios = [theirs / ours for theirs, ours in zip(took[name], took[chosen[0]], strict=True)]
@@ -167,6 +169,7 @@ def main() -> None:
             "way": name,
             "repeats": options.repeats,
             "steps_per_s": round(1 / statistics.median(took[name]), 1),
+            "cpu_ms_per_step": round(1e3 * statistics.median(computed[name]), 1),
             "bytes_per_step": size[name],
             f"median_time_ratio_to_{chosen[0]}": round(statistics.median(ratios), 2),
         }

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import typer
 from typer.core import TyperCommand
 
-from loopwright.cli import commands
+from loopwright.cli.application import commands
 from loopwright.cli.output import EXIT_CODES
 from loopwright.settings import Settings
 

@@ -44,6 +44,11 @@ essay = lw.Loop(
 
 def main() -> None:
     """Run the loop, and run it again from its record: that asks no model."""
+    missing = [name for name in ("OPENAI_API_KEY", "OPENAI_MODEL") if name not in os.environ]
+    if missing:
+        raise SystemExit(
+            f"`{missing[0]}` is not set. Name a model of your endpoint, as the first lines of this file do."
+        )
     model = ChatOpenAI(model=os.environ["OPENAI_MODEL"], temperature=0)
     with tempfile.TemporaryDirectory() as folder, lw.open_memory(f"sqlite:///{folder}/memory.sqlite") as memory:
         session = essay.start(memory, models={"writer": model, "editor": model})

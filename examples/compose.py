@@ -71,6 +71,7 @@ class SetTarget(lw.Feedback):
     """Aim at another temperature."""
 
     patterns = (r"target (?P<target_c>[0-9.]+)",)
+    examples = ("target 21",)
     target_c: float = Field(ge=5, le=30)
 
 

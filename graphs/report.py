@@ -57,7 +57,7 @@ def write_report(memory: Memory, session_id: str, out_file: Path, sections: Sequ
         row=row,
         result=result_of(row, events),
         facts=[*_facts(row, events), *(fact for section in sections for fact in section.facts)],
-        verification=memory.events.verify(session_id),
+        verification=memory.verify(session_id),
         sections=sections,
         messages=memory.inbox.since(session_id, 0),
         ledger=memory.ledger.of(session_id),
@@ -99,6 +99,7 @@ def _facts(row: SessionRow, events: Sequence[Event]) -> list[Fact]:
     facts = [Fact("Loop", row.loop), Fact("Begun", f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")]
     if events:
         facts.append(Fact("Duration", _duration(events[-1].created_at - events[0].created_at)))
+    facts.append(Fact("Head of the record", row.head_hash))
     if row.parent:
         facts.append(Fact("Forked from", row.parent))
     return facts

@@ -4,11 +4,11 @@ import base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from loopwright.agents.sessions.export import image_refs
 from loopwright.errors import IntegrityError
 from loopwright.graphs.loop.declare import ReadBlob
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Section, render_template
+from loopwright.graphs.step_view import kept_pictures
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.schema import Event, ImageRef
 
@@ -30,7 +30,7 @@ def steps_section(events: Sequence[Event], describe: Callable[[Event], list[Line
         read_blob: a picture's bytes.
     """
     steps = read_steps_as(SessionStep, events)
-    refs = [_pictures(one) for one in steps]
+    refs = [kept_pictures(one) for one in steps]
     cards = [
         Card(one, tuple(map(short_name, found)), [line for event in one.events for line in describe(event)])
         for one, found in zip(steps, refs, strict=True)
@@ -55,9 +55,3 @@ def picture_uris(refs: Iterable[ImageRef], read_blob: ReadBlob) -> dict[str, str
 def short_name(ref: ImageRef) -> str:
     """By which a page refers to a picture."""
     return ref.sha256[:16]
-
-
-def _pictures(step: SessionStep) -> list[ImageRef]:
-    """What the step began with, and what its tools kept, each once."""
-    outputs = [e.payload.get("output") for e in step.events if e.kind in ("observed", "acted")]
-    return list({ref.sha256: ref for ref in image_refs([step.seen, *outputs])}.values())

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from loopwright.agents.sessions.export import image_refs
 from loopwright.errors import BadInput
+from loopwright.graphs.drawing import as_svg, lay_out
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.describe import describe, describe_in
-from loopwright.graphs.report import write_report
+from loopwright.graphs.loop.serve import bare_graph
+from loopwright.graphs.report import Section, write_report
 from loopwright.graphs.report_parts import steps_section
 from loopwright.memory import Memory
 from loopwright.schema import Event
@@ -42,7 +45,8 @@ def report_session(memory: Memory, session_id: str, out_file: Path, loop: Declar
         sections = loop.report(config, prepared, events, memory.blobs.read)
     else:
         sections = [steps_section(events, lambda event: _described(event, loop), memory.blobs.read)]
-    return write_report(memory, session_id, out_file, sections=sections)
+    drawn = [] if loop is None else [_graph_section(loop)]
+    return write_report(memory, session_id, out_file, sections=[*sections, *drawn])
 
 
 def redraw_session(memory: Memory, session_id: str, loop: Declaration) -> Redrawn:
@@ -62,6 +66,12 @@ def redraw_session(memory: Memory, session_id: str, loop: Declaration) -> Redraw
             differences.append(float(np.abs(kept - redraw(output)).mean()))
     worst = max(differences, default=0.0)
     return Redrawn(len(differences), worst, worst <= REDRAW_TOLERANCE)
+
+
+def _graph_section(loop: Declaration) -> Section:
+    """The loop's graph, drawn."""
+    svg = as_svg(lay_out(bare_graph(loop).get_graph())).decode()
+    return Section(title="Graph", html=Markup('<figure class="graph">{}</figure>').format(Markup(svg)))
 
 
 def _kept(memory: Memory, session_id: str, loop: Declaration) -> tuple[RunConfig, dict[str, Any]]:

@@ -2,8 +2,7 @@
 
 import hashlib
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, select
 
 from loopwright.errors import BadInput, IntegrityError
 from loopwright.memory.sessions import lock_held
@@ -11,7 +10,11 @@ from loopwright.memory.store import Store
 from loopwright.memory.tables import Base, BlobRefTable, BlobTable
 from loopwright.schema import ImageRef
 
-_REF_COLUMNS = tuple(BlobTable.__table__.c[name] for name in ImageRef.model_fields)
+_BLOBS = Base.metadata.tables[BlobTable.__tablename__]
+_REFS = Base.metadata.tables[BlobRefTable.__tablename__]
+_REF_COLUMNS = tuple(_BLOBS.c[name] for name in ImageRef.model_fields)
+_KNOWN = select(*_REF_COLUMNS).where(_BLOBS.c.sha256 == bindparam("sha256")).with_for_update(read=True, key_share=True)
+"""Built once. Locks the row against a prune that would find it without a reference."""
 
 
 class Blobs:
@@ -19,9 +22,13 @@ class Blobs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._put = store.insert(_BLOBS).on_conflict_do_nothing()
+        self._refer = store.insert(_REFS).on_conflict_do_nothing()
 
     def put(self, data: bytes, *, session_id: str, media_type: str, width_px: int, height_px: int) -> ImageRef:
         """Store encoded image bytes for a session; the same bytes again cost nothing.
+
+        They are on the disk with the next event, see `Store.write` on `late`: none that is there lacks its image.
 
         Raises:
             BadInput: the same bytes are known under another media type or size.
@@ -30,18 +37,16 @@ class Blobs:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         ref = ImageRef(sha256=sha256, media_type=media_type, width_px=width_px, height_px=height_px)
-        # the row is locked against a prune that would find it without a reference
-        known_query = select(*_REF_COLUMNS).where(BlobTable.sha256 == sha256).with_for_update(read=True, key_share=True)
-        with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            known = connection.execute(known_query).one_or_none()
+        with self._store.write(late=True) as connection:
+            session = lock_held(self._store, connection, session_id)
+            known = connection.execute(_KNOWN, {"sha256": sha256}).one_or_none()
             if known is None:
-                values = {**ref.model_dump(), "n_bytes": len(data), "data": data}
-                connection.execute(self._insert(BlobTable).values(**values).on_conflict_do_nothing())
+                connection.execute(self._put, {**ref.model_dump(), "n_bytes": len(data), "data": data})
             elif ImageRef(**known._mapping) != ref:
                 raise BadInput(f"Image `{sha256}` is known as {ImageRef(**known._mapping)!r}, not as {ref!r}.")
-            mine = self._insert(BlobRefTable).values(session_id=session_id, sha256=sha256)
-            connection.execute(mine.on_conflict_do_nothing())
+            if connection.execute(self._refer, {"session_id": session_id, "sha256": sha256}).rowcount:
+                session.wrote(BlobRefTable, [sha256], {})
+                session.wrote(BlobTable, [sha256], {**ref.model_dump(exclude={"sha256"}), "n_bytes": len(data)})
         return ref
 
     def read(self, ref: ImageRef) -> bytes:
@@ -66,6 +71,3 @@ class Blobs:
         query = query.where(BlobRefTable.session_id == session_id).order_by(BlobTable.sha256)
         with self._store.read() as connection:
             return [ImageRef(**row._mapping) for row in connection.execute(query)]
-
-    def _insert(self, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
-        return sqlite.insert(table) if self._store.is_sqlite else postgresql.insert(table)

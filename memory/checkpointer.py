@@ -30,12 +30,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright import schema
 from loopwright.errors import DeveloperError, IntegrityError, UnknownName
 from loopwright.memory.sessions import lock_held
-from loopwright.memory.store import Store
+from loopwright.memory.store import Change, Store, or_replace
 from loopwright.memory.tables import Base, CheckpointTable, CheckpointWriteTable
 from loopwright.memory.values import plain_json
 
@@ -102,6 +101,8 @@ class StrictSerializer(JsonPlusSerializer):
 
 _CHECKPOINTS = Base.metadata.tables[CheckpointTable.__tablename__]
 _WRITES = Base.metadata.tables[CheckpointWriteTable.__tablename__]
+_WRITE_KEY = ("checkpoint_ns", "checkpoint_id", "task_id", "idx")
+_WRITE_VALUES = ("task_path", "channel", "type", "value")
 _NEWEST_FIRST = select(_CHECKPOINTS).order_by(_CHECKPOINTS.c.checkpoint_id.desc())
 _NARROWED = {
     "thread_id": _CHECKPOINTS.c.session_id,
@@ -126,10 +127,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
     def __init__(self, store: Store) -> None:
         super().__init__(serde=StrictSerializer())
         self._store = store
-        insert = sqlite.insert if store.is_sqlite else postgresql.insert
-        self._put = _or_replace(insert(_CHECKPOINTS))
-        self._put_writes = insert(_WRITES).on_conflict_do_nothing()
-        self._put_special_writes = _or_replace(insert(_WRITES))
+        self._put = or_replace(store.insert(_CHECKPOINTS), *_CHECKPOINTS.primary_key.columns.keys())
+        put = store.insert(_WRITES)
+        self._put_writes = put.on_conflict_do_nothing().returning(_WRITES.c.idx)
+        self._put_special_writes = or_replace(put, *_WRITES.primary_key.columns.keys()).returning(_WRITES.c.idx)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
         """Itself: no graph adds to what a checkpoint may hold."""
@@ -185,18 +186,20 @@ class Checkpointer(BaseCheckpointSaver[int]):
         session_id, checkpoint_ns = _place(config)
         kind, data = self.serde.dumps_typed(checkpoint)
         about = plain_json("The metadata of a checkpoint", dict(get_checkpoint_metadata(config, metadata)))
+        here = {"session_id": session_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint["id"]}
         values = {
-            "session_id": session_id,
-            "checkpoint_ns": checkpoint_ns,
-            "checkpoint_id": checkpoint["id"],
             "parent_checkpoint_id": get_checkpoint_id(config),
             "type": kind,
             "checkpoint": data,
             "metadata": about,
         }
-        with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
-            connection.execute(self._put, values)
+
+        def change(connection: Connection) -> None:
+            session = lock_held(self._store, connection, session_id)
+            connection.execute(self._put, here | values)
+            session.wrote(CheckpointTable, [checkpoint_ns, checkpoint["id"]], values)
+
+        self.write(change, session_id)
         return _config(session_id, checkpoint_ns, checkpoint["id"])
 
     def put_writes(
@@ -223,10 +226,21 @@ class Checkpointer(BaseCheckpointSaver[int]):
             rows.append(task | of_channel)
         is_special = all(channel in WRITES_IDX_MAP for channel, _ in writes)  # an interrupt replaces an earlier one
         insert = self._put_special_writes if is_special else self._put_writes
+
+        def change(connection: Connection) -> None:
+            session = lock_held(self._store, connection, session_id)
+            done = connection.execute(insert, rows).scalars().all() if rows else []
+            for row in rows:
+                if row["idx"] in done:
+                    key = [row[name] for name in _WRITE_KEY]
+                    session.wrote(CheckpointWriteTable, key, {name: row[name] for name in _WRITE_VALUES})
+
+        self.write(change, session_id)
+
+    def write(self, change: Change, session_id: str) -> None:
+        """Make a change of a session's checkpoints, in one transaction."""
         with self._store.write(late=True) as connection:
-            lock_held(self._store, connection, session_id)
-            if rows:
-                connection.execute(insert, rows)
+            change(connection)
 
     def delete_thread(self, thread_id: str) -> None:
         """See `BaseCheckpointSaver`. What else a session has stays: `Retention.prune` removes it whole.
@@ -235,9 +249,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
             SessionBusy: this process does not hold the session.
         """
         with suppress(UnknownName), self._store.write() as connection:
-            lock_held(self._store, connection, thread_id)
-            for table in (_WRITES, _CHECKPOINTS):
-                connection.execute(delete(table).where(table.c.session_id == thread_id))
+            session = lock_held(self._store, connection, thread_id)
+            for table in (CheckpointWriteTable, CheckpointTable):
+                connection.execute(delete(table).where(table.session_id == thread_id))
+                session.removed_all(table)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `get_tuple`, in a thread."""
@@ -286,13 +301,6 @@ class Checkpointer(BaseCheckpointSaver[int]):
             parent_config=None if parent is None else _config(*here, parent),
             pending_writes=_pending(connection, row, self.serde),
         )
-
-
-def _or_replace(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
-    """`insert`, which puts its row in the place of one with the same primary key."""
-    table = insert.table
-    new = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=new)
 
 
 def _pending(connection: Connection, of: Row[Any], serde: SerializerProtocol) -> list[PendingWrite]:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce, update
+from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce
 
 from loopwright.memory.rows import Verification
 from loopwright.memory.sessions import lock_held, unknown_session
-from loopwright.memory.store import Store
+from loopwright.memory.store import Change, Store
 from loopwright.memory.tables import Base, EventTable, SessionTable
 from loopwright.memory.values import plain_json
-from loopwright.schema import GENESIS, Event, chain_hash, payload_hash
+from loopwright.schema import GENESIS, Event, canonical_json, chain_hash, payload_hash
 
 CORRECTED = "corrected"
 """The kind of an event by which a loop keeps a human's correction."""
@@ -22,14 +22,10 @@ _RAW_COLUMNS = tuple(type_coerce(c, Text).label(c.name) if c.name in ("payload",
 """As `_COLUMNS`, but what a vandal made unreadable is found by `verify` and not by the database driver."""
 
 _EVENTS = Base.metadata.tables["events"]
-_BY_KEY = select(*_COLUMNS).where(_EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key == bindparam("key"))
-_SESSIONS = Base.metadata.tables["sessions"]
-_INSERT = insert(_EVENTS)
-_MOVE_HEAD = (
-    update(_SESSIONS)
-    .where(_SESSIONS.c.id == bindparam("of"))
-    .values({name: bindparam(name) for name in ("n_events", "head_hash", "updated_at")})
+_BY_KEYS = select(*_COLUMNS).where(
+    _EVENTS.c.session_id == bindparam("of"), _EVENTS.c.key.in_(bindparam("keys", expanding=True))
 )
+_INSERT = insert(_EVENTS)
 """Built once: an append is the most frequent write, and building these takes longer than running them."""
 
 
@@ -61,30 +57,37 @@ class Events:
         """
         return self.append_all(session_id, [NewEvent(branch, step, kind, payload, key)])[0]
 
-    def append_all(self, session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
-        """Append events in order, all or none of them. See `append`, and `Store.write` on `late`."""
+    def append_all(
+        self, session_id: str, new: Sequence[NewEvent], *, late: bool = False, also: Change | None = None
+    ) -> list[Event]:
+        """Append events in order, and write what `also` does, all or nothing. See `append`, `Store.write` on `late`."""
         bodies = [plain_json(f"The payload of event `{each.kind}`", each.payload) for each in new]
         events: list[Event] = []
         with self._store.write(late=late) as connection:
             session = lock_held(self._store, connection, session_id)
+            known = _find_all(connection, session_id, [each.key for each in new if each.key is not None])
             seq, head = session.n_events, session.head_hash
-            moved: dict[str, Any] = {}
+            fresh: list[Event] = []
             for each, body in zip(new, bodies, strict=True):
-                known = None if each.key is None else _find(connection, session_id, each.key)
-                if known is None:
-                    known = _link(session_id, each, body, seq + 1, head)
-                    connection.execute(_INSERT, known.model_dump())
-                    seq, head = known.seq, known.hash
-                    moved = {"n_events": seq, "head_hash": head, "updated_at": known.created_at}
-                events.append(known)
-            if seq > session.n_events:
-                connection.execute(_MOVE_HEAD, {"of": session_id, **moved})
+                found = known.get(each.key)
+                if found is None:
+                    found = _link(session_id, each, body, seq + 1, head)
+                    seq, head = found.seq, found.hash
+                    fresh.append(found)
+                    if each.key is not None:
+                        known[each.key] = found
+                events.append(found)
+            if fresh:
+                connection.execute(_INSERT, [each.model_dump() for each in fresh])
+                session.change(n_events=seq, head_hash=head, updated_at=fresh[-1].created_at)
+            if also is not None:
+                also(connection)
         return events
 
     def find(self, session_id: str, key: str) -> Event | None:
         """The event that was appended with `key`."""
         with self._store.read() as connection:
-            return _find(connection, session_id, key)
+            return _find_all(connection, session_id, [key]).get(key)
 
     def read(self, session_id: str, after: int = 0) -> list[Event]:
         """The events with `seq` above `after`, in order."""
@@ -115,27 +118,34 @@ class Events:
 
         Found: a changed payload, step, kind, key or time; a row removed, exchanged or added; a tail that was cut.
         """
-        query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
         with self._store.read() as connection:
-            n_written, head = _end(connection, session_id)
-            n, prev_hash = 0, GENESIS
-            for row in connection.execution_options(yield_per=500).execute(query):
-                reason = _fault(row._mapping, n + 1, prev_hash)
-                if reason:
-                    return Verification(ok=False, n=n, broken_seq=n + 1, reason=reason)
-                n, prev_hash = n + 1, row.hash
-        if (n, prev_hash) != (n_written, head):
-            at = min(n, n_written) + 1
-            reason = f"the session has {n_written} events on record, its log has {n}"
-            if n == n_written:
-                at, reason = n, "the newest event is not the one on record"
-            return Verification(ok=False, n=n, broken_seq=at, reason=reason)
+            return verify_chain(connection, session_id, *_end(connection, session_id))
+
+
+def verify_chain(connection: Connection, session_id: str, n_written: int, head: str) -> Verification:
+    """See `Events.verify`; `n_written` and `head` are what the session's row says of the end."""
+    query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
+    n, prev_hash = 0, GENESIS
+    for row in connection.execution_options(yield_per=500).execute(query):
+        reason = _fault(row._mapping, n + 1, prev_hash)
+        if reason:
+            return Verification(ok=False, n=n, broken_seq=n + 1, reason=reason)
+        n, prev_hash = n + 1, row.hash
+    if (n, prev_hash) == (n_written, head):
         return Verification(ok=True, n=n)
+    if n == n_written:
+        return Verification(ok=False, n=n, broken_seq=n, reason="the newest event is not the one on record")
+    at = min(n, n_written) + 1 if isinstance(n_written, int) else 1
+    reason = f"the session has {n_written} events on record, its log has {n}"
+    return Verification(ok=False, n=n, broken_seq=at, reason=reason)
 
 
-def _find(connection: Connection, session_id: str, key: str) -> Event | None:
-    row = connection.execute(_BY_KEY, {"of": session_id, "key": key}).one_or_none()
-    return None if row is None else Event(**row._mapping)
+def _find_all(connection: Connection, session_id: str, keys: Sequence[str]) -> dict[str | None, Event]:
+    """The events that were appended with these keys."""
+    if not keys:
+        return {}
+    rows = connection.execute(_BY_KEYS, {"of": session_id, "keys": keys})
+    return {row.key: Event(**row._mapping) for row in rows}
 
 
 def _link(session_id: str, new: NewEvent, body: dict[str, Any], seq: int, prev_hash: str) -> Event:
@@ -171,13 +181,14 @@ def _fault(row: Any, seq: int, prev_hash: str) -> str:
     if row["prev_hash"] != prev_hash:
         return f"event {seq} does not follow event {seq - 1}"
     try:
-        body_hash = payload_hash(row["branch"], row["step"], row["kind"], json.loads(row["payload"]))
+        payload = json.loads(row["payload"])
+        body_hash = payload_hash(row["branch"], row["step"], row["kind"], payload)
         created_at = _raw_time(row["created_at"])
+        found = chain_hash(prev_hash, row["session_id"], seq, created_at, body_hash, row["key"])
     except (TypeError, ValueError):
         return f"event {seq} cannot be read"
-    if chain_hash(prev_hash, row["session_id"], seq, created_at, body_hash, row["key"]) != row["hash"]:
-        return f"event {seq} was changed"
-    return ""
+    is_same = found == row["hash"] and canonical_json(payload) == row["payload"]
+    return "" if is_same else f"event {seq} was changed"
 
 
 def _raw_time(raw: str | datetime) -> datetime:

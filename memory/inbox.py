@@ -1,25 +1,32 @@
 """The inbox: what humans said to a session, as they said it. Parsing is the loop's; here a STOP is only a flag."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
-from loopwright.errors import BadInput
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
-from loopwright.memory.tables import ACTIVE_STOP, MessageTable
-from loopwright.memory.values import check_text, plain_json
+from loopwright.memory.tables import ACTIVE_STOP, Base, MessageTable
+from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
 from loopwright.schema import Message
 
-MAX_TEXT = 2000
-"""Characters of one message; longer ones are refused rather than cut."""
-
-_TABLE = MessageTable.__table__
+_TABLE = Base.metadata.tables["messages"]
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
+_UNREAD_IDS = select(_TABLE.c.id).where(_TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
+_NEWS = _UNREAD.where(~_TABLE.c.is_stop).limit(1)
+_UNREAD_STOPS = _OF.where(ACTIVE_STOP, _TABLE.c.read_at_step.is_(None))
+_MARK = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("message"), _TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
+    .values(parsed=bindparam("reading"), read_at_step=bindparam("step"))
+)
 """Built once: a session that runs looks for messages before every node and act, and for a STOP all the time."""
+
+_WITHDRAWN = {"kind": "note", "text": "withdrawn by a STOP"}
 
 
 class Inbox:
@@ -38,17 +45,18 @@ class Inbox:
             UnknownName: there is no such session.
         """
         if is_stop:
-            text = text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
-        values = {
-            "session_id": session_id,
+            text = stop_text(text)
+        values: dict[str, Any] = {
             "author": check_text("author", author, max_length=200),
             "text": check_text("text", text, max_length=MAX_TEXT),
             "is_stop": is_stop,
-            "received_at": datetime.now(UTC),
         }
         with self._store.write() as connection:
-            lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
-            row = connection.execute(insert(MessageTable).values(**values).returning(*_COLUMNS)).one()
+            session = lock_session(connection, session_id)  # in line with authorisations: see `Ledger.authorise`
+            values["received_at"] = datetime.now(UTC)  # not before it was let in
+            kept = insert(MessageTable).values(session_id=session_id, **values)
+            row = connection.execute(kept.returning(*_COLUMNS)).one()
+            session.wrote(MessageTable, [row.id], values)
             return Message(**row._mapping)
 
     def unread(self, session_id: str) -> list[Message]:
@@ -56,23 +64,59 @@ class Inbox:
         with self._store.read() as connection:
             return [Message(**row._mapping) for row in connection.execute(_UNREAD, {"of": session_id})]
 
-    def mark_read(self, message_id: int, parsed: dict[str, Any], step: int) -> Message:
-        """Record what `step` understood of a message; the first reading stands when a node is run again.
+    def has_news(self, session_id: str) -> bool:
+        """Whether anything but a STOP waits to be read."""
+        with self._store.read() as connection:
+            return connection.execute(_NEWS, {"of": session_id}).one_or_none() is not None
+
+    def mark_read(self, session_id: str, readings: Mapping[int, dict[str, Any]], step: int) -> None:
+        """Record what `step` understood of the session's messages with these ids, in one transaction.
+
+        Of a message that was read before, as when a node is run again, the first reading stands.
 
         Raises:
-            BadInput: there is no such message.
-            SessionBusy: this process does not hold the message's session.
+            SessionBusy: this process does not hold the session.
         """
-        reading = plain_json(f"What step {step} understood of message {message_id}", parsed)
-        mine = MessageTable.id == message_id
+        if not readings:
+            return
+        rows: list[dict[str, Any]] = [
+            {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
+            for id_, words in readings.items()
+        ]
         with self._store.write() as connection:
-            session_id = connection.scalars(select(MessageTable.session_id).where(mine)).one_or_none()
-            if session_id is None:
-                raise BadInput(f"There is no message {message_id!r}; pass the `id` of one that `unread` returned.")
-            lock_held(self._store, connection, session_id)
-            unread = update(MessageTable).where(mine, MessageTable.read_at_step.is_(None))
-            connection.execute(unread.values(parsed=reading, read_at_step=step))
-            return Message(**connection.execute(select(*_COLUMNS).where(mine)).one()._mapping)
+            session = lock_held(self._store, connection, session_id)
+            unread = set(connection.scalars(_UNREAD_IDS, {"of": session_id}))
+            rows = [row for row in rows if row["message"] in unread]
+            if rows:
+                connection.execute(_MARK, rows)
+            for row in rows:
+                session.wrote(MessageTable, [row["message"]], {"parsed": row["reading"], "read_at_step": step})
+
+    def unread_stops(self, session_id: str) -> list[Message]:
+        """The STOPs that no step has read and nobody cleared, oldest first."""
+        with self._store.read() as connection:
+            return [Message(**row._mapping) for row in connection.execute(_UNREAD_STOPS, {"of": session_id})]
+
+    def unread_before(self, session_id: str, message_id: int) -> list[str]:
+        """The texts of what no step has read and came before a message, oldest first; STOPs are left out."""
+        before = _UNREAD.where(~_TABLE.c.is_stop, _TABLE.c.id < message_id).with_only_columns(_TABLE.c.text)
+        with self._store.read() as connection:
+            return list(connection.scalars(before, {"of": session_id}))
+
+    def withdraw_before(self, session_id: str, message_id: int, step: int) -> None:
+        """A STOP goes before what was said until then: nobody reads it any more.
+
+        Raises:
+            SessionBusy: this process does not hold the session.
+        """
+        withdrawn = update(MessageTable).where(
+            MessageTable.session_id == session_id, MessageTable.id < message_id, MessageTable.read_at_step.is_(None)
+        )
+        with self._store.write() as connection:
+            session = lock_held(self._store, connection, session_id)
+            values = {"parsed": _WITHDRAWN, "read_at_step": step}
+            ids = connection.scalars(withdrawn.values(**values).returning(MessageTable.id)).all()
+            session.wrote_alike(MessageTable, ([id_] for id_ in ids), values)
 
     def active_stop(self, session_id: str) -> Message | None:
         """The first STOP that was not cleared."""
@@ -92,11 +136,14 @@ class Inbox:
             SessionBusy: this process does not hold the session.
         """
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+            session = lock_held(self._store, connection, session_id)
             active = update(MessageTable).where(MessageTable.session_id == session_id, ACTIVE_STOP)
             if up_to is not None:
                 active = active.where(MessageTable.id <= up_to)
-            return connection.execute(active.values(cleared_at=datetime.now(UTC))).rowcount
+            values = {"cleared_at": datetime.now(UTC)}
+            cleared = connection.scalars(active.values(**values).returning(MessageTable.id)).all()
+            session.wrote_alike(MessageTable, ([id_] for id_ in cleared), values)
+            return len(cleared)
 
     def since(self, session_id: str, step: int) -> list[Message]:
         """What was read at `step` or later, and what waits to be read, oldest first."""

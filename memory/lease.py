@@ -20,11 +20,12 @@ import psutil
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from loopwright.errors import MemoryUnavailable, SessionBusy
+from loopwright.memory.sealing import Locked
 from loopwright.memory.store import Store
-from loopwright.memory.tables import LeaseTable, SessionTable
+from loopwright.memory.tables import LeaseTable
+from loopwright.memory.values import STALE_S
 
 HEARTBEAT_S = 2.0
-STALE_S = 10.0
 
 
 class Lease:
@@ -83,14 +84,14 @@ class Lease:
         self.release()
 
 
-def take_lease(store: Store, connection: Connection, session_id: str) -> int:
-    """Write this process down as the holder of a session whose row is locked; returns the token.
+def take_lease(store: Store, connection: Connection, session: Locked) -> int:
+    """Write this process down as the holder of a session; returns the token.
 
     Raises:
         SessionBusy: naming the live process that holds it; or this process has lost it and not let go yet, so that
             what still runs under the lost lease would pass for the new one.
     """
-    now = store.now(connection)
+    now, session_id = store.now(connection), session.id
     refuse_if_held(store, connection, session_id)
     if session_id in store.tokens:
         raise SessionBusy(
@@ -98,20 +99,18 @@ def take_lease(store: Store, connection: Connection, session_id: str) -> int:
             f"{store.tokens[session_id]}). Let that run end, or `release` the lease, and try again."
         )
     connection.execute(delete(LeaseTable).where(LeaseTable.session_id == session_id))
-    this = SessionTable.id == session_id
-    grown = update(SessionTable).where(this).values(token=SessionTable.token + 1).returning(SessionTable.token)
-    token = connection.execute(grown).scalar_one()
+    session.change(token=session.token + 1)
     connection.execute(
         insert(LeaseTable).values(
             session_id=session_id,
-            token=token,
+            token=session.token,
             host=this_host(),
             pid=os.getpid(),
             pid_started_at=_started_at(os.getpid()),
             heartbeat_at=now,
         )
     )
-    return token
+    return session.token
 
 
 def refuse_if_held(store: Store, connection: Connection, session_id: str) -> None:

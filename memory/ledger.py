@@ -5,22 +5,33 @@ intend -> intended -> authorise -> authorised -> settle -> settled
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, get_args
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
 
 from loopwright.errors import ApprovalExpired, DeveloperError, IntegrityError, Stopped, UnknownName
 from loopwright.memory.inbox import active_stop
 from loopwright.memory.rows import Approver, LedgerEntry
-from loopwright.memory.sessions import Locked, lock_held
+from loopwright.memory.sealing import Locked
+from loopwright.memory.sessions import lock_held
 from loopwright.memory.store import Store
-from loopwright.memory.tables import UNSETTLED, ActTable
+from loopwright.memory.tables import UNSETTLED, ActTable, Base
 from loopwright.memory.values import check_text, plain_json
 from loopwright.schema import Act, Outcome
 from loopwright.settings import settings
 
-_COLUMNS = tuple(ActTable.__table__.c[name] for name in LedgerEntry.model_fields)
-_BY_KEY = select(*_COLUMNS).where(ActTable.__table__.c.key == bindparam("key"))
+_TABLE = Base.metadata.tables[ActTable.__tablename__]
+_COLUMNS = tuple(_TABLE.c[name] for name in LedgerEntry.model_fields)
+_BY_KEY = select(*_COLUMNS).where(_TABLE.c.key == bindparam("key"))
+_INTEND = insert(_TABLE).returning(*_COLUMNS, _TABLE.c.id)
+
+
+@cache
+def _change(names: tuple[str, ...]) -> Executable:
+    """Set these columns of one act. Built once: building it takes longer than running it."""
+    new: dict[str, Any] = {name: bindparam(name) for name in names}
+    return update(_TABLE).where(_TABLE.c.key == bindparam("of")).values(new).returning(*_COLUMNS)
 
 
 class Ledger:
@@ -32,6 +43,8 @@ class Ledger:
     def intend(self, session_id: str, key: str, act: Act, *, step: int) -> LedgerEntry:
         """Write down what is about to be asked for. A key that is known returns its entry, however far it got.
 
+        It is on the disk, at the latest, with the authorisation: see `Store.write` on `late`.
+
         Raises:
             BadInput: `key` is empty or longer than 200 characters.
             DeveloperError: `act` is not JSON.
@@ -41,8 +54,8 @@ class Ledger:
         """
         check_text("key", key, max_length=200)
         command = plain_json(f"Act `{key}`", act.model_dump(mode="json"))
-        with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
+        with self._store.write(late=True) as connection:
+            session = lock_held(self._store, connection, session_id)
             known = _find(connection, key)
             if known is not None:
                 if (known.session_id, known.command_sha256) != (session_id, act.sha256):
@@ -51,19 +64,13 @@ class Ledger:
                         "Give every act a key of its own."
                     )
                 return known
-            connection.execute(
-                insert(ActTable).values(
-                    key=key,
-                    session_id=session_id,
-                    step=step,
-                    act=command,
-                    command_sha256=act.sha256,
-                    status="intended",
-                    reason="",
-                    intended_at=datetime.now(UTC),
-                )
-            )
-            return self._entry(connection, key)
+            values = {
+                "step": step, "act": command, "command_sha256": act.sha256, "status": "intended", "reason": "",
+                "intended_at": datetime.now(UTC),
+            }  # fmt: skip
+            row = connection.execute(_INTEND, {"key": key, "session_id": session_id, **values}).one()
+            session.wrote(ActTable, [key], values | {"id": row.id})
+            return _entry(row)
 
     def authorise(
         self, key: str, command_sha256: str, by: Approver, *, approved_at: datetime | None = None
@@ -103,7 +110,7 @@ class Ledger:
             now = datetime.now(UTC)
             refuse_expired(key, approved_at or now)
             approval = {"approved_by": by, "approved_at": approved_at or now, "authorised_at": now}
-            return self._change(connection, key, status="authorised", token=session.token, **approval)
+            return self._change(connection, session, key, status="authorised", token=session.token, **approval)
 
     def token_to_send(self, entry: LedgerEntry) -> int:
         """The token that an authorised act is sent with; asked for last, as its process may have slept since.
@@ -117,8 +124,8 @@ class Ledger:
         refuse_expired(entry.key, entry.approved_at)
         return entry.token
 
-    def settle(self, key: str, outcome: Outcome) -> LedgerEntry:
-        """Record what the world did. The same outcome again changes nothing.
+    def settle(self, key: str, outcome: Outcome, *, world_sha256: str | None = None) -> LedgerEntry:
+        """Record what the world did, and a digest of the world afterwards. The same outcome again changes nothing.
 
         Raises:
             IntegrityError: `outcome` is of another key, or differs from the one on record.
@@ -127,14 +134,14 @@ class Ledger:
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry, _ = self._locked(connection, key)
+            entry, session = self._locked(connection, key)
             if outcome.key != key or entry.outcome not in (None, outcome):
                 raise IntegrityError(f"Act `{key}` has the outcome {entry.outcome!r}; the world now says {outcome!r}.")
             if entry.status == "settled":
                 return entry
             _expect(entry, "authorised")
-            values = {"outcome": outcome.model_dump(mode="json"), "closed_at": datetime.now(UTC)}
-            return self._change(connection, key, status="settled", **values)
+            left = {"outcome": outcome.model_dump(mode="json"), "world_sha256": world_sha256}
+            return self._change(connection, session, key, status="settled", closed_at=datetime.now(UTC), **left)
 
     def refuse(self, key: str, reason: str) -> LedgerEntry:
         """Close an act that was never sent. The first reason stands.
@@ -145,11 +152,12 @@ class Ledger:
             UnknownName: there is no such key.
         """
         with self._store.write() as connection:
-            entry, _ = self._locked(connection, key)
+            entry, session = self._locked(connection, key)
             if entry.status == "refused":
                 return entry
             _expect(entry, "intended", "authorised")
-            return self._change(connection, key, status="refused", reason=reason, closed_at=datetime.now(UTC))
+            closed = {"reason": reason, "closed_at": datetime.now(UTC)}
+            return self._change(connection, session, key, status="refused", **closed)
 
     def get(self, key: str) -> LedgerEntry | None:
         """The entry of `key`."""
@@ -167,7 +175,7 @@ class Ledger:
     def _all(self, session_id: str, *where: Any) -> list[LedgerEntry]:
         query = select(*_COLUMNS).where(ActTable.session_id == session_id, *where).order_by(ActTable.id)
         with self._store.read() as connection:
-            return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
+            return [_entry(row) for row in connection.execute(query)]
 
     def _locked(self, connection: Connection, key: str) -> tuple[LedgerEntry, Locked]:
         """The entry, once its session's row is locked; its session must be held by this process."""
@@ -181,9 +189,10 @@ class Ledger:
             raise UnknownName("ledger key", key, near)
         return entry
 
-    def _change(self, connection: Connection, key: str, **values: Any) -> LedgerEntry:
-        connection.execute(update(ActTable).where(ActTable.key == key).values(**values))
-        return self._entry(connection, key)
+    def _change(self, connection: Connection, session: Locked, key: str, **values: Any) -> LedgerEntry:
+        row = connection.execute(_change(tuple(values)), {"of": key, **values}).one()
+        session.wrote(ActTable, [key], values)
+        return _entry(row)
 
 
 def is_expired(approved_at: datetime) -> bool:
@@ -203,7 +212,11 @@ def refuse_expired(key: str, approved_at: datetime) -> None:
 
 def _find(connection: Connection, key: str) -> LedgerEntry | None:
     row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
-    return None if row is None else LedgerEntry(**row._mapping)
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(**{name: row._mapping[name] for name in LedgerEntry.model_fields})
 
 
 def _expect(entry: LedgerEntry, *statuses: str) -> None:

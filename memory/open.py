@@ -1,19 +1,23 @@
 """The front door: `open_memory(url)`."""
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from loopwright.memory.blobs import Blobs
+from loopwright.memory.copying import copy_in, copy_out, require_empty
 from loopwright.memory.events import Events
 from loopwright.memory.inbox import Inbox
 from loopwright.memory.ledger import Ledger
 from loopwright.memory.migrate import migrate
 from loopwright.memory.retention import Retention
+from loopwright.memory.rows import Seal, Verification
 from loopwright.memory.sessions import Sessions
 from loopwright.memory.steps import Steps
 from loopwright.memory.store import Store, parse_url
+from loopwright.memory.verify import read_seals, verify
 from loopwright.settings import settings
 
 if TYPE_CHECKING:
@@ -37,6 +41,48 @@ class Memory:
     def url(self) -> str:
         """Where this memory is, its password hidden."""
         return self._store.url
+
+    @property
+    def store(self) -> Store:
+        """The database underneath, for a checkpointer of one's own."""
+        return self._store
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Several reads of this thread that all see the same moment, however much is written meanwhile."""
+        with self._store.moment():
+            yield
+
+    def copy_out(self, file: Path, while_held: Callable[[], None]) -> None:
+        """See `loopwright.memory.copying.copy_out`."""
+        copy_out(self._store, file, while_held)
+
+    def copy_in(self, file: Path) -> None:
+        """See `loopwright.memory.copying.copy_in`."""
+        copy_in(self._store, file)
+
+    def require_empty(self) -> None:
+        """Raise `BadInput` where there are sessions."""
+        with self._store.read() as connection:
+            require_empty(self._store, connection)
+
+    def seals(self, session_id: str) -> list[Seal]:
+        """What each transaction of a session wrote, oldest first."""
+        with self._store.read() as connection:
+            return list(read_seals(connection, session_id))
+
+    def verify(self, session_id: str, *, head: str = "") -> Verification:
+        """Check that a session is as it was written: each column of each row, the log, the images. See `Verification`.
+
+        Args:
+            session_id: which.
+            head: the head of its record as it was told elsewhere: what only it can show is a database that was hashed
+                anew as a whole, or whose end was cut. A record that has grown since holds it too.
+
+        Raises:
+            UnknownName: there is no such session.
+        """
+        return verify(self._store, session_id, head)
 
     def checkpointer(self) -> "Checkpointer":
         """LangGraph's checkpointer on this database, for every session that this memory holds (`thread_id`: its id)."""

@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select
 
 from loopwright.errors import BadInput, SessionBusy, UnknownName
 from loopwright.memory.lease import Lease, is_alive, take_lease
 from loopwright.memory.rows import SessionRow, SessionStatus
+from loopwright.memory.sealing import Locked
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable, SessionTable
 from loopwright.memory.values import check_text, plain_json
@@ -16,11 +17,15 @@ from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
 
+_LOCKED = ("id", "loop", "token", "n_events", "head_hash", "n_seals", "seal_hash")
 _LOCK = (
-    select(*(SessionTable.__table__.c[name] for name in ("n_events", "head_hash", "loop", "token")))
+    select(*(SessionTable.__table__.c[name] for name in _LOCKED))
     .where(SessionTable.__table__.c.id == bindparam("session_id"))
     .with_for_update()
 )
+
+UNSEALED = ("id", "n_seals", "seal_hash")
+"""Columns of a session's row that its seals do not list: its name, and the end of the chain of seals itself."""
 
 
 class Sessions:
@@ -53,15 +58,22 @@ class Sessions:
             updated_at=now,
             n_events=0,
             head_hash=GENESIS,
+            token=0,
+            n_seals=0,
+            seal_hash=GENESIS,
         )
+        values = {**session.model_dump(), "is_pruning": False}
         check_text("session_id", session.id, max_length=200)
         with self._store.write() as connection:
             if _exists(connection, session.id):
                 raise BadInput(f"There is a session {session.id!r} already. Resume it, or choose another id.")
             if parent is not None:
                 lock_session(connection, parent)
-            connection.execute(insert(SessionTable).values(**session.model_dump(), token=0, is_pruning=False))
-        return session
+            connection.execute(insert(SessionTable).values(**values))
+            lock_session(connection, session.id).wrote(
+                SessionTable, [], {name: value for name, value in values.items() if name not in UNSEALED}
+            )
+        return self.get(session.id)
 
     def exists(self, session_id: str) -> bool:
         """Whether there is a session of this id."""
@@ -86,9 +98,17 @@ class Sessions:
         """Ids of the sessions that say `running` though no live process holds them: killed, or the power went."""
         with self._store.read() as connection:
             running = connection.scalars(select(SessionTable.id).where(SessionTable.status == "running")).all()
-            leases = connection.execute(select(LeaseTable).where(LeaseTable.session_id.in_(running))).all()
-            now = self._store.now(connection)
-            return frozenset(running) - {lease.session_id for lease in leases if is_alive(lease, now)}
+            return frozenset(running) - self._held(connection)
+
+    def held(self) -> frozenset[str]:
+        """Ids of the sessions that a live process holds, this one or another."""
+        with self._store.read() as connection:
+            return self._held(connection)
+
+    def _held(self, connection: Connection) -> frozenset[str]:
+        now = self._store.now(connection)
+        leases = connection.execute(select(LeaseTable)).all()
+        return frozenset(lease.session_id for lease in leases if is_alive(lease, now))
 
     def set_status(self, session_id: str, status: SessionStatus) -> SessionRow:
         """The session with its new status.
@@ -100,11 +120,8 @@ class Sessions:
         if status not in get_args(SessionStatus):
             raise UnknownName("session status", status, get_args(SessionStatus))
         with self._store.write() as connection:
-            lock_held(self._store, connection, session_id)
-            change = update(SessionTable).where(SessionTable.id == session_id)
-            connection.execute(change.values(status=status, updated_at=datetime.now(UTC)))
-            row = connection.execute(select(*_COLUMNS).where(SessionTable.id == session_id)).one()
-            return SessionRow(**row._mapping)
+            lock_held(self._store, connection, session_id).change(status=status, updated_at=datetime.now(UTC))
+        return self.get(session_id)
 
     def acquire(self, session_id: str) -> Lease:
         """Hold the session for this process, alone; a dead holder's lease is taken over at once.
@@ -117,8 +134,7 @@ class Sessions:
             UnknownName: there is no such session.
         """
         with self._store.write() as connection:
-            lock_session(connection, session_id)
-            token = take_lease(self._store, connection, session_id)
+            token = take_lease(self._store, connection, lock_session(connection, session_id))
         self._store.tokens[session_id] = token
         self._leases[session_id] = Lease(self._store, session_id, token)
         return self._leases[session_id]
@@ -133,15 +149,6 @@ def _exists(connection: Connection, session_id: str) -> bool:
     return connection.scalars(select(SessionTable.id).where(SessionTable.id == session_id)).one_or_none() is not None
 
 
-class Locked(NamedTuple):
-    """What the writers of a session need of its row."""
-
-    n_events: int
-    head_hash: str
-    loop: str
-    token: int
-
-
 def lock_session(connection: Connection, session_id: str) -> Locked:
     """Lock the session's row until the transaction ends.
 
@@ -151,10 +158,13 @@ def lock_session(connection: Connection, session_id: str) -> Locked:
     Raises:
         UnknownName: there is no such session.
     """
-    row = connection.execute(_LOCK, {"session_id": session_id}).one_or_none()
-    if row is None:
-        raise unknown_session(connection, session_id)
-    return Locked(row.n_events, row.head_hash, row.loop, row.token)
+    sealing: dict[str, Locked] = connection.info["sealing"]
+    if session_id not in sealing:
+        row = connection.execute(_LOCK, {"session_id": session_id}).one_or_none()
+        if row is None:
+            raise unknown_session(connection, session_id)
+        sealing[session_id] = Locked(**row._mapping)
+    return sealing[session_id]
 
 
 def lock_held(store: Store, connection: Connection, session_id: str) -> Locked:

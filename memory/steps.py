@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Integer, Row, and_, bindparam, insert, literal, select, update
+from sqlalchemy import Connection, Executable, Integer, Row, and_, bindparam, literal, select
 
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.memory.inbox import Inbox
 from loopwright.memory.rows import LabelRun, NearHistory, StepRow, TimelineRow
 from loopwright.memory.sessions import lock_held
-from loopwright.memory.store import Store
-from loopwright.memory.tables import EventTable, StepTable
+from loopwright.memory.store import Store, or_replace
+from loopwright.memory.tables import Base, EventTable, StepTable
 from loopwright.memory.values import plain_json
 from loopwright.schema import Message
 
 MAX_RUNS = 256
 """Runs of earlier labels that `near_history` gives back; a session rarely has so many."""
 
-_TABLE = StepTable.__table__
+_TABLE = Base.metadata.tables[StepTable.__tablename__]
 _COLUMNS = tuple(_TABLE.c[name] for name in StepRow.model_fields)
 
 
@@ -31,11 +31,14 @@ class Steps:
     def __init__(self, store: Store, inbox: Inbox) -> None:
         self._store = store
         self._inbox = inbox
+        self._put = or_replace(store.insert(_TABLE), "session_id", "step", "branch").returning(_TABLE.c.id)
 
     def record(
         self, session_id: str, branch: int, step: int, *, label: str, signature: str, detail: dict[str, Any]
     ) -> StepRow:
         """Record a round; a node that is run again replaces the row of its (branch, step).
+
+        It is on the disk with the next event, see `Store.write` on `late`: a power cut before that takes both back.
 
         Args:
             session_id: whose round.
@@ -56,15 +59,15 @@ class Steps:
             "signature": signature,
             "detail": plain_json(f"The detail of step {step}", detail),
         }
-        here = and_(StepTable.session_id == session_id, StepTable.branch == branch, StepTable.step == step)
-        with self._store.write() as connection:
-            loop = lock_held(self._store, connection, session_id).loop
+        with self._store.write(late=True) as connection:
+            session = lock_held(self._store, connection, session_id)
             _refuse_if_passed(connection, session_id, branch, step)
-            values |= _links(_before(connection, session_id, step, branch), step, label) | {"recorded_at": _now()}
-            if connection.execute(update(StepTable).where(here).values(**values)).rowcount == 0:
-                values |= {"session_id": session_id, "branch": branch, "step": step, "loop": loop}
-                connection.execute(insert(StepTable).values(**values))
-            return _step_row(connection.execute(select(*_COLUMNS).where(here)).one())
+            values |= _links(_before(connection, session_id, step, branch), step, label)
+            values |= {"loop": session.loop, "recorded_at": datetime.now(UTC)}
+            here = {"session_id": session_id, "branch": branch, "step": step}
+            row_id = connection.execute(self._put, here | values).scalar_one()
+            session.wrote(StepTable, [branch, step], values | {"id": row_id})
+        return StepRow(**{name: value for name, value in (here | values).items() if name in StepRow.model_fields})
 
     def near_history(
         self, session_id: str, n: int, *, before_step: int | None = None, max_runs: int = MAX_RUNS
@@ -133,10 +136,8 @@ def _newest(connection: Connection, session_id: str, before_step: int | None) ->
 
 def _before(connection: Connection, session_id: str, step: int, branch: int | None) -> Row[Any] | None:
     """The round that comes before `step`: of the nearest earlier step, the newest branch (not above `branch`)."""
-    query = select(*_TABLE.c).where(StepTable.session_id == session_id, StepTable.step < step)
-    if branch is not None:
-        query = query.where(StepTable.branch <= branch)
-    return connection.execute(query.order_by(StepTable.step.desc(), StepTable.branch.desc()).limit(1)).one_or_none()
+    place = {"of": session_id, "step": step, "branch": branch}
+    return connection.execute(_BEFORE if branch is None else _BEFORE_ON_BRANCH, place).one_or_none()
 
 
 def _links(before: Row[Any] | None, step: int, label: str) -> dict[str, Any]:
@@ -151,8 +152,7 @@ def _links(before: Row[Any] | None, step: int, label: str) -> dict[str, Any]:
 
 
 def _refuse_if_passed(connection: Connection, session_id: str, branch: int, step: int) -> None:
-    later = select(StepTable.step).where(StepTable.session_id == session_id, StepTable.step > step)
-    passed = connection.scalars(later.where(StepTable.branch >= branch).limit(1)).one_or_none()
+    passed = connection.scalars(_PASSED, {"of": session_id, "step": step, "branch": branch}).one_or_none()
     if passed is not None:
         raise DeveloperError(
             f"Step {step} of session `{session_id}` cannot be recorded on branch {branch}: step {passed} is recorded "
@@ -176,6 +176,19 @@ _RUNS = _walk_query(
     _TABLE.c.run_prev_id,
     tuple(_TABLE.c[name] for name in ("label", "step", "run_first_step", "run_length")),
 )
+_OF_SESSION = _TABLE.c.session_id == bindparam("of")
+_BEFORE = (
+    select(*_TABLE.c)
+    .where(_OF_SESSION, _TABLE.c.step < bindparam("step"))
+    .order_by(_TABLE.c.step.desc(), _TABLE.c.branch.desc())
+    .limit(1)
+)
+_BEFORE_ON_BRANCH = _BEFORE.where(_TABLE.c.branch <= bindparam("branch"))
+_PASSED = (
+    select(_TABLE.c.step)
+    .where(_OF_SESSION, _TABLE.c.step > bindparam("step"), _TABLE.c.branch >= bindparam("branch"))
+    .limit(1)
+)
 """Built once: building them takes longer than running them."""
 
 
@@ -187,7 +200,3 @@ def _walk(connection: Connection, query: Executable, start: int | None, limit: i
 
 def _step_row(row: Row[Any]) -> StepRow:
     return StepRow(**{name: row._mapping[name] for name in StepRow.model_fields})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

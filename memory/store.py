@@ -6,14 +6,16 @@ lock the session's row to the same end. A database's own errors leave here as `M
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
-from sqlalchemy import URL, Connection, DateTime, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, DateTime, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, ProgrammingError
 from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -32,8 +34,18 @@ _REPAIRS = (
      "correct the host and port in the URL."),
 )  # fmt: skip
 
+Change = Callable[[Connection], object]
+"""Writes something, in a transaction that is open."""
+
 MIGRATION_LOCK = 0x4C6F6F70
 """PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
+
+
+class Sealing(Protocol):
+    """What a transaction still has to write when it is about to be committed."""
+
+    def seal(self, connection: Connection) -> None:
+        """Write it."""
 
 
 class Store:
@@ -43,9 +55,8 @@ class Store:
         self.address = url
         self.busy_timeout_s = busy_timeout_s
         self.tokens: dict[str, int] = {}
+        self._moment: ContextVar[Connection | None] = ContextVar("moment", default=None)
         self.engine = _make_engine(url, busy_timeout_s)
-        self._writer = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_synchronous="FULL")
-        self._late_writer = self._writer.execution_options(sqlite_synchronous="NORMAL")
         self._reader = self.engine
         if not self.is_sqlite:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
@@ -67,9 +78,27 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment."""
-        with self.translated(), self._reader.begin() as connection:
-            yield connection
+        """A transaction that sees one moment; within `moment` that one."""
+        shared = self._moment.get()
+        if shared is not None:
+            yield shared
+            return
+        with self.translated(), self._reader.connect() as connection:
+            if self.is_sqlite:
+                _begin_sqlite(connection, "BEGIN")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def moment(self) -> Iterator[Connection]:
+        """Several reads of this thread that all see the same moment, however much is written meanwhile."""
+        with self.read() as connection:
+            connection.execute(select(1))  # from here on
+            outer = self._moment.set(connection)
+            try:
+                yield connection
+            finally:
+                self._moment.reset(outer)
 
     @contextmanager
     def write(self, *, late: bool = False) -> Iterator[Connection]:
@@ -78,15 +107,26 @@ class Store:
         `late`: SQLite brings it to the disk with the next one that is not late, as it writes its log in order. A power
         cut before that takes it back; a kill does not.
         """
-        with self.translated(), (self._late_writer if late else self._writer).begin() as connection:
-            yield connection
+        with self.translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                _begin_sqlite(connection, f"PRAGMA synchronous = {'NORMAL' if late else 'FULL'}", "BEGIN IMMEDIATE")
+            with connection.begin():
+                sealing: dict[str, Sealing] = {}
+                connection.info["sealing"] = sealing
+                yield connection
+                for each in sealing.values():
+                    each.seal(connection)
 
     @contextmanager
     def outside_transaction(self) -> Iterator[Connection]:
         """For what cannot run inside one: VACUUM."""
-        options = {"sqlite_begin": ""} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        options = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         with self.translated(), self.engine.execution_options(**options).connect() as connection:
             yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert of this database's own dialect, which can say what is to happen on a conflict."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def now(self, connection: Connection) -> datetime:
         """The one clock of all processes that share this database: the server's, or this machine's."""
@@ -117,6 +157,12 @@ class Store:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def or_replace(insert: sqlite.Insert | postgresql.Insert, *unique: str) -> sqlite.Insert | postgresql.Insert:
+    """`insert`, which overwrites a row that has the same values in the columns `unique`; its primary key stays."""
+    new = {column.name: insert.excluded[column.name] for column in insert.table.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=unique, set_=new)
 
 
 def parse_url(url: str) -> URL:
@@ -155,9 +201,9 @@ def _sqlite_url(url: str, expected: str) -> URL:
 
 def _make_engine(url: URL, busy_timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
+        # the connection last used has the newest pages in its cache
+        engine = create_engine(url, connect_args={"timeout": busy_timeout_s}, pool_use_lifo=True)
         event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
         return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": max(1, round(busy_timeout_s))})
@@ -170,14 +216,14 @@ def _make_engine(url: URL, busy_timeout_s: float) -> Engine:
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see `_begin_sqlite`
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in the file; waits for writers
     for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    synchronous, begin = options.get("sqlite_synchronous"), options.get("sqlite_begin", "BEGIN")
-    if synchronous:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
-    if begin:
-        connection.exec_driver_sql(begin)
+def _begin_sqlite(connection: Connection, *statements: str) -> None:
+    """Begin by these statements, past SQLAlchemy: as an event of its engine it would take several times as long."""
+    cursor = connection.connection.cursor()
+    for statement in statements:
+        cursor.execute(statement)

@@ -73,7 +73,8 @@ class Base(DeclarativeBase):
 
 
 class SessionTable(Base):
-    """One durable run of a loop. `n_events` and `head_hash` name the end of its chain, so that a cut tail shows.
+    """One durable run of a loop. `n_events` and `head_hash` name the end of its chain of events, `n_seals` and
+    `seal_hash` that of its seals, so that a cut tail shows.
 
     `token` is the fencing token of its newest lease; it counts the leases and never goes back.
     `parent` is no foreign key: a fork outlives its pruned parent.
@@ -82,7 +83,7 @@ class SessionTable(Base):
     __tablename__ = "sessions"
     __table_args__ = (
         CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         Index("ix_sessions_created_at", "created_at"),
@@ -99,6 +100,8 @@ class SessionTable(Base):
     head_hash: Mapped[str]
     token: Mapped[int]
     is_pruning: Mapped[bool]
+    n_seals: Mapped[int]
+    seal_hash: Mapped[str]
 
 
 class LeaseTable(Base):
@@ -112,6 +115,21 @@ class LeaseTable(Base):
     pid: Mapped[int]
     pid_started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
+
+
+class SealTable(Base):
+    """What each transaction of a session wrote, as a hash chain: see `loopwright.memory.sealing`.
+
+    Triggers of the database refuse UPDATE, REPLACE and any DELETE but a prune's.
+    """
+
+    __tablename__ = "seals"
+
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    changes: Mapped[str]
+    prev_hash: Mapped[str]
+    hash: Mapped[str]
 
 
 class EventTable(Base):
@@ -184,7 +202,8 @@ class MessageTable(Base):
 class ActTable(Base):
     """The actuation ledger: intended -> authorised -> settled, or refused.
 
-    `token` is that of the lease under which an act was authorised, `approved_at` when its approver said yes.
+    `token` is that of the lease under which an act was authorised, `approved_at` when its approver said yes,
+    `world_sha256` a digest of the world that it left.
     """
 
     __tablename__ = "acts"
@@ -219,6 +238,7 @@ class ActTable(Base):
     approved_at: Mapped[datetime | None]
     token: Mapped[int | None]
     outcome: Mapped[dict[str, Any] | None] = mapped_column(CanonicalJson)
+    world_sha256: Mapped[str | None]
     reason: Mapped[str]
     intended_at: Mapped[datetime]
     authorised_at: Mapped[datetime | None]

@@ -6,6 +6,17 @@ from typing import Any
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.schema import canonical_json
 
+STALE_S = 10.0
+"""A lease whose last beat is older than this has run out, s."""
+
+MAX_TEXT = 2000
+"""Characters of one message; longer ones are refused rather than cut."""
+
+
+def stop_text(text: str) -> str:
+    """A STOP's text as it is kept: what cannot be kept of it is left out."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
+
 
 def check_text(name: str, value: str, *, max_length: int) -> str:
     """`value` where both databases can hold it: not empty, not too long, no NUL, proper Unicode.

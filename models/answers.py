@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
+from loopwright.models.calling import MAX_REPLY_BYTES
 from loopwright.models.local import tool_calls
 from loopwright.models.markup import json_object, without_fences
 from loopwright.schema import Frozen
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-MAX_ANSWER_BYTES = 256 * 1024
-"""What is longer is not read: no model of ours writes it, and an endpoint could send anything."""
 _SHOWN_CHARS = 200
 _SHOWN_PROBLEMS = 5
 _COMPLAINT_CHARS = 600
@@ -329,8 +328,8 @@ def _object_in(text: str) -> str:
 def _checked(name: str, expected: str, read: Callable[[str], T], text: str) -> T:
     """`read(text)`; what it complains of as `BadInput`, for a model to read."""
     try:
-        if (n_bytes := len(text.encode())) > MAX_ANSWER_BYTES:
-            raise ValueError(f"it is {n_bytes} bytes long, of which {MAX_ANSWER_BYTES} at most are read")
+        if (n_bytes := len(text.encode())) > MAX_REPLY_BYTES:
+            raise ValueError(f"it is {n_bytes} bytes long, of which {MAX_REPLY_BYTES} at most are read")
         return read(text)
     except (ValueError, BadInput, RecursionError) as error:
         complaint = _complaint(error)[:_COMPLAINT_CHARS].rstrip(".")

@@ -7,8 +7,11 @@ with what was wrong, a few times. Every attempt is counted. Knows any LangChain 
 
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
+from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.outputs import ChatResult
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pydantic import BaseModel
@@ -56,6 +59,15 @@ class LoopwrightChatModel(BaseChatModel):
     """
 
     takes_cancel: ClassVar[bool] = True
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
 
     @property
     def format_retries(self) -> int:

@@ -1,5 +1,7 @@
 """Work in the background: jobs on daemon threads, and one event loop for all that is asynchronous in this process.
 
+Whoever waits for such work under a cancel token leaves it when the token is set; its result is then dropped.
+
 A job that hangs holds up neither other jobs nor the end of the process. Knows no model.
 """
 
@@ -7,13 +9,47 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, TypeVar
 
 from loopwright.errors import DeveloperError
+from loopwright.schema import CancelToken
 
 T = TypeVar("T")
+
+POLL_S = 0.02
+"""How soon a set token reaches who waits, s."""
+
+
+def until_halted(work: Callable[[], T], cancel: CancelToken) -> T:
+    """What `work` returns, done on a daemon thread: what cannot be interrupted, such as loading, is left.
+
+    Raises:
+        Halted: the token's `Stopped` or `Paused`, as soon as it is set.
+    """
+    return awaited(on_daemon_thread(work), cancel)
+
+
+def awaited(coming: Future[T], cancel: CancelToken) -> T:
+    """What is coming, or what it raises.
+
+    Raises:
+        Halted: the token's `Stopped` or `Paused`, as soon as it is set.
+    """
+    wait_for(coming, cancel)
+    return coming.result()
+
+
+def wait_for(coming: "Future[Any]", cancel: CancelToken) -> None:
+    """Return when what is coming has come, be it an error.
+
+    Raises:
+        Halted: the token's `Stopped` or `Paused`, as soon as it is set.
+    """
+    while not wait([coming], timeout=POLL_S).done:
+        cancel.raise_if_set()
+    cancel.raise_if_set()
 
 
 def on_daemon_thread(work: Callable[[], T]) -> Future[T]:

@@ -6,7 +6,7 @@ event loop, is left as soon as the token is set, and what it answers after that 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import LanguageModelInput
@@ -14,13 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
-from loopwright.models.background import on_loop
+from loopwright.models.background import on_loop, wait_for
 from loopwright.models.images import with_pixels
 from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
-POLL_S = 0.02
-"""How soon a set token reaches a running call, s."""
+MAX_REPLY_BYTES = 256 * 1024
+"""A model that is not this project's is left when it says more."""
 CHARS_A_TOKEN = 4
 """Rule of thumb, for what a model does not report."""
 
@@ -76,7 +76,7 @@ def call(
         return model.invoke(list(messages), cancel=cancel, **options)
     replying = on_loop(_reply(model, with_pixels(messages, images), options))
     try:
-        return _awaited(replying, cancel, _name(model))
+        return _reply_or_error(replying, cancel, _name(model))
     finally:
         replying.cancel()
 
@@ -93,7 +93,16 @@ def usage_of(messages: Sequence[BaseMessage], reply: AIMessage) -> Usage:
 async def _reply(
     model: Runnable[LanguageModelInput, AIMessage], messages: list[BaseMessage], options: dict[str, Any]
 ) -> AIMessage:
-    chunks: list[Any] = [chunk async for chunk in model.astream(messages, **options)]
+    chunks: list[Any] = []
+    n_bytes = 0
+    async for chunk in model.astream(messages, **options):
+        chunks.append(chunk)
+        n_bytes += len(chunk.text.encode(errors="replace"))
+        if n_bytes > MAX_REPLY_BYTES:
+            raise OperatorError(
+                f"`{_name(model)}` replies with more than {MAX_REPLY_BYTES} bytes; it was left, and nothing of it is "
+                "read. Limit the length of its replies (`max_tokens`)."
+            )
     if not chunks:
         raise OperatorError(f"`{_name(model)}` ended without a reply. Ask again, or take another model.")
     first, *rest = chunks
@@ -103,10 +112,8 @@ async def _reply(
     return reply
 
 
-def _awaited(replying: Future[T], cancel: CancelToken, name: str) -> T:
-    while not wait([replying], timeout=POLL_S).done:
-        cancel.raise_if_set()
-    cancel.raise_if_set()
+def _reply_or_error(replying: Future[T], cancel: CancelToken, name: str) -> T:
+    wait_for(replying, cancel)
     error = replying.exception()
     if error is None or isinstance(error, LoopwrightError) or not isinstance(error, Exception):
         return replying.result()

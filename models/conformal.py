@@ -49,6 +49,23 @@ def quantile(scores: ArrayLike, groups: ArrayLike, coverage: float) -> float:
     return float(values[order][np.argmax(reached)]) if reached.any() else float("inf")
 
 
+class Gate(Frozen):
+    """When a localiser does not know what it sees: limits that views of a new, known person rarely exceed.
+
+    Quantiles like those of a `Calibration`. A view that is called unknown costs a question, a doubted arrival
+    a success: so the jump has half the rate. None stands for infinity.
+    """
+
+    false_alarm_rate: float = Field(gt=0, lt=1, description="of known views by the sigma; of true arrivals, half of it")
+    n_groups: int
+    n_views: int
+    n_arrivals: int
+    known_sigma_mm: float | None = Field(description="the surest landmark of a known view is at least as sure as this")
+    known_jump_mm: float | None = Field(
+        description="a landmark that is truly centred moved no further than this between the last two views"
+    )
+
+
 class Calibration(Frozen):
     """The quantiles that belong to one weights file. None stands for infinity, which JSON cannot hold."""
 
@@ -57,6 +74,7 @@ class Calibration(Frozen):
     n_views: int
     set_threshold: dict[str, float | None] = Field(description="coverage -> largest 1 - posterior that is in the set")
     radius_factor: dict[str, dict[str, float | None]] = Field(description="coverage -> landmark -> radius / sigma")
+    gate: Gate | None = None
 
     @property
     def coverages(self) -> tuple[float, ...]:
@@ -64,12 +82,12 @@ class Calibration(Frozen):
         return tuple(sorted(float(c) for c in self.set_threshold))
 
     def prediction_set(self, posterior: Mapping[str, float], coverage: float) -> tuple[str, ...]:
-        """The names that may be the nearest, most probable first; never empty, which can only add coverage."""
+        """The names that may be the nearest, most probable first; empty where the posterior is too flat for any."""
         threshold = self.set_threshold[self._key(coverage)]
         ranked = sorted(posterior, key=posterior.__getitem__, reverse=True)
         if threshold is None:
             return tuple(ranked)
-        return tuple(n for i, n in enumerate(ranked) if i == 0 or 1.0 - posterior[n] <= threshold)
+        return tuple(n for n in ranked if 1.0 - posterior[n] <= threshold)
 
     def radius_mm(self, name: str, sigma_mm: float, coverage: float) -> float | None:
         """Radius in mm of the disc around the predicted offset that holds landmark `name`; None: no finite one."""
@@ -106,6 +124,29 @@ class Calibration(Frozen):
         return calibration
 
 
+def fit_gate(
+    false_alarm_rate: float, least_sigma_mm: ArrayLike, views: ArrayLike, jump_mm: ArrayLike, arrivals: ArrayLike
+) -> Gate:
+    """The limits that held-out, known views exceed at `false_alarm_rate`.
+
+    Args:
+        false_alarm_rate: in (0, 1), of views.
+        least_sigma_mm: (n,) of the surest landmark of each view.
+        views: (n,) the volume that each view shows.
+        jump_mm: (m,) how far the target's place moved up to each true arrival; NaN where there was no view before it.
+        arrivals: (m,) the volume of each arrival.
+    """
+    labels = np.asarray(views)
+    return Gate(
+        false_alarm_rate=false_alarm_rate,
+        n_groups=len(np.unique(labels)),
+        n_views=len(labels),
+        n_arrivals=int(np.isfinite(np.asarray(jump_mm, dtype=np.float64)).sum()),
+        known_sigma_mm=_finite(quantile(least_sigma_mm, labels, 1 - false_alarm_rate)),
+        known_jump_mm=_finite(quantile(jump_mm, arrivals, 1 - false_alarm_rate / 2)),
+    )
+
+
 def calibrate(
     weights_sha256: str,
     names: Sequence[str],
@@ -125,20 +166,21 @@ def calibrate(
         coverages: nominal levels.
     """
 
-    def finite(value: float) -> float | None:
-        return value if np.isfinite(value) else None
-
     labels = np.asarray(groups)
     return Calibration(
         weights_sha256=weights_sha256,
         n_groups=len(np.unique(labels)),
         n_views=len(labels),
-        set_threshold={_key(c): finite(quantile(1.0 - true_posterior, labels, c)) for c in coverages},
+        set_threshold={_key(c): _finite(quantile(1.0 - true_posterior, labels, c)) for c in coverages},
         radius_factor={
-            _key(c): {name: finite(quantile(scaled_error[:, i], labels, c)) for i, name in enumerate(names)}
+            _key(c): {name: _finite(quantile(scaled_error[:, i], labels, c)) for i, name in enumerate(names)}
             for c in coverages
         },
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _key(coverage: float) -> str:

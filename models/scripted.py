@@ -12,16 +12,15 @@ from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
-from loopwright.errors import DeveloperError
+from loopwright.errors import DeveloperError, OperatorError
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.schema import CancelToken
 
@@ -35,7 +34,7 @@ class ScriptedChatModel(LoopwrightChatModel):
     a call, as with every model; tools and further keywords are accepted and change nothing.
 
     Raises, from a call:
-        DeveloperError: the script is over.
+        OperatorError: the script is over.
         Stopped, Paused: `cancel` was set.
     """
 
@@ -81,15 +80,6 @@ class ScriptedChatModel(LoopwrightChatModel):
         """The same script; a reply that calls a tool is written as an `AIMessage` with `tool_calls`."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
-
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -111,9 +101,9 @@ class ScriptedChatModel(LoopwrightChatModel):
         with self._lock:
             turn = len(self._prompts)
             if turn == len(self.replies):
-                raise DeveloperError(
-                    f"The script is over: it has {turn} replies, and another was asked for. The prompt ends with "
-                    f"{messages[-1].text[-200:]!r}."
+                raise OperatorError(
+                    f"The scripted model has no reply left: its `replies` are {turn}, and another was asked for. Add "
+                    f"one that answers the prompt, which ends with {messages[-1].text[-200:]!r}."
                 )
             self._prompts.append(messages)
         reply = self.replies[turn]

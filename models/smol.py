@@ -98,7 +98,7 @@ def _converted(gguf: Path, folder: Path) -> Path:
         del config.quantization_config  # the weights are not quantised any more, and `save_pretrained` refuses it
     model: Any = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
     (folder / "SOURCE.md").write_text(_SOURCE, encoding="utf-8")
     return folder

@@ -74,6 +74,13 @@ def test_an_example_runs(example: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert words in said
 
 
+def test_what_an_example_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.delenv("OPENAI_MODEL", raising=False)
+    with pytest.raises(SystemExit, match="`OPENAI_MODEL` is not set"):
+        runpy.run_path(str(next(each for each in EXAMPLES if each.name == "any_model.py")), run_name="__main__")
+
+
 def test_a_loop_takes_few_lines() -> None:
     source = next(example for example in EXAMPLES if example.name == "compose.py").read_text()
     (loop,) = re.findall(r"^# The loop: .*?$(.*?)^# That was the loop\.", source, flags=re.M | re.S)

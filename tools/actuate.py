@@ -22,7 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from loopwright.errors import Stopped, UnsettledAct
-from loopwright.schema import Act, CancelToken, Outcome, World, restoring
+from loopwright.schema import Act, CancelToken, Outcome, World, restoring, sha256_of
 from loopwright.tools.call import within
 
 if TYPE_CHECKING:
@@ -172,8 +172,11 @@ class Actuator:
             return entry.outcome
         outcome = self._world.outcome_of(entry.key)
         if outcome is not None:
-            self._ledger.settle(entry.key, outcome)
+            self._settle(entry.key, outcome)
         return outcome
+
+    def _settle(self, key: str, outcome: Outcome) -> None:
+        self._ledger.settle(key, outcome, world_sha256=world_sha256(self._world))
 
     def _authorised(self, key: str, act: Act, by: "Approver", approved_at: datetime | None) -> "LedgerEntry":
         try:
@@ -200,8 +203,14 @@ class Actuator:
             return outcome
 
         outcome = within(timeout_s, self._cancel, sent, overdue)
-        self._ledger.settle(entry.key, outcome)
+        self._settle(entry.key, outcome)
         return outcome
+
+
+def world_sha256(world: World) -> str:
+    """A digest of where a world stands and of what it has counted: acts alone change it."""
+    counted = dict(world.spent()) if hasattr(world, "spent") else {}
+    return sha256_of({"snapshot": world.snapshot(), "spent": counted})
 
 
 def _refusal(entry: "LedgerEntry") -> Outcome:

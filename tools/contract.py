@@ -40,9 +40,9 @@ from typing import (
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeIs
 
+from loopwright.digests import sha256_of
 from loopwright.errors import DeveloperError, ToolError, ToolRefused, ToolRetry
 from loopwright.schema import Act, CancelToken, ImageRef, Outcome, World
-from loopwright.schema.base import sha256_of
 from loopwright.tools.call import ToolReply, answer, bad_arguments, within
 from loopwright.tools.json_schema import bounded_schema
 from loopwright.tools.pictures import keep_picture

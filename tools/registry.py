@@ -1,30 +1,32 @@
-"""Every tool, one line each."""
+"""Every tool: those for any loop, one line each, and those of a loop, found by its folder.
 
+The tools of the loop called NAME are `TOOLS` of `loopwright.tools.NAME.tools`.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
+from loopwright import tools
 from loopwright.errors import UnknownName
-from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
 from loopwright.tools.contract import Tool
 from loopwright.tools.recall import leave_note, recall_history, recall_similar
-from loopwright.tools.recipe.tools import dish_status, look_at_dish, record_labels, write_instructions
-from loopwright.tools.surgery.tools import next_clip, record_plan, show_clip, surgery_status
 
-TOOLS: tuple[Tool[Any, Any], ...] = (
-    c_arm_status,
-    dish_status,
+
+def _of_loops() -> Iterator[Tool[Any, Any]]:
+    for folder in iter_modules(tools.__path__, f"{tools.__name__}."):
+        if folder.ispkg and find_spec(f"{folder.name}.tools") is not None:
+            yield from import_module(f"{folder.name}.tools").TOOLS
+
+
+FOR_ANY_LOOP: tuple[Tool[Any, Any], ...] = (
     leave_note,
-    look_at_dish,
-    move_c_arm,
-    next_clip,
     recall_history,
     recall_similar,
-    record_labels,
-    record_plan,
-    show_clip,
-    surgery_status,
-    take_exposure,
-    write_instructions,
 )
+TOOLS = tuple(sorted((*FOR_ANY_LOOP, *_of_loops()), key=lambda each: each.name))
 
 
 def find_tool(name: str) -> Tool[Any, Any]:

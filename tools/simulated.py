@@ -20,7 +20,7 @@ where no file is named: for notebooks, tests and training. Knows no kind of worl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 import gymnasium as gym
@@ -41,6 +41,10 @@ class SimulatedWorld(gym.Env[Observation, Action], ABC):
     `reset` and `step` are for training and notebooks: a device that a session holds refuses them. Where they are not
     written anew, an action is an `Act`, and `step` gives no reward and never ends.
     """
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """The keys of the state that count what nothing undoes, such as exposures: `restore` never lowers them, and a fork
+    goes on counting."""
 
     def __init__(self, *, device: Path | None = None) -> None:
         """Stand at a device that may have been used before.
@@ -72,16 +76,16 @@ class SimulatedWorld(gym.Env[Observation, Action], ABC):
         """What is seen of `state`, as `observation_space` has it."""
 
     def snapshot_of(self, state: State) -> State:
-        """What of `state` a snapshot holds: by default all of it."""
+        """What of `state` a snapshot holds, beside the counters: by default all of it."""
         return state
 
     def restored(self, state: State, snapshot: State) -> State:
-        """`state` put back to `snapshot`: by default the snapshot itself.
+        """`state` put back to `snapshot`, by default the snapshot itself; the counters are seen to.
 
         Raises:
             BadInput: it is no snapshot of this world; nothing changes.
         """
-        if snapshot.keys() != self.snapshot_of(state).keys():
+        if snapshot.keys() != self._snapshot(state).keys():
             raise BadInput(f"`snapshot` {snapshot!r:.200} is not what `{type(self).__name__}.snapshot()` returns.")
         return snapshot
 
@@ -134,15 +138,21 @@ class SimulatedWorld(gym.Env[Observation, Action], ABC):
 
     def snapshot(self) -> dict[str, Any]:
         """See `World.snapshot`."""
-        return self.snapshot_of(self.state)
+        return self._snapshot(self.state)
 
     def restore(self, snapshot: dict[str, Any], key: str, token: int) -> Outcome:
         """See `World.restore`."""
 
         def change(state: State) -> Change:
-            return _carried_out(key, lambda: (self.restored(state, snapshot), {}))
+            return _carried_out(key, lambda: ({**self.restored(state, snapshot), **counted(state)}, {}))
+
+        def counted(state: State) -> State:
+            return {name: max(state[name], snapshot.get(name, 0)) for name in self.counters}
 
         return self._device.apply(key, restoring(snapshot), token, change)
+
+    def _snapshot(self, state: State) -> State:
+        return {**self.snapshot_of(state), **{name: state[name] for name in self.counters}}
 
     # gymnasium
 

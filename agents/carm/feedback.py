@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from loopwright.agents.carm.pointing import POINTING
 from loopwright.agents.feedback import unclear
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import UnknownName
@@ -113,6 +114,18 @@ class Identify(Feedback):
         return cls(landmark=name) if isinstance(name, str) else name
 
 
+class NotThere(Feedback):
+    """The target is not to be found here; looking for it ends."""
+
+    patterns = (
+        r"(?:(?:it|the target|that) is )?(?:not (?:there|here|found|in (?:there|here|the volume|this patient))"
+        r"|nowhere(?: to be found)?)",
+        r"(?:that|this|it) is (?:another|a different|some other) (?:body part|part of the body|region|anatomy)",
+        r"(?:that|this|it) is (?:unknown|not known)(?: anatomy)?|unknown anatomy|give up",
+    )
+    examples = ("it is not there",)
+
+
 class Retarget(Feedback):
     """Go to this landmark instead."""
 
@@ -132,7 +145,7 @@ class Retarget(Feedback):
         return None
 
 
-FEEDBACK = (MoveView, Identify, Retarget)
+FEEDBACK = (*POINTING, MoveView, NotThere, Identify, Retarget)
 """In the order in which they are read."""
 LANGUAGE = FeedbackLanguage(FEEDBACK)
 

@@ -120,7 +120,7 @@ class HybridLocaliser:
         network = self._network.localise(image, asker)
         nearest = pool(network.nearest, _nearest(image, "", asker), self._weight)
         pooled = network.model_copy(update={"nearest": nearest})
-        if network.nearest_set is None:
+        if not network.nearest_set:  # not calibrated, or too flat for any: what a model adds makes it no surer
             return pooled
         # The set was calibrated for the network. What the pool has first joins it, which can only add coverage.
         members = {pooled.ranking[0], *network.nearest_set}

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
-from loopwright.schema import Act, Event, Feedback, Frozen, Unclear
+from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Instead, Unclear
 
+APPROVAL = "approval"
+"""What a question is about that asks for consent to an act."""
 _ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -47,6 +49,7 @@ class Heard(Frozen):
 class OpenQuestion(NamedTuple):
     """A question that waits for an answer."""
 
+    about: str
     text: str
     asked_at: datetime
 
@@ -54,9 +57,9 @@ class OpenQuestion(NamedTuple):
 class FeedbackGate:
     """A session's ears. Rebuilt from its log, so that a killed process forgets nothing that was said."""
 
-    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage) -> None:
+    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage, cancel: CancelToken) -> None:
         self.language = language
-        self._memory, self._recorder = memory, recorder
+        self._memory, self._recorder, self._cancel = memory, recorder, cancel
         self._lock = threading.RLock()
         self._heard: dict[int, Heard] = {}
         self._of_record: dict[int, Heard] = {}
@@ -104,8 +107,7 @@ class FeedbackGate:
             payload, is_new = self._recorder.record_look(place, kind, look, _is_empty)
             if is_new:
                 self._absorb(place.branch, place.step, payload)
-            for one in read:
-                self._memory.inbox.mark_read(one.message_id, one.words, place.step)
+            self._mark_read(read, place.step)
             return payload
 
     def take(self, place: Place, wanted: Callable[[Heard], bool]) -> list[Heard]:
@@ -180,18 +182,24 @@ class FeedbackGate:
             self._unclear = None
 
     def clarification(self, message_id: int) -> str:
-        """What to ask about a message that was not understood."""
+        """What to ask about a message that was not understood, and what else waits for an answer."""
         (unclear,) = self.by_id([message_id])
-        return f"{self.language.load(unclear.words).question} (I heard: {unclear.text!r})"  # type: ignore[attr-defined]
+        question = self.language.load(unclear.words).question  # type: ignore[attr-defined]
+        with self._lock:
+            still_open = "".join(f" Still open: {name}: {asked.text}" for name, asked in self._open.items())
+        return f"{question} (I heard: {unclear.text!r}){still_open}"
+
+    def _mark_read(self, heard: Iterable[Heard], step: int) -> None:
+        self._memory.inbox.mark_read(self._recorder.session_id, {one.message_id: one.words for one in heard}, step)
 
     def _unread(self) -> list[Heard]:
+        """What was not read before; halts with the session, as there may be very much of it."""
+        unread = [m for m in self._memory.inbox.unread(self._recorder.session_id) if not m.is_stop]
+        self._mark_read([self._heard[m.id] for m in unread if m.id in self._heard], 0)  # recorded before a kill
         read = []
-        for message in self._memory.inbox.unread(self._recorder.session_id):
-            if message.is_stop:  # the watcher's business: it halts the session, whatever node is running
-                continue
-            known = self._heard.get(message.id)
-            if known is not None:  # recorded before a kill, and not marked
-                self._memory.inbox.mark_read(message.id, known.words, 0)
+        for message in unread:
+            self._cancel.raise_if_set()
+            if message.id in self._heard:
                 continue
             question, said = self._address(message.text)
             value = self.language.parse(said)
@@ -214,7 +222,9 @@ class FeedbackGate:
         return next(iter(self._open)) if len(self._open) == 1 else None, text
 
     def _disambiguated(self, value: Frozen, text: str, question: str | None) -> Frozen:
-        """A bare yes or no with several questions open says to none of them what it means."""
+        """A bare yes or no with several questions open says to none what it means; nor do arguments of no act."""
+        if isinstance(value, Instead) and (question is None or self._open[question].about != APPROVAL):
+            return Unclear(text=text[:2000], question="For which act is that? None of that name waits for approval.")
         is_bare = self.language.dump(value)["kind"] in ("approve", "reject")
         if question is not None or len(self._open) < 2 or not is_bare:
             return value
@@ -224,7 +234,7 @@ class FeedbackGate:
 
     def _absorb(self, branch: int, step: int, payload: Payload) -> None:
         heard = _messages(payload)
-        self._unclear = self._unclear_after(heard)
+        self._unclear = payload["unclear"]
         for one in heard:
             self._heard[one.message_id] = one
             self._heard_at.setdefault((branch, step), []).append(one.message_id)
@@ -234,23 +244,30 @@ class FeedbackGate:
             self._done_orders.add(payload["ordered_by"])
 
     def _unclear_after(self, heard: Sequence[Heard]) -> int | None:
-        """Of several messages one that is clear does not say which of them holds."""
-        unclear = [one.message_id for one in heard if one.kind == "unclear"]
+        """Of several messages one that is clear does not say which of them holds, unless it answers a question last."""
+        unclear = [n for n, one in enumerate(heard) if one.kind == "unclear"]
         if unclear:
-            return unclear[-1]
+            is_over = any(self._is_answer(one) for one in heard[unclear[-1] + 1 :])
+            return None if is_over else heard[unclear[-1]].message_id
         return None if any(one.kind != "note" for one in heard) else self._unclear
+
+    def _is_answer(self, one: Heard) -> bool:
+        """Whether it is a yes or a no to an open question, said after that was asked."""
+        asked = self._open.get(one.question or "")
+        return asked is not None and one.kind in ("approve", "reject") and one.received_at >= asked.asked_at
 
     def _open_again(self, question: Question, asked_at: datetime) -> None:
         """A question about what was said is none that a yes could answer."""
         if question.about != "unclear" and question.id not in self._answered:
-            self._open.setdefault(question.id, OpenQuestion(question.text, asked_at))
+            self._open.setdefault(question.id, OpenQuestion(question.about, question.text, asked_at))
 
     def _closed(self, question_id: str) -> None:
         self._open.pop(question_id, None)
         self._answered.add(question_id)
 
     def _take(self, message_ids: Sequence[int]) -> None:
-        self._waiting = [i for i in self._waiting if i not in set(message_ids)]
+        taken = set(message_ids)
+        self._waiting = [i for i in self._waiting if i not in taken]
 
     def _restore(self, event: Event) -> None:
         payload = event.payload

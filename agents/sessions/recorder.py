@@ -4,8 +4,8 @@ LangGraph runs a node again from its start after a kill or an interrupt. What th
 and returned instead of being produced a second time, so a node that is run again sees the very same world. The same
 mechanism replays a session. Knows no loop, no model and no world.
 
-Events that carry nothing from outside are held back until the next one that does, or until the node ends: they are
-computed again if the process dies, and share its transaction otherwise.
+Events that can be had again are held back until the next one that cannot, or until the node ends: they share its
+transaction, and are computed or read again if the process dies before.
 """
 
 import threading
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from loopwright.errors import Diverged, Halted
 from loopwright.memory import Memory
 from loopwright.memory.events import NewEvent
+from loopwright.memory.store import Change
 from loopwright.memory.values import plain_json
 from loopwright.schema import Event, canonical_json, sha256_of
 
@@ -90,6 +91,7 @@ class Recorder:
         *,
         inputs: Any = None,
         is_repeatable: bool = False,
+        is_late: bool = False,
     ) -> Payload:
         """Record what comes from outside the loop's code (a world, a model, a human); `produce` runs at most once.
 
@@ -98,8 +100,10 @@ class Recorder:
             kind: the event's kind.
             produce: makes the payload; called where the key is new.
             inputs: JSON of all that the entry depends on; a digest of it is kept with the entry.
-            is_repeatable: `produce` changes nothing: should the process die in it, it may run again after looks into
-                the inbox that find more. So what is held back is written with the entry, and not before it.
+            is_repeatable: `produce` changes nothing, and may run again should the process die before something that
+                depends on it is written. So the entry is held back.
+            is_late: after a power cut `produce` brings the same again, as of an act that the ledger knows: the entry is
+                on the disk with the next one that is not late.
 
         Raises:
             Diverged: the entry of this key is of another kind, or was made from other inputs.
@@ -108,9 +112,10 @@ class Recorder:
         known = self._known(place.key, kind, digest)
         if known is not None:
             return known
-        if not is_repeatable:
-            self.flush()
-        return self._write(place, kind, {**produce(), **digest})
+        if is_repeatable:
+            return self._hold_back(place, kind, {**produce(), **digest})
+        self.flush()
+        return self._write(place, kind, {**produce(), **digest}, late=is_late)
 
     def record_look(
         self, place: Place, kind: str, look: Callable[[], Payload], is_empty: Callable[[Payload], bool]
@@ -124,7 +129,7 @@ class Recorder:
         return write(place, kind, found), True
 
     def record_computed(self, place: Place, kind: str, payload: Payload) -> Payload:
-        """Record what code computed from what is recorded already; it is written with the next external entry.
+        """Record what code computed from what is recorded already; it is held back.
 
         Raises:
             Diverged: something else was computed under this key before.
@@ -141,15 +146,15 @@ class Recorder:
         with self._lock:
             return self._append(NewEvent(branch, step, kind, payload))[-1]
 
-    def flush(self) -> None:
-        """Write what was held back, before something that depends on it: an act, the next node.
+    def flush(self, also: Change | None = None) -> None:
+        """Write what was held back, before something that depends on it: an act, the next node; and what `also` does.
 
         It is on the disk with the next entry that was not held back; a power cut before that takes it back with all
         that came after it, and it is computed again.
         """
         with self._lock:
-            if self._pending:
-                self._append(late=True)
+            if self._pending or also is not None:
+                self._append(late=True, also=also)
 
     def drain(self) -> list[Event]:
         """The events written since the last call."""
@@ -167,9 +172,9 @@ class Recorder:
             raise Diverged(_diverged(key, f"{kind!r} from inputs {digest.get('inputs')!r}", f"{recorded_kind!r}"))
         return payload
 
-    def _write(self, place: Place, kind: str, payload: Payload) -> Payload:
+    def _write(self, place: Place, kind: str, payload: Payload, *, late: bool = False) -> Payload:
         with self._lock:
-            return self._append(NewEvent(place.branch, place.step, kind, payload, place.key))[-1].payload
+            return self._append(NewEvent(place.branch, place.step, kind, payload, place.key), late=late)[-1].payload
 
     def _hold_back(self, place: Place, kind: str, payload: Payload) -> Payload:
         with self._lock:
@@ -178,9 +183,9 @@ class Recorder:
             self._entries[place.key] = (kind, plain)
             return plain
 
-    def _append(self, *new: NewEvent, late: bool = False) -> list[Event]:
-        """Write what was held back and then `new`, in one transaction."""
-        events = self._memory.events.append_all(self.session_id, [*self._pending, *new], late=late)
+    def _append(self, *new: NewEvent, late: bool = False, also: Change | None = None) -> list[Event]:
+        """Write what was held back, then `new`, and what `also` does, in one transaction."""
+        events = self._memory.events.append_all(self.session_id, [*self._pending, *new], late=late, also=also)
         self._pending.clear()
         for event in events:
             if event.key is not None:
@@ -215,6 +220,7 @@ class ReplayRecorder(Recorder):
         *,
         inputs: Any = None,
         is_repeatable: bool = False,
+        is_late: bool = False,
     ) -> Payload:
         """The recorded payload; `produce` is never called. A digest of other inputs shows as a difference."""
         recorded = self._recorded(place.key)

@@ -1,6 +1,7 @@
 """Comparing a replay with its record, key by key: what ran at the same time has no order among itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from loopwright.schema import Event
 
@@ -28,3 +29,28 @@ def first_difference(record: Sequence[Event], replayed: Sequence[Event]) -> str 
             )
     extra = next(iter(again.values()), None)
     return None if extra is None else f"{extra.kind} at step {extra.step} was replayed and not recorded"
+
+
+def first_state_difference(
+    record: Sequence[Event], recorded: Mapping[tuple[int, int], Any], replayed: Mapping[tuple[int, int], Any]
+) -> str | None:
+    """The first node that left another state than it did on record, and the state key, in words; None: none did.
+
+    Args:
+        record: the events, which name the nodes.
+        recorded: the state after the nodes of a (branch, tick), by key.
+        replayed: the same of the replay.
+    """
+    for place in sorted(recorded.keys() & replayed.keys()):
+        before, now = recorded[place], replayed[place]
+        names = sorted(before.keys() | now.keys())
+        other = next((name for name in names if before.get(name) != now.get(name)), None)
+        if other is not None:
+            visits = [e for e in record if e.kind == "node" and (e.branch, e.payload["tick"]) == place]
+            nodes = " or ".join(repr(e.payload["node"]) for e in visits if not e.payload["path"])
+            return (
+                f"node {nodes} of step {visits[-1].step if visits else 0} left the state key {other!r} as "
+                f"{before.get(other)!r:.200}, and in the replay as {now.get(other)!r:.200}. Chance, time and the "
+                "outside are on record where they go through `ctx.random()`, `ctx.now()` and `ctx.external(...)`"
+            )
+    return None

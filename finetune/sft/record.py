@@ -7,12 +7,13 @@ name the base's weights, only its path.
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
-from loopwright.finetune.runs.settings import CONFIG
-from loopwright.finetune.sft.config import BaseModelConfig, SftConfig
+from loopwright.finetune.runs.settings import CONFIG, RunSettings
+from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.models.local.loading import load_config
 from loopwright.schema import Frozen
 from loopwright.tools.files import write_whole
@@ -55,10 +56,11 @@ class RunRecord(Frozen):
 
 
 class AdapterRecord(Frozen):
-    """Where an adapter comes from. `figures` are the last that were logged: `loss`, `eval_loss` and so on."""
+    """Where an adapter comes from. `config` is its run's, as JSON; `figures` are the last that were logged."""
 
     run: RunRecord
-    config: SftConfig
+    method: Literal["sft", "grpo"] = "sft"
+    config: dict[str, Any]
     steps: int
     figures: dict[str, float]
     versions: dict[str, str]
@@ -117,7 +119,7 @@ def refuse_other_inputs(out_dir: Path, record: RunRecord) -> None:
         )
 
 
-def claim(out_dir: Path, config: SftConfig, record: RunRecord) -> None:
+def claim(out_dir: Path, config: RunSettings, record: RunRecord) -> None:
     """Make the run folder this run's."""
     out_dir.mkdir(parents=True, exist_ok=True)
     config.save(out_dir / CONFIG)

@@ -98,7 +98,7 @@ def export(path: Path, out_dir: Path, base_name: str | None = None, *, precision
     """
     adapter = open_adapter(path)
     if adapter.record is None:
-        raise BadInput(f"`{adapter.folder}` has no `{RECORD}`: it was not trained by `loopwright train sft`.")
+        raise BadInput(f"`{adapter.folder}` has no `{RECORD}`: it was not trained by `loopwright train`.")
     _refuse_taken(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     adapter.settings.base_model_name_or_path = base_name = base_name or adapter.record.run.base.name
@@ -119,14 +119,14 @@ def export(path: Path, out_dir: Path, base_name: str | None = None, *, precision
 def card(record: AdapterRecord, base: str) -> str:
     """The adapter's model card, Markdown under the hub's YAML header. `base` is what it calls the base."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
-    identity, lora = record.run.base, record.config.lora
+    identity, lora = record.run.base, record.config["lora"]
     return environment.get_template("card.md.j2").render(
-        dict(record.config) | dict(record),
+        record.config | dict(record),
         base=base,
         weights=f"`{identity.sha256}` (SHA-256 of its files' SHA-256 digests)"
         if identity.sha256
         else f"commit `{identity.revision}`",
-        parts=[name for name in ("vision", "language", "attention", "mlp") if getattr(lora, name)],
+        parts=[name for name in ("vision", "language", "attention", "mlp") if lora[name]],
     )
 
 

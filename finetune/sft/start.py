@@ -1,6 +1,7 @@
 """A run that goes on from an adapter: one that was trained before, or that came with a model."""
 
 import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -9,7 +10,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from loopwright.errors import BadInput
-from loopwright.finetune.sft.config import SftConfig
 from loopwright.finetune.sft.record import BaseIdentity
 from loopwright.finetune.sft.release import WEIGHTS, Adapter, open_adapter
 
@@ -49,15 +49,15 @@ class Start(NamedTuple):
         )
 
 
-def start_of(config: SftConfig, base: BaseIdentity) -> Start | None:
-    """What `config.start_from` names, None where it names nothing.
+def start_of(start_from: Path | None, base: BaseIdentity) -> Start | None:
+    """What `start_from` names, None where it names nothing.
 
     Raises:
         BadInput: there is no adapter, it is of another base, or its weights are torn.
     """
-    if config.start_from is None:
+    if start_from is None:
         return None
-    adapter = open_adapter(config.start_from)
+    adapter = open_adapter(start_from)
     path = adapter.folder / WEIGHTS
     if adapter.record and adapter.record.run.base.is_known and not adapter.record.run.base.same_weights(base):
         raise BadInput(

@@ -4,26 +4,20 @@ The run folder holds `config.yaml`, `run.json` (weights and data it was begun wi
 `trainer_state.json` with every logged figure, and at last `adapter/`. Each checkpoint is itself an adapter.
 """
 
-import json
-import math
-import shutil
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import PeftModel
-from torch.utils.tensorboard import SummaryWriter
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import TensorBoardCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import PrinterCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from loopwright.errors import MissingDependency, OperatorError
+from loopwright.errors import MissingDependency
 from loopwright.finetune.data.cases import cases_of
+from loopwright.finetune.runs.checkpoints import ended, last_checkpoint, tensorboard
+from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.finetune.sft.config import SftConfig as Config
 from loopwright.finetune.sft.data import Rows, load_rows, varied_by
 from loopwright.finetune.sft.emphasis import emphasis
@@ -31,21 +25,15 @@ from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.order import LikeLengths
 from loopwright.finetune.sft.record import (
     ADAPTER_FOLDER,
-    RECORD,
-    AdapterRecord,
     RunRecord,
     claim,
     identify,
     refuse_other_inputs,
-    versions,
 )
-from loopwright.finetune.sft.release import SETTINGS, WEIGHTS
 from loopwright.finetune.sft.start import start_of
+from loopwright.finetune.sft.watch import Progress, Watch
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.schema import Frozen
-
-Progress = Callable[[str], None]
-TENSORBOARD, STATE = "tensorboard", "trainer_state.json"
 
 
 class SftResult(Frozen):
@@ -79,16 +67,16 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     vary = varied_by(config.data.augment, config.seed) if config.data.augment else None
     rows = load_rows(config.data.train, config.model.image_size_px, vary)
     validation = load_rows(config.data.validation, config.model.image_size_px) if config.data.validation else None
-    _check_optimiser(config)
+    check_optimiser(config.optimiser.name)
     checkpoint = last_checkpoint(out_dir)
     begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()  # else nothing is there to be spoilt
     if begun:
         config.refuse_other(out_dir)
-    base = load_base(config.model.base, folder=config.model.folder, **_placement(config))
+    base = load_base(config.model.base, folder=config.model.folder, **placement(config.model))
     if not base.takes_images:
         rows, validation = rows.text_only(), validation and validation.text_only()
     identity = identify(config.model)
-    start = start_of(config, identity)
+    start = start_of(config.start_from, identity)
     cases = _cases(config)
     record = RunRecord(
         base=identity,
@@ -102,14 +90,14 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     if begun:
         refuse_other_inputs(out_dir, record)
     claim(out_dir, config, record)
-    watch = _Watch(config, record, on_progress)
-    if checkpoint and (ended := _ended(checkpoint)):
-        return watch.result_of(ended, checkpoint, out_dir)
+    watch = Watch(config, record, on_progress)
+    if checkpoint and (end := ended(checkpoint)):
+        return _result(config, watch, end, watch.recover(end, checkpoint, out_dir))
     trainer = build_trainer(config, base, rows, validation, out_dir)
     if start and not checkpoint:
         start.put_into(cast(PeftModel, trainer.model))
     trainer.add_callback(watch)
-    trainer.add_callback(_tensorboard(out_dir, checkpoint))
+    trainer.add_callback(tensorboard(out_dir, checkpoint))
     if checkpoint:
         on_progress(f"resumed from {checkpoint.name}")
     with out_of_memory("Training", "Lower `batch` and raise `accumulate`, or set `gradient_checkpointing: true`."):
@@ -117,7 +105,7 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     trainer.save_state()
     cast(PeftModel, trainer.model).save_pretrained(str(out_dir / ADAPTER_FOLDER))
     watch.record(trainer.state).save(out_dir / ADAPTER_FOLDER)
-    return watch.result(trainer.state, out_dir / ADAPTER_FOLDER)
+    return _result(config, watch, trainer.state, out_dir / ADAPTER_FOLDER)
 
 
 def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | None, out_dir: Path) -> SFTTrainer:
@@ -144,18 +132,6 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
     # the count, an accumulated step would average over batches instead of over answer tokens.
     trainer.model_accepts_loss_kwargs = True
     return trainer
-
-
-def last_checkpoint(out_dir: Path) -> Path | None:
-    """The newest whole checkpoint. The trainer writes its state last, so one that a kill cut short has none."""
-    found = {int(path.name.rpartition("-")[2]): path for path in out_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*")}
-    return next((found[step] for step in sorted(found, reverse=True) if _is_json(found[step] / STATE)), None)
-
-
-def _ended(checkpoint: Path) -> TrainerState | None:
-    """The state of a run that ended with `checkpoint`. The trainer would go on with its epoch."""
-    state = TrainerState.load_from_json(str(checkpoint / STATE))
-    return state if state.global_step >= state.max_steps else None
 
 
 def _arguments(config: Config, base: Base, out_dir: Path, *, validate: bool) -> SFTConfig:
@@ -215,83 +191,23 @@ class _Trainer(SFTTrainer):
         """Progress nobody: TRL would report each run to the hub."""
 
 
-class _Watch(TrainerCallback):
-    """Tells progress, stops a run that has gone wrong, and writes the record beside every checkpoint."""
-
-    def __init__(self, config: Config, run: RunRecord, on_progress: Progress) -> None:
-        self.config, self.run, self.on_progress = config, run, on_progress
-        self.begun_at = time.perf_counter()
-        self.first_step = 0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock, at whichever step the run goes on from."""
-        self.begun_at, self.first_step = time.perf_counter(), state.global_step
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Log the last step's loss, wherever `log_every` falls: the run's result names it."""
-        if state.global_step >= state.max_steps:
-            control.should_log = True
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Progress the losses; refuse to go on from one that is no number."""
-        told = {key: value for key, value in (logs or {}).items() if key in ("loss", "eval_loss", "learning_rate")}
-        if any(not math.isfinite(value) for value in told.values()):
-            raise OperatorError(
-                f"The loss at step {state.global_step} is {told!r}, so the run was stopped. Lower `optimiser.lr` or "
-                "`optimiser.clip_norm`, and begin in a new folder."
-            )
-        if told:
-            figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
-            self.on_progress(f"step {state.global_step} of {state.max_steps}: {figures}")
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """A checkpoint was written whole."""
-        self.record(state).save(Path(args.output_dir or "") / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-
-    def record(self, state: TrainerState) -> AdapterRecord:
-        """What the adapter of this moment comes from."""
-        figures: dict[str, float] = {}
-        for entry in state.log_history:
-            figures |= {key: float(entry[key]) for key in ("loss", "eval_loss", "mean_token_accuracy") if key in entry}
-        return AdapterRecord(
-            run=self.run, config=self.config, steps=state.global_step, figures=figures, versions=versions()
-        )
-
-    def result_of(self, ended: TrainerState, checkpoint: Path, out_dir: Path) -> SftResult:
-        """What a run left that had ended before; where a kill cost it the adapter, that is in its last checkpoint."""
-        adapter = out_dir / ADAPTER_FOLDER
-        if not (adapter / RECORD).is_file():  # the last thing that a run writes
-            adapter.mkdir(exist_ok=True)
-            shutil.copyfile(checkpoint / STATE, out_dir / STATE)
-            for name in (WEIGHTS, SETTINGS, RECORD):
-                shutil.copyfile(checkpoint / name, adapter / name)
-        self.first_step = ended.global_step
-        return self.result(ended, adapter)
-
-    def result(self, state: TrainerState, adapter: Path) -> SftResult:
-        """What the finished run leaves."""
-        figures, optimiser = self.record(state).figures, self.config.optimiser
-        samples = (state.global_step - self.first_step) * optimiser.batch * optimiser.accumulate
-        took_s = time.perf_counter() - self.begun_at
-        return SftResult(
-            adapter=adapter,
-            steps=state.global_step,
-            loss=figures["loss"],
-            validation_loss=figures.get("eval_loss"),
-            samples_per_s=samples / took_s if samples else None,
-            peak_gpu_gib=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
-        )
+def _result(config: Config, watch: Watch, state: TrainerState, adapter: Path) -> SftResult:
+    """What a finished run leaves."""
+    figures, optimiser = watch.record(state).figures, config.optimiser
+    samples = (state.global_step - watch.first_step) * optimiser.batch * optimiser.accumulate
+    return SftResult(
+        adapter=adapter,
+        steps=state.global_step,
+        loss=figures["loss"],
+        validation_loss=figures.get("eval_loss"),
+        samples_per_s=samples / watch.took_s if samples else None,
+        peak_gpu_gib=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
+    )
 
 
-def _placement(config: Config) -> dict[str, Any]:
-    return config.model.model_dump(include={"device", "dtype", "quantisation"})
+def placement(model: BaseModelConfig) -> dict[str, Any]:
+    """Where a base goes, as `load_base` takes it."""
+    return model.model_dump(include={"device", "dtype", "quantisation"})
 
 
 def _cases(config: Config) -> tuple[str, ...]:
@@ -299,8 +215,9 @@ def _cases(config: Config) -> tuple[str, ...]:
     return tuple(sorted({case for path in files if path for case in cases_of(path)}))
 
 
-def _check_optimiser(config: Config) -> None:
-    if config.optimiser.name != "adamw_8bit":
+def check_optimiser(name: str) -> None:
+    """Raise `MissingDependency` where this machine has not what the optimiser needs."""
+    if name != "adamw_8bit":
         return
     if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
         raise MissingDependency(
@@ -308,17 +225,3 @@ def _check_optimiser(config: Config) -> None:
             f"{torch.cuda.device_count()}, and bitsandbytes: `pip install 'loopwright[gpu]'`. "
             "Set `optimiser.name: adamw` to do without."
         )
-
-
-def _tensorboard(out_dir: Path, checkpoint: Path | None) -> TensorBoardCallback:
-    """A writer that drops what earlier attempts drew after the checkpoint, or all of it where there is none."""
-    step = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else 0
-    return TensorBoardCallback(SummaryWriter(log_dir=str(out_dir / TENSORBOARD), purge_step=step))
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True

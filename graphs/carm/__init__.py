@@ -6,6 +6,7 @@ from loopwright.graphs.carm.nodes import check_way, decide, localise, move, rend
 from loopwright.graphs.carm.report import carm_sections
 from loopwright.graphs.carm.roles import roles_of
 from loopwright.graphs.carm.run import CArmRun, initial, open_world, prepare, redraw
+from loopwright.graphs.carm.view import pointed, show
 from loopwright.graphs.loop.loop import Loop
 from loopwright.tools.carm.guard import Track
 from loopwright.tools.carm.tools import c_arm_status, move_c_arm, take_exposure
@@ -23,6 +24,8 @@ LOOP = Loop(
         "anchors": [],
         "denied": [],
         "sightings": [],
+        "places": [],
+        "unknown": 0,
         "words": "",
         "directive": None,
         "decision": {},
@@ -40,6 +43,8 @@ LOOP = Loop(
     describe=describe,
     report=carm_sections,
     redraw=redraw,
+    show=show,
+    pointed=pointed,
 )
 
 __all__ = ["LOOP"]

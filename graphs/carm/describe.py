@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.agents.carm.doubts import why_unknown
 from loopwright.agents.carm.navigator import Decision
 from loopwright.graphs.loop.describe import reply_flaws
 from loopwright.graphs.loop.lines import Line
@@ -38,6 +39,9 @@ def describe(event: Event) -> Line | list[Line] | None:
         case "reached":
             off = f"estimated {payload['distance_mm']:.1f} mm off"
             return Line("reached", f"{payload['target']} is centred", off, "ok")
+        case "contradicted":
+            text = f"the known place of {payload['target']} is {payload['known_mm']:.0f} mm away: it is not centred"
+            return Line("WARNING", text, "by the landmarks that came with the volume", "bad")
         case "measured":
             return []
     return None
@@ -53,7 +57,9 @@ def _exposed(seen: Exposure) -> Line:
 def _seen(label: str, seen: Localisation) -> Line:
     nearest = ", ".join(f"{name} {seen.nearest[name]:.0%}" for name in seen.ranking[:3])
     is_sure_of = "" if seen.nearest_set is None else f"conformal set at {seen.coverage:.0%}: {len(seen.nearest_set)}"
-    return Line(label, f"nearest {nearest}", is_sure_of, "warn" if label == "revised" else "")
+    if why := why_unknown(seen):
+        is_sure_of = f"unknown anatomy: {why}"
+    return Line(label, f"nearest {nearest}", is_sure_of, "warn" if label == "revised" or why else "")
 
 
 def _decided(decision: Decision) -> Line:

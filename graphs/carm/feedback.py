@@ -9,6 +9,7 @@ from loopwright.agents.sessions.gate import Heard
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State
 from loopwright.models.networks.localisation import Localisation
+from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion
 
 WORDS_CHARS = 200
@@ -30,6 +31,19 @@ def apply_feedback(state: State, ctx: Context, heard: Sequence[Heard]) -> None:
                 state["goals"] = [goal, *state["goals"][1:]]
             case {"kind": "move_view", "direction": direction, "distance_mm": distance_mm}:
                 state["directive"] = Motion.towards(direction, distance_mm).model_dump(mode="json")
+            case {"kind": "point_out", "landmark": landmark}:
+                others = [a for a in state["anchors"] if a["landmark"] != landmark]
+                pose = Pose.model_validate(state["observation"]["pose"]).moved(
+                    left_mm=one.words["left_mm"], caudal_mm=one.words["caudal_mm"]
+                )
+                state["anchors"] = [*others, _anchor(landmark, pose.model_dump())]
+            case {"kind": "not_here", "landmark": landmark}:
+                state["denied"] = [*state["denied"], landmark]
+            case {"kind": "go_here", **way}:
+                fields = {name: way[name] for name in ("left_mm", "caudal_mm", "anterior_mm")}
+                state["directive"] = Motion(**fields).model_dump(mode="json")
+            case {"kind": "not_there"}:
+                ctx.end("not_found", f"{state['goals'][0]} was not found: {one.author} says that it is not there")
             case {"kind": "reject"}:
                 state["denied"], state["directive"] = [*state["denied"], _nearest(state)], None
                 _correct(state, ctx, one, landmark=None)

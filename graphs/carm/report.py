@@ -25,6 +25,7 @@ from loopwright.graphs.loop.describe import describe
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Fact, Section, render_template
 from loopwright.graphs.report_parts import picture_uris, short_name
+from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import Event
 from loopwright.tools.carm.landmarks import Landmarks, nearest
 from loopwright.tools.carm.sources import open_case
@@ -74,7 +75,7 @@ def carm_sections(
     """
     steps = read_steps(events)
     view_mm, success_mm = prepared["field_of_view_mm"], prepared["settings"]["success_radius_mm"]
-    landmarks = {name: np.asarray(point, dtype=np.float64) for name, point in prepared["landmarks"].items()}
+    landmarks = landmarks_of(prepared)
     arrivals = _arrivals(steps, run.target, landmarks)
     chart = distance_chart(steps, landmarks, success_mm)
     cards = [_card(one, view_mm, landmarks) for one in steps]
@@ -94,6 +95,20 @@ def carm_sections(
             html=render_template("steps.html.j2", PACKAGE, cards=cards, pictures=pictures, **shown),
         ),
     ]
+
+
+def landmarks_of(prepared: Mapping[str, Any]) -> Landmarks:
+    """The known positions, `_world` mm."""
+    return {name: np.asarray(point, dtype=np.float64) for name, point in prepared["landmarks"].items()}
+
+
+def ranked(seen: Localisation | None) -> dict[str, Any]:
+    """What a picture is taken to show, as the template `seen.html.j2` takes it."""
+    return {
+        "ranking": [(name, seen.nearest[name]) for name in seen.ranking[:3]] if seen else [],
+        "nearest_set": seen.nearest_set if seen else None,
+        "coverage": seen.coverage if seen else None,
+    }
 
 
 def _facts(
@@ -162,9 +177,7 @@ def _card(one: CArmStep, view_mm: float, landmarks: Landmarks) -> Card:
         target=target,
         picture=short_name(one.observation.image) if one.observation else "",
         overlay=drawn,
-        ranking=[(name, seen.nearest[name]) for name in seen.ranking[:3]] if seen else [],
-        nearest_set=seen.nearest_set if seen else None,
-        coverage=seen.coverage if seen else None,
+        **ranked(seen),
         truth=nearest(landmarks, one.observation.pose.isocentre_world, 1)[0] if landmarks and one.observation else "",
         lines=[line for event in one.events if event.kind not in DRAWN for line in describe(event, own, TOOLS)],
     )

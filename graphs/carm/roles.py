@@ -14,6 +14,7 @@ from loopwright.agents.carm.navigator import AtlasNavigator, Navigator
 from loopwright.graphs.carm.run import CArmRun, carm_network
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import Role
+from loopwright.models.background import until_halted
 from loopwright.models.networks.localisation import Localisation
 from loopwright.schema import ImageRef
 from loopwright.tools.pictures import read_picture
@@ -31,7 +32,8 @@ def roles_of(run: CArmRun) -> dict[str, Role]:
 
 def network_sees(ctx: Context, image: ImageRef) -> Localisation:
     """The network's answer to a picture."""
-    return carm_network().localise(read_picture(ctx.runtime.memory.blobs, image), ctx.config.coverage)
+    network = until_halted(carm_network, ctx.runtime.cancel)  # it takes seconds to load
+    return network.localise(read_picture(ctx.runtime.memory.blobs, image), ctx.config.coverage)
 
 
 def make_localiser(ctx: Context) -> Localiser:

@@ -31,7 +31,7 @@ NavigatorName = Literal["atlas", "vlm", "vlm-unaided"]
 class CArmRun(RunConfig):
     """One run of the C-arm loop."""
 
-    volume: str = Field(description="a NIfTI file, a DICOM folder, `phantom:SEED` or `chest`")
+    volume: str = Field(description="a NIfTI file, a DICOM folder, `phantom:SEED`, `stranger:KIND:SEED` or `chest`")
     landmarks: Path | None = Field(default=None, description="JSON or CSV file of landmark positions")
     start: str = Field(description="a landmark, or a pose X,Y,Z[,ALPHA,BETA] in mm and degrees of the patient frame")
     target: tuple[str, ...] = Field(min_length=1, description="landmark to centre; repeat it for several in turn")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from loopwright.agents.sessions.gate import Heard
+from loopwright.agents.sessions.gate import APPROVAL, Heard
 from loopwright.errors import ApprovalExpired, DeveloperError, ToolError, ToolRefused, ToolRetry
 from loopwright.graphs.loop.declare import Guard, State
 from loopwright.graphs.loop.questions import Questions, is_answer
@@ -18,6 +18,7 @@ from loopwright.tools.contract import Tool
 
 WITHDRAWN = "STOP"
 """The rule that refuses what was asked for before a STOP."""
+_STOPPED = Verdict(ok=False, rule=WITHDRAWN, reason="a human said STOP after it was asked for")
 
 
 class ActResult(Frozen):
@@ -78,8 +79,7 @@ class Actor:
         if not verdict.ok:
             return self._refused(key, tool, arguments, kind, verdict, act)
         if self._is_withdrawn(key, tool):
-            stopped = Verdict(ok=False, rule=WITHDRAWN, reason="a human said STOP after it was asked for")
-            return self._refused(key, tool, arguments, kind, stopped, act)
+            return self._refused(key, tool, arguments, kind, _STOPPED, act)
         heard, seen = self._questions.look(f"{key}/look", lambda: {"ordered_by": self._ordered_by(act)})
         said_no = [one for one in heard if one.kind == "reject"]
         if said_no and tool.consent == "always":
@@ -91,8 +91,25 @@ class Actor:
             return self._sent(key, tool, arguments, kind, act, None)
         answer = self._approval(key, tool, act, because)
         verdict = _verdict_of(answer)
+        if answer.kind == "instead":
+            self._refused(key, tool, arguments, kind, verdict, act)
+            return self._edited(f"{key}/instead", tool, answer, kind)
         if verdict.ok:
             verdict = self._guarded(f"{key}/guard.2", act)
+        if not verdict.ok:
+            return self._refused(key, tool, arguments, kind, verdict, act)
+        return self._sent(key, tool, arguments, kind, act, answer)
+
+    def _edited(self, key: str, tool: Tool[Any, Any], answer: Heard, kind: str) -> ActResult:
+        """Do what a human put in the place of an act: an act of its own, guarded, and consented to by saying it."""
+        arguments = answer.words["arguments"]
+        try:
+            act = tool.propose(arguments, self._ctx.tool_context(key))
+        except ToolRetry as error:
+            return self._refused(key, tool, arguments, kind, Verdict(ok=False, rule="arguments", reason=str(error)))
+        verdict = self._guarded(f"{key}/guard", act)
+        if verdict.ok and self._is_withdrawn(key, tool):
+            verdict = _STOPPED
         if not verdict.ok:
             return self._refused(key, tool, arguments, kind, verdict, act)
         return self._sent(key, tool, arguments, kind, act, answer)
@@ -156,7 +173,7 @@ class Actor:
         reason = f" ({because})" if because else ""
         text = f"May I {tool.in_words(act.arguments)}?{reason}"
         heard = self._questions.answers(
-            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), "approval", is_answer
+            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), APPROVAL, is_answer
         )
         return next(one for one in reversed(heard) if is_answer([one]))
 
@@ -187,7 +204,7 @@ class Actor:
                 return {**called, "status": "failed", "rule": "", "reason": str(error)}
             return {**called, "status": "done", "output": output.model_dump(mode="json")}
 
-        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256)
+        payload = ctx.runtime.recorder.record_external(ctx.place(key), kind, send, inputs=act.sha256, is_late=True)
         return self._counted(key, kind, _result(payload))
 
     def _refused(

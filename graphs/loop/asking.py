@@ -37,9 +37,9 @@ class ModelCaller:
         )
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
             try:
-                said = ask(handle.model, messages, form, cancel=self._runtime.cancel, images=self._runtime.memory.blobs)
+                said = ask(self._runtime.model(role).opened(cancel), messages, form, cancel=cancel, images=images)
             except OperatorError as error:
                 if not may_fail:
                     raise
@@ -67,9 +67,9 @@ class ModelCaller:
         """See `Context.score`."""
 
         def reply() -> Payload:
-            handle = self._runtime.model(role)
-            images = self._runtime.memory.blobs
-            found = choose(handle.model, messages, choices, answer, cancel=self._runtime.cancel, images=images)
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            model = self._runtime.model(role).opened(cancel)
+            found = choose(model, messages, choices, answer, cancel=cancel, images=images)
             likeliest = max(choices, key=found.probabilities.__getitem__)
             if found.reply is not None:
                 told = self._told(role, messages, found.reply)

@@ -5,24 +5,25 @@ the difference. The kit's own channel, `kit`, counts branch, step, ticks and vis
 agree, so that a checkpoint that is not the newest is noticed before anything acts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import LastValue
 from langgraph.errors import GraphBubbleUp
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from loopwright.digests import sha256_of
 from loopwright.errors import DeveloperError, Diverged
 from loopwright.graphs.loop.acts import ActResult
 from loopwright.graphs.loop.context import Context
-from loopwright.graphs.loop.declare import Declaration, Node
+from loopwright.graphs.loop.declare import Declaration, Node, require_json
 from loopwright.graphs.loop.questions import Questions
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
-from loopwright.graphs.loop.visit import Left
-from loopwright.schema.base import sha256_of
+from loopwright.graphs.loop.visit import Left, record_end
 
 FindRuntime = Callable[[RunnableConfig], Runtime]
 """Gives the runtime of the session that a node is run for."""
@@ -33,6 +34,7 @@ class KitState(TypedDict):
 
     `visits` counts those of each node on this branch, `tick` all of them, `path` leads to a nested loop, `snapshots`
     are the worlds' after this step's first node, and `digest` is that of the state ("" after nodes that ran at once).
+    `beside` has what each of the nodes that ran at once did, by name.
     """
 
     branch: int
@@ -42,34 +44,49 @@ class KitState(TypedDict):
     visits: dict[str, int]
     snapshots: dict[str, Any]
     digest: str
+    beside: dict[str, "Beside"]
+
+
+class Beside(TypedDict):
+    """What a node that ran beside others did: the state keys that it wrote, and its ending: status and reason."""
+
+    wrote: list[str]
+    ending: tuple[str, str] | None
 
 
 def merge(old: KitState | None, new: KitState | None) -> KitState:
     """The channel's reducer: nodes that run at once each bring their own visit."""
     if not old or not new or new["branch"] != old["branch"] or new["path"] != old["path"]:
         return new or old or kit_state()
-    newest = max(old, new, key=lambda kit: kit["tick"])
+    if new["tick"] > old["tick"]:
+        return new
     visits = {n: max(old["visits"].get(n, 0), new["visits"].get(n, 0)) for n in {**old["visits"], **new["visits"]}}
-    return {**newest, "visits": visits, "digest": new["digest"] if new["tick"] > old["tick"] else ""}
+    return {**old, "visits": visits, "digest": "", "beside": {**old["beside"], **new["beside"]}}
 
 
 def kit_state(*, branch: int = 0, step: int = 0, path: str = "") -> KitState:
     """The channel before the first node."""
-    return KitState(branch=branch, step=step, tick=0, path=path, visits={}, snapshots={}, digest="")
+    return KitState(branch=branch, step=step, tick=0, path=path, visits={}, snapshots={}, digest="", beside={})
 
 
-def _ended(old: str, new: str) -> str:
-    return new if old == "running" or new == "running" else old
+class Latest(LastValue[Any]):
+    """A state key. What nodes that run at once write is taken in, so that the session can be rewound, and refused by
+    the node that follows (`_after_beside`).
+    """
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Keep the last one."""
+        return super().update(values[-1:])
 
 
 def state_schema(loop: Declaration) -> Any:
     """The state's `TypedDict`: the loop's own keys and those of the kit. All may be left out of an input."""
-    own = {name: NotRequired[_type_of(value)] for name, value in loop.state.items()}
-    nested = dict.fromkeys(loop.nested, NotRequired[dict[str, Any]])
+    own = {name: NotRequired[Annotated[_type_of(value), Latest]] for name, value in loop.state.items()}
+    nested = dict.fromkeys(loop.nested, NotRequired[Annotated[dict[str, Any], Latest]])
     kit = {
-        "observation": NotRequired[dict[str, Any]],
-        "status": NotRequired[Annotated[Literal["running", "succeeded", "failed"], _ended]],
-        "reason": NotRequired[Annotated[str, lambda old, new: new or old]],
+        "observation": NotRequired[Annotated[dict[str, Any], Latest]],
+        "status": NotRequired[Literal["running", "succeeded", "failed", "not_found"]],
+        "reason": NotRequired[str],
         "kit": NotRequired[Annotated[dict[str, Any], merge]],
     }
     name = "".join(part.capitalize() for part in loop.name.replace("_", "-").split("-")) + "State"
@@ -104,7 +121,8 @@ def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, A
         if len(layer) > 1:
             if len(following) > 1:
                 join = f"{layer[0].name}_join"
-                graph.add_node(join, _passing(following), destinations=tuple(each.name for each in following))
+                goes_to = (*(each.name for each in following), END)
+                graph.add_node(join, _passing(loop, following, find), destinations=goes_to)
             else:
                 (join,) = (each.name for each in following)
             joins.append(([each.name for each in layer], join))
@@ -114,11 +132,50 @@ def build(loop: Declaration, find: FindRuntime) -> "StateGraph[Any, None, Any, A
     return graph
 
 
-def _passing(following: tuple[Node, ...]) -> Callable[..., Any]:
-    def join(state: dict[str, Any]) -> Command[Any]:
-        return Command(goto=[each.name for each in following])
+def _passing(loop: Declaration, following: tuple[Node, ...], find: FindRuntime) -> Callable[..., Any]:
+    def join(state: dict[str, Any], config: RunnableConfig) -> Command[Any]:
+        ended = _after_beside(loop, state, config, find)
+        return ended or Command(goto=[each.name for each in following])
 
     return join
+
+
+def _after_beside(
+    loop: Declaration, state: dict[str, Any], config: RunnableConfig, find: FindRuntime
+) -> Command[Any] | None:
+    """After nodes that ran at once: the end of the loop, where one of them ended it; of several the first declared.
+
+    Raises:
+        DeveloperError: two of them wrote the same state key.
+    """
+    kit: KitState = state.get("kit") or kit_state()
+    if not kit["beside"]:
+        return None
+    did = {name: kit["beside"][name] for name in loop.all_nodes if name in kit["beside"]}
+    _require_no_clash(did)
+    ended = next((name for name in did if did[name]["ending"]), None)
+    if ended is None:
+        return None
+    runtime, (status, reason) = find(config), did[ended]["ending"] or ("", "")
+    with runtime.running_node():
+        runtime.require_active()
+        visit = Visit(kit["branch"], kit["step"], kit["path"], ended, kit["visits"][ended] - 1, kit["tick"])
+        record_end(runtime.recorder, visit, status, reason)
+        runtime.recorder.flush()
+    return Command(goto=END, update={"status": status, "reason": reason})
+
+
+def _require_no_clash(did: dict[str, Beside]) -> None:
+    writers: dict[str, str] = {}
+    for name, its in did.items():
+        for key in its["wrote"]:
+            if key in writers:
+                raise DeveloperError(
+                    f"Nodes {writers[key]!r} and {name!r} run at once, and both wrote the state key {key!r}. Let each "
+                    "write a key of its own (`ctx.observe(tool, into=...)`), or let one run after the other. Then "
+                    "rewind the session to an earlier step: `loopwright sessions rewind SESSION STEP`."
+                )
+            writers[key] = name
 
 
 def _wrapped(loop: Declaration, each: Node, following: tuple[Node, ...], find: FindRuntime) -> Callable[..., Any]:
@@ -126,8 +183,8 @@ def _wrapped(loop: Declaration, each: Node, following: tuple[Node, ...], find: F
     inner = build(each.run, find).compile(name=each.name) if isinstance(each.run, Declaration) else None
 
     def run(state: dict[str, Any], config: RunnableConfig) -> Any:
-        if state.get("status", "running") != "running":
-            return Command(goto=END) if following else {}
+        if ended := _after_beside(loop, state, config, find):
+            return ended
         runtime = find(config)
         with runtime.running_node():
             update, goto = _visited(loop, each, inner, state, runtime, config)
@@ -148,20 +205,24 @@ def _visited(
     begun_with = initial_values(scope) if kit["tick"] == 0 else {}
     values = {**begun_with, **deepcopy({n: v for n, v in state.items() if n != "kit"})}
     ctx = Context(runtime, scope, _visit(loop, each, kit), values)
-    if kit["digest"] not in ("", _digest(values)):
+    if kit["digest"] not in ("", _digest(values, f"Before node {each.name!r},")):
         raise Diverged(_foreign(ctx.visit, runtime, "its state is not what the node before left"))
     if ctx.visit.tick == 1 and not kit["path"]:
         _record_input(ctx)
     left = _run_node(each, inner, ctx, values, config)
-    runtime.recorder.flush()
+    if not runtime.is_checkpointed:
+        runtime.recorder.flush()
     changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
     _require_declared(loop, each, state, values)
-    update = {**changed, "kit": _after(loop, each, kit, ctx, values)}
-    if left is None:
-        return update, None
-    if left.goto is None:
-        return {**update, "status": left.status, "reason": left.reason}, END
-    return update, left.goto
+    after = _after(loop, each, kit, ctx, values)
+    ending = None if left is None or left.goto is not None else (left.status, left.reason)
+    if loop.is_beside(each.name):
+        after["beside"] = {each.name: Beside(wrote=sorted(changed), ending=ending)}
+        return {**changed, "kit": after}, None
+    update = {**changed, "kit": after}
+    if ending is not None:
+        return {**update, "status": ending[0], "reason": ending[1]}, END
+    return update, None if left is None else left.goto
 
 
 def _record_input(ctx: Context) -> None:
@@ -204,11 +265,11 @@ def _returned(each: Node, value: Any) -> dict[str, Any]:
 
 def _require_declared(loop: Declaration, each: Node, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Only the loop's own keys are a node's to change: the graph's state has no others."""
-    who, known = f"Node {each.name!r} of loop {loop.name!r}", {*loop.state, *loop.nested, "observation"}
+    who = f"Node {each.name!r} of loop {loop.name!r}"
     for name in ("status", "reason", "kit"):
         if after.get(name) != (None if name == "kit" else before.get(name)):
             raise DeveloperError(f"{who} wrote the state key {name!r}, which the kit keeps. To end: `ctx.end(...)`.")
-    if undeclared := after.keys() - known - before.keys():
+    if undeclared := after.keys() - loop.written_keys - before.keys():
         name = min(undeclared)
         raise DeveloperError(f"{who} wrote the state key {name!r}. Declare it: `state={{{name!r}: ...}}`.")
     if lost := before.keys() - after.keys() - {"kit"}:
@@ -285,19 +346,26 @@ def _after(loop: Declaration, each: Node, kit: KitState, ctx: Context, values: d
         path=visit.path,
         visits={**kit["visits"], each.name: visit.visit + 1},
         snapshots=ctx.runtime.snapshots() if is_entry else kit["snapshots"],
-        digest=_digest(values),
+        digest=_digest(values, f"As node {each.name!r} of loop {loop.name!r} left it,"),
+        beside={},
     )
 
 
-def _digest(values: dict[str, Any]) -> str:
-    """Of the state without what the kit itself changes between nodes."""
-    return sha256_of({name: value for name, value in values.items() if name not in ("status", "reason")})[:16]
+def _digest(values: dict[str, Any], where: str) -> str:
+    """Of the state without what the kit itself changes; `where` begins the message about what is not JSON."""
+    own = {name: value for name, value in values.items() if name not in ("status", "reason")}
+    try:
+        return sha256_of(own)[:16]
+    except (TypeError, ValueError):
+        require_json(where, own)
+        raise
 
 
 def initial_values(scope: Scope) -> dict[str, Any]:
     """The state before the first node."""
     loop = scope.loop
     own = loop.initial(scope.config, scope.prepared) if loop.initial else {}
+    require_json(f"Loop {loop.name!r}, from its `initial`:", own)
     return deepcopy({**loop.state, **own})
 
 

@@ -30,13 +30,13 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
+from loopwright.digests import sha256_of
 from loopwright.errors import BadInput, UnknownName
-from loopwright.graphs.loop.config import Budget, RunConfig
+from loopwright.graphs.loop.config import PART_OF_A_FILE, Budget, RunConfig
 from loopwright.graphs.loop.declare import Ending, Node, Role, State
 from loopwright.graphs.loop.expressions import Condition, filled, filled_text, names_in
 from loopwright.graphs.resolve import find_modules_in, resolve
 from loopwright.schema import Feedback
-from loopwright.schema.base import sha256_of
 from loopwright.tools.contract import Tool
 from loopwright.tools.registry import find_tool
 
@@ -181,7 +181,7 @@ def read_loop(path: Path) -> dict[str, Any]:
         raise BadInput(f"`{path}` cannot be read as YAML: {error}") from error
     find_modules_in(path.parent)
     try:
-        fields = _Composer(path, LoopText.model_validate(text)).fields()
+        fields = _Composer(path, LoopText.model_validate(text, context=PART_OF_A_FILE)).fields()
     except ValidationError as error:
         problems = [f"`{_place(e['loc'])}`: {e['msg']}" for e in error.errors(include_url=False)]
         raise BadInput(f"`{path}`: {'; '.join(problems)}.") from error

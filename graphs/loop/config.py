@@ -1,14 +1,29 @@
 """What a user sets for one run of a loop, and what bounds it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from loopwright.errors import DeveloperError
 from loopwright.schema import Frozen
 
 Approval = Literal["guard", "human"]
 OnUncertain = Literal["ask", "proceed", "stop"]
+
+
+def problems(error: ValidationError) -> str:
+    """What pydantic has against values, as this project says it: the name in backticks, the value, what is wrong."""
+    found = error.errors(include_url=False)
+    return "; ".join(f"`{'.'.join(map(str, e['loc']))}` = {e['input']!r:.100}: {e['msg']}" for e in found)
 
 
 class RunConfig(BaseModel):
@@ -28,6 +43,10 @@ class RunConfig(BaseModel):
         return {n: (v,) if n in lists and isinstance(v, str) else v for n, v in values.items()}
 
 
+PART_OF_A_FILE = {"is_part_of_a_file": True}
+"""Pydantic's context where a file is validated, whose errors name the place in it."""
+
+
 class Budget(Frozen):
     """What ends a run. None: no limit.
 
@@ -44,3 +63,13 @@ class Budget(Frozen):
     seconds: float | None = Field(default=None, gt=0)
     refusals: int | None = Field(default=25, ge=1)
     world: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_will_not_do(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            if info.context == PART_OF_A_FILE:
+                raise
+            raise DeveloperError(f"`Budget`: {problems(error)}. None: no limit.") from error

@@ -219,8 +219,9 @@ class Context(NodeVisit):
         options: Sequence[str] = (),
         about: str = "uncertain",
         until: Callable[[Sequence[Heard]], bool] = is_answer,
+        ending: Ending = "failed",
     ) -> list[Heard]:
-        """The loop is not sure enough: ask, proceed or end it, as the run says (`on_uncertain`)."""
+        """The loop is not sure enough: ask, proceed or end it as `ending`, as the run says (`on_uncertain`)."""
         key = self.next_key()
         policy = self.config.on_uncertain
         if policy == "ask":
@@ -229,7 +230,7 @@ class Context(NodeVisit):
             self.place(f"{key}/unsure"), "uncertain", {"text": text, "policy": policy}
         )
         if policy == "stop":
-            self.leave("failed", f"not sure enough: {text}")
+            self.leave(ending, f"not sure enough: {text}")
         return []
 
     # Memory

@@ -24,7 +24,7 @@ from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import DeveloperError, UnknownName
 from loopwright.graphs.loop.config import Budget, RunConfig
 from loopwright.graphs.loop.lines import Line
-from loopwright.schema import Act, Event, Feedback, ImageRef, Verdict
+from loopwright.schema import Act, Event, Feedback, ImageRef, Verdict, sha256_of
 from loopwright.tools.contract import Tool
 
 State = dict[str, Any]
@@ -85,6 +85,9 @@ class Declaration:
         version: goes into the record.
         describe: how its own events read; None for those that say nothing to a person.
         report: its own sections of the HTML report.
+        show: a step as the console shows it, (config, prepared, step) to a `StepView`; None: its newest picture.
+        pointed: what pointing at a step's picture may mean, (config, prepared, step, `Pointed`) to messages that the
+            loop's feedback types read.
         redraw: turns (config, prepared) into a function from an `observed` output to its picture, drawn again.
     """
 
@@ -104,6 +107,8 @@ class Declaration:
     version: str = "1"
     describe: Callable[[Event], "Line | Sequence[Line] | None"] | None = None
     report: Callable[..., Sequence[Any]] | None = None
+    show: Callable[..., Any] | None = None
+    pointed: Callable[..., Sequence[str]] | None = None
     redraw: Callable[..., Callable[[dict[str, Any]], Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +133,10 @@ class Declaration:
     def guards(self) -> tuple[Guard, ...]:
         """The loop's own guards."""
         return (self.guard,) if callable(self.guard) else tuple(self.guard)
+
+    def is_beside(self, name: str) -> bool:
+        """Whether a node is visited at once with others."""
+        return any(len(layer) > 1 and any(each.name == name for each in layer) for layer in self.layers)
 
     def destinations(self, name: str) -> tuple[str, ...]:
         """Where a node may go: its next ones, those that it declares, and the end."""
@@ -154,6 +163,11 @@ class Declaration:
     def nested(self) -> dict[str, "Declaration"]:
         """Loops among the nodes, by node name."""
         return {each.name: each.run for each in self.all_nodes.values() if isinstance(each.run, Declaration)}
+
+    @cached_property
+    def written_keys(self) -> frozenset[str]:
+        """The state keys that its nodes may write."""
+        return frozenset({*self.state, *self.nested, "observation"})
 
     def find_tool(self, name: str) -> Tool[Any, Any]:
         """The loop's tool called `name`."""
@@ -236,6 +250,7 @@ def check(loop: Declaration) -> None:
         raise DeveloperError(f"{who} has a setting {min(taken)!r}, which `Loop.start` takes for itself. Rename it.")
     if reserved := set(loop.state) & {"kit", "status", "reason"}:
         raise DeveloperError(f"{who} has a state key {min(reserved)!r}; the kit keeps that one. Rename it.")
+    require_json(f"{who}, its `state`:", loop.state)
     for each in loop.all_nodes.values():
         if inspect.iscoroutinefunction(each.run):
             raise DeveloperError(
@@ -249,5 +264,22 @@ def check(loop: Declaration) -> None:
     _ = loop.language
 
 
-Ending = Literal["succeeded", "failed"]
+Ending = Literal["succeeded", "failed", "not_found"]
+"""How a loop ends; `not_found`: it does not know what it sees, or cannot say where what was asked for is."""
 ReadBlob = Callable[[ImageRef], bytes]
+
+
+def require_json(where: str, values: Mapping[str, Any]) -> None:
+    """Refuse state that no record can hold.
+
+    Raises:
+        DeveloperError: naming the state key.
+    """
+    for name, value in values.items():
+        try:
+            sha256_of(value)
+        except (TypeError, ValueError) as error:
+            raise DeveloperError(
+                f"{where} the state key {name!r} is {value!r:.100}, which is not JSON ({error}). Keep plain JSON in "
+                "the state; pictures as `ImageRef`, numbers as `float(...)`, what is missing as None."
+            ) from error

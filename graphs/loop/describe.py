@@ -70,6 +70,8 @@ def understood(words: Payload) -> str:
             return "not understood, so it is asked about"
         case {"kind": "note"}:
             return "a note, kept on record"
+        case {"kind": "instead", "arguments": arguments}:
+            return f"the same act with {shown(arguments)}"
     fields = {n: ", ".join(map(str, v)) if isinstance(v, list) else v for n, v in words.items() if n != "kind"}
     return ": ".join(filter(None, (str(words["kind"]).replace("_", " "), shown(fields))))
 
@@ -154,15 +156,17 @@ def _uncertain(payload: Payload, _: Tools) -> list[Line]:
     return [Line("unsure", payload["text"], f"goes on as the run says: {payload['policy']}", "warn")]
 
 
+_ENDINGS: Mapping[str, Tone] = {"succeeded": "ok", "failed": "bad", "not_found": "warn"}
+
+
 def _finished(payload: Payload, _: Tools) -> list[Line]:
-    tone: Tone = "ok" if payload["status"] == "succeeded" else "bad"
     inner = f"in {payload['path'].strip('/')}" if payload.get("path") else ""
-    return [Line("finished", f"{payload['status']}: {payload['reason']}", inner, tone)]
+    return [Line("finished", f"{payload['status']}: {payload['reason']}", inner, _ENDINGS[payload["status"]])]
 
 
-def _stopped(payload: Payload, _: Tools) -> list[Line]:
+def _stopped(payload: Payload, tools: Tools) -> list[Line]:
     last = payload["last_act_sent"]
-    sent = f"already sent: {last['tool']} {shown(last['arguments'])}".strip() if last else "nothing had been sent"
+    sent = f"already sent: {_call(last, tools)}" if last else "nothing had been sent"
     return [Line("STOPPED", f"by {payload['reason']}; nothing further is sent", sent, "bad")]
 
 

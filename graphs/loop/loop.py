@@ -1,5 +1,7 @@
 """`Loop`: what users declare, start, resume, draw and serve."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -8,10 +10,12 @@ from langchain_core.runnables import RunnableConfig
 from loopwright.graphs.loop import serve, starting
 from loopwright.graphs.loop.compose import read_loop
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.environment import Environment, Episodes, GymnasiumEnv, Reward, environment_class, success
 from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.models import Given
 from loopwright.graphs.loop.session import Session
 from loopwright.memory import Memory
+from loopwright.tools.contract import Tool
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -73,6 +77,34 @@ class Loop(Declaration):
     def graph(self) -> "CompiledStateGraph[Any, Any, Any, Any]":
         """The graph by itself, to draw: `loop.graph.get_graph().draw_mermaid()`."""
         return serve.bare_graph(self)
+
+    def environment(
+        self,
+        role: str,
+        *,
+        tools: Sequence[Tool[Any, Any]] | None = None,
+        reward: Reward = success,
+        models: Given | None = None,
+        **config: Any,
+    ) -> type[Environment]:
+        """A class for TRL's `environment_factory`: an episode is a session, and the trainer's model is in `role`.
+
+        Args:
+            role: which of the loop's models is played.
+            tools: those that the role is offered, each a method; None: the loop's own. Of a role that is asked for an
+                answer in words: `()`, and the method is `answer`.
+            reward: of an episode; by default 1 for success.
+            models: of the other roles, as `start` takes them.
+            config: settings of every episode; those in a row of the data come over them.
+        """
+        make = partial(Episodes, self, role, reward=reward, models=models, config=config)
+        return environment_class(self.name, make, self.tools if tools is None else tools)
+
+    def gymnasium_env(
+        self, role: str, *, reward: Reward = success, models: Given | None = None, **config: Any
+    ) -> GymnasiumEnv:
+        """The same as a `gymnasium.Env`: observations are prompts, actions are replies as text. See `environment`."""
+        return GymnasiumEnv(Episodes(self, role, reward=reward, models=models, config=config))
 
     def fork(self, session: Session, step: int) -> Session:
         """A new session that begins where `session` stood after observing `step`; the parent is left as it is."""

@@ -4,22 +4,26 @@ A card is kept with the session as it was, so that a resumed session asks the sa
 `BaseChatModel`) cannot be kept: whoever resumes the session passes it again.
 """
 
+import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.language_models import BaseChatModel
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
 from loopwright.graphs.loop.declare import Role
+from loopwright.models.background import awaited, on_daemon_thread
 from loopwright.models.cards import ModelCard, load_card
 from loopwright.models.open import open_model
-from loopwright.schema import BlobReader
+from loopwright.schema import BlobReader, CancelToken
 
 if TYPE_CHECKING:
     from loopwright.models.local.engine import Engine
 
-Given = Mapping[str, "str | BaseChatModel"]
+Given = Mapping[str, "str | Path | BaseChatModel"]
 
 
 class ModelHandle:
@@ -37,11 +41,21 @@ class ModelHandle:
         self.card = card
         self.can_score = can_score
         self._open = open_
+        self._opening: Future[BaseChatModel] | None = None
+        self._lock = threading.Lock()
 
-    @cached_property
-    def model(self) -> BaseChatModel:
-        """The opened model."""
-        return self._open()
+    def opened(self, cancel: CancelToken) -> BaseChatModel:
+        """The model, opened when it is first asked for. Nobody who is halted waits for that; it is kept all the same.
+
+        Raises:
+            Halted: the token was set before it was open.
+        """
+        with self._lock:
+            failed = self._opening is not None and self._opening.done() and self._opening.exception() is not None
+            if self._opening is None or failed:
+                self._opening = on_daemon_thread(self._open)
+            opening = self._opening
+        return awaited(opening, cancel)
 
 
 def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any]:
@@ -65,8 +79,17 @@ def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any
         if isinstance(chosen, BaseChatModel):
             kept[name] = {"object": object_facts(chosen)}
         else:
-            kept[name] = {"card": checked_card(str(chosen)), "adapter": role.adapter}
+            kept[name] = {"card": checked_card(_card_of(name, chosen)), "adapter": role.adapter}
     return kept
+
+
+def _card_of(role: str, given: object) -> str:
+    if isinstance(given, str | Path):
+        return str(given)
+    raise BadInput(
+        f"The model of the role {role!r} is {given!r:.100}; expected a card's name or path, or a LangChain chat model "
+        "(an instance of `BaseChatModel`)."
+    )
 
 
 def open_models(kept: Mapping[str, Any], given: Given | None, images: BlobReader) -> dict[str, ModelHandle]:
@@ -81,12 +104,14 @@ def open_models(kept: Mapping[str, Any], given: Given | None, images: BlobReader
     return {name: _handle(name, one, given.get(name), images) for name, one in kept.items()}
 
 
-def _handle(role: str, kept: Mapping[str, Any], given: "str | BaseChatModel | None", images: BlobReader) -> ModelHandle:
+def _handle(
+    role: str, kept: Mapping[str, Any], given: "str | Path | BaseChatModel | None", images: BlobReader
+) -> ModelHandle:
     if isinstance(given, BaseChatModel):
         scores = hasattr(given, "score_choices_of")
         return ModelHandle(object_facts(given), can_score=scores, open_=lambda: given)
     if "card" in kept or given is not None:
-        card = ModelCard.model_validate(kept["card"] if given is None else checked_card(given))
+        card = ModelCard.model_validate(kept["card"] if given is None else checked_card(_card_of(role, given)))
         return of_card(card, kept.get("adapter"), images)
 
     return ModelHandle(kept["object"], can_score=False, open_=lambda: _refuse(role, kept))

@@ -8,28 +8,25 @@ world.
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.gate import FeedbackGate
 from loopwright.agents.sessions.recorder import Place, RecordEnded, Recorder, ReplayRecorder
-from loopwright.errors import BadInput, MemoryUnavailable, UnknownName
+from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.loop.budget import BudgetKeeper
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import ModelHandle, find_model
 from loopwright.memory import Lease, Memory
+from loopwright.models.background import until_halted
 from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
-
-STOP_POLL_S = 0.05
-"""How often a running session looks for a STOP that another process delivered; one from this process needs no look."""
 
 
 class Visit(NamedTuple):
@@ -49,9 +46,10 @@ class Visit(NamedTuple):
 
 
 class LateWorld:
-    """A world that is opened when it is first needed."""
+    """A world that is opened when it is first needed; whoever is halted by `cancel` does not wait for it."""
 
     def __init__(self, open_: Callable[[], World]) -> None:
+        self.cancel = CancelToken()
         self._open = open_
         self._lock = threading.Lock()
         self._world: World | None = None
@@ -61,7 +59,7 @@ class LateWorld:
         """The world itself."""
         with self._lock:
             if self._world is None:
-                self._world = self._open()
+                self._world = until_halted(self._open, self.cancel)
             return self._world
 
     def __getattr__(self, name: str) -> Any:
@@ -114,14 +112,19 @@ class Runtime:
         self.memory, self.session_id, self.recorder = memory, session_id, recorder
         self.scopes, self.lease = scopes, lease
         self.cancel = CancelToken()
+        self.is_checkpointed = False
         self._idle, self._n_running = threading.Condition(), 0
         self.acting = threading.RLock()
-        self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language)
+        self.stopping = threading.Lock()
+        """Held from when a STOP of this process halts the session until the inbox has it."""
+        self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language, self.cancel)
         self.budget = BudgetKeeper(scopes[""].loop.budget_of(scopes[""].config), recorder)
         self._ticks: dict[tuple[int, str], int] = {}
         for event in recorder.events:
             if event.kind == "node":
                 self.note_tick(event.branch, event.payload["path"], event.payload["tick"])
+        for world in self.worlds.values():
+            world.cancel = self.cancel
         self._models = models
         self._begun_s = time.monotonic()
 
@@ -216,7 +219,8 @@ class Runtime:
         """
         ledger = self.memory.ledger
         if ledger.unsettled(self.session_id):
-            for path in self.worlds:
+            for path, world in self.worlds.items():
+                world.cancel = CancelToken()  # it has to be asked, however long it takes to open
                 self.actuator(self.scopes[path]).settle()
         for entry in ledger.unsettled(self.session_id):
             if not keep or not entry.key.startswith(keep):
@@ -247,7 +251,7 @@ class Runtime:
 
     def has_unread(self) -> bool:
         """Whether anything waits to be heard."""
-        return any(not message.is_stop for message in self.memory.inbox.unread(self.session_id))
+        return self.memory.inbox.has_news(self.session_id)
 
     def deliver(self, place: Place, value: Any) -> None:
         """A value that the graph was resumed with enters the inbox, once, like any message."""
@@ -302,43 +306,15 @@ def find_runtime(memory: Memory, session_id: str) -> Runtime | None:
         return _RUNTIMES.get((memory, session_id))
 
 
-@contextmanager
-def watching_for_stop(runtime: Runtime, *, after: int) -> Iterator[None]:
-    """Set the cancel token when a STOP is delivered to the session, after the message `after`."""
-    done = threading.Event()
-
-    def look() -> None:
-        with suppress(MemoryUnavailable):  # a busy file may pass; acts look for a STOP themselves
-            stop = runtime.memory.inbox.active_stop(runtime.session_id)
-            if stop is not None and stop.id > after:
-                runtime.cancel.stop(f"{stop.author}: {stop.text}")
-
-    def watch() -> None:
-        while not done.wait(STOP_POLL_S):
-            look()
-
-    look()
-    watcher = threading.Thread(target=watch, name=f"stop-watch-{runtime.session_id}", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
 def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician") -> None:
-    """Put a message into a session's inbox; a STOP also halts the session at once where this process runs it."""
-    memory.inbox.put(session_id, text, author=author, is_stop=is_stop(text))
+    """Put a message into a session's inbox. A STOP halts the session first where this process runs it."""
     runtime = find_runtime(memory, session_id)
-    if is_stop(text) and runtime is not None:
+    if runtime is None or not is_stop(text):
+        memory.inbox.put(session_id, text, author=author, is_stop=is_stop(text))
+        return
+    with runtime.stopping:
         runtime.cancel.stop(f"{author}: {text}")
-
-
-def device_of(folder: Path, session_id: str, path: str) -> Path:
-    """The device file of a session's world."""
-    inner = path.strip("/").replace("/", ".")
-    return folder / (f"{session_id}.{inner}.sqlite" if inner else f"{session_id}.sqlite")
+        memory.inbox.put(session_id, text, author=author, is_stop=True)
 
 
 def _message_of(value: Any) -> tuple[str, str]:

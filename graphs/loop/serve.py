@@ -5,21 +5,26 @@ A node finds its session by `thread_id`; `loopwright.graphs.loop.factory` opens 
 
 import inspect
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import WRITES_IDX_MAP
 
 from loopwright.agents.sessions.recorder import Recorder
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.compile import FindRuntime, build
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, open_models
-from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, device_of, find_runtime
+from loopwright.graphs.loop.runtime import LateWorld, Runtime, Scope, find_runtime
 from loopwright.memory import Lease, Memory, SessionRow, open_memory
+from loopwright.memory.checkpointer import Checkpointer
+from loopwright.memory.store import Change
 from loopwright.settings import settings
+from loopwright.tools.devices import device_file
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -34,12 +39,41 @@ _COMPILED: "WeakKeyDictionary[Memory, dict[int, tuple[Declaration, CompiledState
 _LOCK = threading.Lock()
 
 
+class SessionCheckpointer(Checkpointer):
+    """Checkpoints of live sessions, each written together with what the session's recorder held back.
+
+    What a task has written is kept only where it halts: nodes that are run again find their entries by key, so that
+    LangGraph need not know which of several that ran at once were done.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory.store)
+        self._memory = ref(memory)  # the graph is kept as long as its memory
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See `BaseCheckpointSaver`."""
+        if any(channel in WRITES_IDX_MAP for channel, _ in writes):
+            super().put_writes(config, writes, task_id, task_path)
+
+    def write(self, change: Change, session_id: str) -> None:
+        """See `Checkpointer.write`."""
+        memory = self._memory()
+        runtime = None if memory is None else find_runtime(memory, session_id)
+        if runtime is None:
+            super().write(change, session_id)
+        else:
+            runtime.is_checkpointed = True
+            runtime.recorder.flush(change)
+
+
 def graph_of(loop: Declaration, memory: Memory) -> "CompiledStateGraph[Any, Any, Any, Any]":
     """The loop's graph over a memory's checkpointer, compiled once."""
     with _LOCK:
         known = _COMPILED.setdefault(memory, {})
         if id(loop) not in known:
-            compiled = build(loop, _finder(memory)).compile(checkpointer=memory.checkpointer(), name=loop.name)
+            compiled = build(loop, _finder(memory)).compile(checkpointer=SessionCheckpointer(memory), name=loop.name)
             known[id(loop)] = loop, compiled
         return known[id(loop)][1]
 
@@ -104,6 +138,15 @@ def open_runtime(
     )
 
 
+def worlds_of(loop: Declaration, row: SessionRow, devices: Path) -> dict[Path, LateWorld]:
+    """The worlds of a session, by their device files where they have one; none is opened yet."""
+    found: dict[Path, LateWorld] = {}
+    for path, scope in _scopes(loop, row.config, "", row.id, devices, {}).items():
+        if scope.world is not None and scope.world not in found.values():
+            found[device_file(devices, row.id, path)] = scope.world
+    return found
+
+
 def _scopes(
     loop: Declaration, kept: dict[str, Any], path: str, session_id: str, devices: Path, worlds: dict[Any, LateWorld]
 ) -> dict[str, Scope]:
@@ -111,7 +154,7 @@ def _scopes(
     own = kept["scopes"][path]
     config = loop.config.model_validate(own["config"])
     if loop.world is not None and loop.world not in worlds:
-        worlds[loop.world] = LateWorld(_opener(loop, config, own["prepared"], device_of(devices, session_id, path)))
+        worlds[loop.world] = LateWorld(_opener(loop, config, own["prepared"], device_file(devices, session_id, path)))
     world = None if loop.world is None else worlds[loop.world]
     found = {path: Scope(loop=loop, path=path, config=config, prepared=own["prepared"], world=world)}
     for name, inner in loop.nested.items():

@@ -5,15 +5,17 @@ any moment loses nothing: the checkpoint says where to resume, the record what i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot
 
+from loopwright.agents.sessions.gate import Question
 from loopwright.errors import BadInput, Halted, LoopwrightError, Paused, SessionBusy, Stopped
 from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
@@ -23,13 +25,16 @@ from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
 from loopwright.graphs.loop.shown import SessionEvent, session_html
+from loopwright.graphs.loop.takeover import take_over
 from loopwright.graphs.loop.versions import code_digest, versions
+from loopwright.graphs.loop.watching import watching_for_stop
 from loopwright.graphs.sessions import report_session
 from loopwright.memory import Memory
 from loopwright.schema import Event
 from loopwright.tools.actuate import STOP
 
 WAIT_POLL_S = 0.05
+Wait = bool | Callable[[], bool]
 
 
 class Session:
@@ -64,6 +69,11 @@ class Session:
         return self._memory.sessions.get(self.id).status
 
     @property
+    def head(self) -> str:
+        """Hash of the whole record, to be kept elsewhere: `loopwright sessions verify SESSION --head HASH`."""
+        return self._memory.sessions.get(self.id).seal_hash
+
+    @property
     def state(self) -> dict[str, Any]:
         """The loop's state at the last checkpoint; empty before the first step."""
         return {n: v for n, v in self._graph.get_state(self._config).values.items() if n != "kit"}
@@ -79,7 +89,7 @@ class Session:
 
     def say(self, text: str, *, author: str = "clinician") -> None:
         """Say something; it is heard between nodes and before acts, a STOP at once."""
-        deliver(self._memory, self.id, text, author=author)
+        deliver(self._memory, self.id, text, author=author, loop=lambda: self.loop, devices=self.devices)
 
     def require_models(self) -> None:
         """Check that every role has a model, before anything runs.
@@ -94,11 +104,20 @@ class Session:
         if self._runtime is not None:
             self._runtime.cancel.pause("paused by the user")
 
-    def stream(self, *, wait: bool = False) -> Generator[SessionEvent, None, None]:
+    @property
+    def questions(self) -> list[Question]:
+        """What waits for an answer, also while the session is paused or stopped."""
+        return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
+
+    def stream(
+        self, *, wait: Wait = False, callbacks: Sequence[BaseCallbackHandler] = ()
+    ) -> Generator[SessionEvent, None, None]:
         """Run until the loop ends, a human halts it, or (without `wait`) it needs an answer; yield events as written.
 
         Args:
-            wait: stay when the loop asks something, until an answer lies in the inbox.
+            wait: stay when the loop asks something, until an answer lies in the inbox; a function: as long as it says
+                so.
+            callbacks: LangChain's, handed to the models that nodes ask: they hear each token as it comes.
 
         Raises:
             SessionBusy: another live process runs this session.
@@ -106,16 +125,16 @@ class Session:
             LoopwrightError: what a node raised; the session can be resumed.
         """
         with suppress(Halted), self.running() as runtime:
-            yield from self._run(runtime, wait)
+            yield from self._run(runtime, wait, {**self._config, "callbacks": list(callbacks)})
         yield from self._shown(self._drain())
 
-    def run(self, *, wait: bool = False) -> str:
+    def run(self, *, wait: Wait = False) -> str:
         """`stream` to its end; the status that the session came to rest with."""
         for _ in self.stream(wait=wait):
             pass
         return self.status
 
-    async def astream(self, *, wait: bool = False) -> AsyncIterator[SessionEvent]:
+    async def astream(self, *, wait: Wait = False) -> AsyncIterator[SessionEvent]:
         """`stream` for async code. Cancelling it pauses the session, and waits until the running node has let go."""
         events = self.stream(wait=wait)
         threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"session-{self.id}")
@@ -138,7 +157,7 @@ class Session:
             await loop.run_in_executor(threads, events.close)
             threads.shutdown(wait=False)
 
-    async def arun(self, *, wait: bool = False) -> str:
+    async def arun(self, *, wait: Wait = False) -> str:
         """`run` for async code."""
         async for _ in self.astream(wait=wait):
             pass
@@ -188,7 +207,7 @@ class Session:
         """
         with self._held() as runtime:
             self._require_runnable(runtime)
-            with live.watching_for_stop(runtime, after=self._permitted):
+            with watching_for_stop(runtime, after=self._permitted):
                 try:
                     self._begin(runtime)
                     yield runtime
@@ -225,7 +244,8 @@ class Session:
             self._rest("paused")
             return
         runtime.settle(STOP)
-        record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
+        with runtime.stopping:  # not before the inbox has it
+            record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], reason=str(halt))
         runtime.gate.withdraw()
         self._rest("stopped")
 
@@ -259,12 +279,8 @@ class Session:
 
     def _require_runnable(self, runtime: live.Runtime) -> None:
         row = self._memory.sessions.get(self.id)
-        if row.has_ended:
-            raise BadInput(
-                f"Session {self.id} has {row.status}. Rewind it (`loopwright sessions rewind {self.id} STEP`) or "
-                "start a new one."
-            )
-        if row.parent is not None and not runtime.recorder.events:
+        row.require_going_on()
+        if row.parent is not None and not any(e.kind == "forked" for e in runtime.recorder.events):
             raise BadInput(f"Session {self.id} is a fork that was not finished. Fork {row.parent} again.")
 
     def _begin(self, runtime: live.Runtime) -> None:
@@ -287,21 +303,21 @@ class Session:
         if record_stops(self._memory, runtime.recorder, kit["branch"], kit["step"], up_to=self._permitted):
             runtime.gate.withdraw()
         self._memory.inbox.clear_stop(self.id, up_to=self._permitted)
-        if self._memory.ledger.of(self.id):
-            for path in runtime.worlds:
-                runtime.actuator(runtime.scopes[path]).take_over(runtime.lease.token)
+        if runtime.recorder.events:
+            take_over(runtime)
         self._rewinder(runtime).finish()
 
     def _rewinder(self, runtime: live.Runtime) -> Rewinder:
         return Rewinder(self.loop, self._graph, self._config, runtime)
 
-    def _run(self, runtime: live.Runtime, wait: bool) -> Iterator[SessionEvent]:
+    def _run(self, runtime: live.Runtime, wait: Wait, config: RunnableConfig) -> Iterator[SessionEvent]:
         begun = bool(self._graph.get_state(self._config).values)
         given: Any = None if begun else first_input(runtime)
         while True:
             yield from self._shown(runtime.recorder.drain())
             n_heard = runtime.gate.n_heard
-            for _ in self._graph.stream(given, self._config, stream_mode="updates", durability="sync"):
+            # "values" come once a node's checkpoint is written, and its events with it
+            for _ in self._graph.stream(given, config, stream_mode="values", durability="sync"):
                 yield from self._shown(runtime.recorder.drain())
                 runtime.require_active()
             yield from self._shown(runtime.recorder.drain())
@@ -312,10 +328,12 @@ class Session:
             has_news = runtime.has_unread() or runtime.gate.n_heard > n_heard
             while not has_news:
                 runtime.require_active()
-                if not wait:
-                    return
-                runtime.cancel.wait(WAIT_POLL_S)
+                goes_on = wait() if callable(wait) else wait  # asked first: its last word may come with a message
                 has_news = runtime.has_unread()
+                if not has_news and not goes_on:
+                    return
+                if not has_news:
+                    runtime.cancel.wait(WAIT_POLL_S)
             runtime.require_active()
             self._rest("running")
             given = Command(resume={each.id: True for each in snapshot.interrupts})

@@ -1,18 +1,17 @@
 """Beginning, resuming, forking and replaying sessions of a loop."""
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from loopwright.agents.sessions.recorder import RecordEnded, ReplayRecorder
-from loopwright.agents.sessions.replay import first_difference
+from loopwright.agents.sessions.replay import first_difference, first_state_difference
 from loopwright.errors import BadInput
 from loopwright.graphs.loop import runtime as live
-from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.config import RunConfig, problems
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.models import Given, kept_models
 from loopwright.graphs.loop.rewinding import fork_graph, observed_at, rewind_graph
@@ -62,12 +61,8 @@ def configured(loop: Declaration, values: Mapping[str, Any]) -> RunConfig:
     try:
         return loop.config.model_validate(dict(values))
     except ValidationError as error:
-        lines = [
-            f"`{'.'.join(map(str, e['loc'][:1])) or loop.name}` = {e.get('input')!r}: {e['msg']}"
-            for e in error.errors(include_url=False)
-        ]
         raise BadInput(
-            f"{'; '.join(lines)}. Settings of {loop.name!r}: {', '.join(loop.config.model_fields)}."
+            f"{problems(error)}. Settings of {loop.name!r}: {', '.join(loop.config.model_fields)}."
         ) from error
 
 
@@ -118,7 +113,19 @@ def replay(loop: Declaration, memory: Memory, session_id: str) -> Replay:
             runtime = open_runtime(loop, row, scratch, lease, devices=Path(folder), recorder=recorder)
             with live.registered(runtime):
                 _run_again(loop, runtime, record)
-        return Replay(len(record), first_difference(record, scratch.events.read(row.id)))
+        states = _states(loop, memory, session_id), _states(loop, scratch, row.id)
+        found = first_state_difference(record, *states), first_difference(record, scratch.events.read(row.id))
+    return Replay(len(record), "; ".join(filter(None, found)) or None)
+
+
+def _states(loop: Declaration, memory: Memory, session_id: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """The state after the nodes of each (branch, tick): of several checkpoints the oldest, as `observed_at` has it."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for saved in memory.checkpointer().list({"configurable": {"thread_id": session_id, "checkpoint_ns": ""}}):
+        values = saved.checkpoint["channel_values"]
+        if kit := values.get("kit"):
+            found[kit["branch"], kit["tick"]] = {n: v for n, v in values.items() if n in loop.written_keys}
+    return found
 
 
 def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) -> None:
@@ -135,13 +142,29 @@ def _run_again(loop: Declaration, runtime: live.Runtime, record: list[Event]) ->
         fork_graph(graph, loop, config, first)
         given = None
     rewinds = [e for e in record if e.kind == "rewound"]
+    failures = {(e.payload["type"], e.payload["text"]) for e in record if e.kind == "error"}
     while True:
-        with suppress(RecordEnded):
-            graph.invoke(given, config, durability="sync")
+        _run_on(graph, given, config, failures)
         runtime.recorder.flush()
         if not rewinds:
             return
         to = rewinds.pop(0)
         runtime.gate.withdraw()
-        rewind_graph(graph, loop, observed_at(graph, config, to.payload["to"]), to.branch)
+        try:
+            snapshot = observed_at(graph, config, to.payload["to"])
+        except BadInput:  # the replay left the record before that step: the comparison says where
+            return
+        rewind_graph(graph, loop, snapshot, to.branch)
         given = None
+
+
+def _run_on(graph: Any, given: Any, config: "RunnableConfig", failures: Collection[tuple[str, str]]) -> None:
+    """Run to the end of the graph or of the record, or to where a node raises what one raised then."""
+    try:
+        graph.invoke(given, config, durability="sync")
+    except RecordEnded:
+        return
+    except Exception as error:
+        if (type(error).__name__, str(error)) in failures:
+            return
+        raise

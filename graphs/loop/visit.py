@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from loopwright.agents.sessions.recorder import Place
+from loopwright.agents.sessions.recorder import Place, Recorder
 from loopwright.errors import DeveloperError
 from loopwright.graphs.loop.declare import Ending, State
 from loopwright.graphs.loop.runtime import Runtime, Scope, Visit
@@ -15,6 +15,12 @@ class Left(BaseException):
     def __init__(self, goto: str | None = None, status: str = "running", reason: str = "") -> None:
         super().__init__(goto, status, reason)
         self.goto, self.status, self.reason = goto, status, reason
+
+
+def record_end(recorder: Recorder, visit: Visit, status: str, reason: str) -> None:
+    """Record that the loop ended in a visit of a node."""
+    ended = {"status": status, "reason": reason, "path": visit.path}
+    recorder.record_computed(Place(visit.branch, visit.step, f"{visit.key}/end"), "finished", ended)
 
 
 class NodeVisit:
@@ -62,10 +68,9 @@ class NodeVisit:
         return Place(self.visit.branch, self.visit.step, key)
 
     def leave(self, status: Ending, reason: str) -> NoReturn:
-        """End the loop, and record it."""
-        key = f"{self.visit.key}/end"
-        ended = {"status": status, "reason": reason, "path": self.visit.path}
-        self.runtime.recorder.record_computed(self.place(key), "finished", ended)
+        """End the loop, and record it; where the node runs beside others, that is done when all have come to an end."""
+        if not self.scope.loop.is_beside(self.visit.node):
+            record_end(self.runtime.recorder, self.visit, status, reason)
         raise Left(status=status, reason=reason)
 
     def tool_context(self, key: str) -> ToolContext:

@@ -91,7 +91,7 @@ def _rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) 
     names = dict.fromkeys((*predicted, *sides["initial"], *sides["rectified"], *kept, *prepared["truth"][what]))
 
     def row(name: str) -> LabelRow:
-        before, after = (sides[side].get(name) for side in ("initial", "rectified"))
+        before, after = sides["initial"].get(name), sides["rectified"].get(name)
         is_true = name in prepared["truth"][what]
         return LabelRow(in_words(name), name in predicted, before, after, name in kept, is_true)
 

@@ -10,7 +10,7 @@ from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.surgery import nodes
 from loopwright.graphs.surgery.describe import describe
-from loopwright.graphs.surgery.report import surgery_sections
+from loopwright.graphs.surgery.report import show, surgery_sections
 from loopwright.graphs.surgery.run import SurgeryRun, prepare, redraw, roles_of
 from loopwright.tools.surgery.tools import MAX_CLIPS, next_clip, record_plan, show_clip
 from loopwright.tools.surgery.world import SurgicalVideoWorld
@@ -32,6 +32,7 @@ LOOP = Loop(
     describe=describe,
     report=surgery_sections,
     redraw=redraw,
+    show=show,
 )
 
 __all__ = ["LOOP"]

@@ -9,6 +9,7 @@ from loopwright.graphs.loop.describe import describe as described
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.report import Fact, Section, render_template
 from loopwright.graphs.report_parts import picture_uris, short_name
+from loopwright.graphs.step_view import Picture, StepView
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.graphs.surgery.describe import describe
 from loopwright.graphs.surgery.run import SurgeryRun
@@ -76,6 +77,15 @@ def surgery_sections(
             ),
         ),
     ]
+
+
+def show(run: SurgeryRun, prepared: Mapping[str, Any], step: SessionStep) -> StepView:
+    """A step in the console: the clip's last picture, and what was planned to come next."""
+    card = _card(step)
+    title = "" if card.clip is None else f"Clip {card.clip.clip}: {card.clip.action}"
+    image = None if card.clip is None else card.clip.image
+    html = render_template("planned.html.j2", PACKAGE, card=card)
+    return StepView((Picture(image, title),) if image is not None else (), html)
 
 
 def _facts(run: SurgeryRun, prepared: Mapping[str, Any], steps: Sequence[SessionStep]) -> Iterator[Fact]:

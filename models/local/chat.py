@@ -165,7 +165,7 @@ class LocalChatModel(LoopwrightChatModel):
             yield chunk
         yield ChatGenerationChunk(message=reply.last_chunk(""))
 
-    def _reply(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> "_Reply":
+    def _reply(self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> "Reply":
         for name in options:
             if name not in _OPTIONS:
                 raise UnknownName("option of a local model", name, _OPTIONS)
@@ -183,9 +183,9 @@ class LocalChatModel(LoopwrightChatModel):
                 cancel=cancel,
             )
             generation = self.engine.generate(request)
-        stream = TextStream(self._decode, stop or (), hold_from=tool_calls.OPENING if tools else None)
+        stream = TextStream(self.decode, stop or (), hold_from=tool_calls.OPENING if tools else None)
         facts = {"model_name": self.card.name, "adapter": self.adapter, "seed": decoding.seed}
-        return _Reply(generation, stream, facts, turn=len(messages) if tools else None)
+        return Reply(generation, stream, facts, turn=len(messages) if tools else None)
 
     def prepare(self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]] = ()) -> Inputs:
         """The prompt as tensors with a leading 1, as the model's forward takes them, up to where its reply begins.
@@ -254,24 +254,25 @@ class LocalChatModel(LoopwrightChatModel):
         with _tokenizing:
             return Matcher(grammar, self.engine.tokenizer, sorted(self.engine.eos_token_ids))
 
-    def _decode(self, token_ids: list[int]) -> str:
+    def decode(self, token_ids: list[int]) -> str:
+        """The text of these token ids, without special tokens."""
         with _tokenizing:
             return str(
                 self.engine.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             )
 
 
-class _Reply:
+class Reply:
     """One reply as it comes: iterate its text, then ask for its last chunk."""
 
     def __init__(self, generation: Generation, stream: TextStream, facts: dict[str, Any], turn: int | None) -> None:
-        self._generation = generation
+        self.generation = generation
         self._stream = stream
         self._facts = facts
         self._turn = turn
 
     def __iter__(self) -> Iterator[str]:
-        for token_id in self._generation:
+        for token_id in self.generation:
             if new := self._stream.push(token_id):
                 yield new
             if self._stream.stopped:
@@ -283,11 +284,11 @@ class _Reply:
         """All of its text. Only a stop string makes it worth looking at every token."""
         if self._stream.has_stops:
             return "".join(self)
-        return self._stream.push(*self._generation.wait()) + self._stream.close()
+        return self._stream.push(*self.generation.wait()) + self._stream.close()
 
     def last_chunk(self, text: str) -> AIMessageChunk:
         """`text`, what the reply calls, what it cost and how it ended. Times in seconds from the call."""
-        done = self._generation
+        done = self.generation
         spoken = tool_calls.parse(self._stream.text, self._turn) if self._turn is not None else None
         n_prompt = done.request.inputs["input_ids"].shape[1]
         return AIMessageChunk(

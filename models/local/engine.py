@@ -28,12 +28,12 @@ from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
-from loopwright.models.local.sampling import Finish, Row, RowSampler, RowsFinished
+from loopwright.models.local.sampling import Drawn, Finish, Row, RowSampler, RowsFinished
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
 
-POLL_S = 0.05
+POLL_S = 0.02
 """How often a session that waits for the model looks at its cancel token."""
 _ADVICE = "Show smaller pictures (`image_size_px`), lower `max_tokens`, or set `quantisation: nf4`."
 
@@ -59,6 +59,7 @@ class Generation:
         self.begun = self.first_token = self.ended = self.handed_in
         self.batch_size = 0
         self.tokens: list[int] = []
+        self.trace: list[Drawn] = []
         self.finish: Finish | BaseException | None = None
         self._abandoned = False
         self._ended = threading.Event()
@@ -135,9 +136,18 @@ class Engine:
         max_batch: most replies that are drawn together.
         window_s: how long the first request of a batch waits for any company, s.
         expected_s: how long it waits for requests that are being prepared, s.
+        traced: whether each `Generation` keeps what was drawn, for training (`trace`).
     """
 
-    def __init__(self, base: Base, *, max_batch: int = 16, window_s: float = 0.002, expected_s: float = 0.25) -> None:
+    def __init__(
+        self,
+        base: Base,
+        *,
+        max_batch: int = 16,
+        window_s: float = 0.002,
+        expected_s: float = 0.25,
+        traced: bool = False,
+    ) -> None:
         self.processor = base.processor
         self.tokenizer = base.tokenizer
         self.takes_images = base.takes_images
@@ -146,6 +156,7 @@ class Engine:
         self._pad_token_id: Any = self.tokenizer.pad_token_id
         self._adapters = Adapters(base.model)
         self._max_batch, self._window_s, self._expected_s = max_batch, window_s, expected_s
+        self._traced = traced
         self._n_expected = 0
         self._waiting: deque[Generation] = deque()
         self._arrival = threading.Condition()
@@ -278,6 +289,8 @@ class Engine:
             Row(request.decoding, self.eos_token_ids, generation, request.matcher)
             for request, generation in zip(requests, batch, strict=True)
         ]
+        for generation, row in zip(batch, rows, strict=True):
+            generation.trace = row.trace
         inputs = collate([request.inputs for request in requests], self._pad_token_id)
         limit = max(request.decoding.max_tokens for request in requests)
         doing = f"Drawing {len(batch)} replies of up to {limit} tokens"
@@ -288,7 +301,7 @@ class Engine:
                 generation_config=GenerationConfig(
                     max_new_tokens=limit, do_sample=False, pad_token_id=self._pad_token_id
                 ),
-                logits_processor=LogitsProcessorList([RowSampler(rows, self._pad_token_id)]),
+                logits_processor=LogitsProcessorList([RowSampler(rows, self._pad_token_id, traced=self._traced)]),
                 stopping_criteria=StoppingCriteriaList([RowsFinished(rows)]),
             )
 

@@ -7,9 +7,11 @@ alone, so that rounding in another batch hardly ever changes what is drawn.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import BoolTensor, Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
@@ -19,6 +21,19 @@ from loopwright.models.grammar import Matcher
 
 Finish = Literal["stop", "length", "halted"]
 """Why a row ended: by itself, at its limit, or because nobody wants it any more."""
+
+
+class Drawn(NamedTuple):
+    """One token as it was drawn, the one that ends the reply included: what reinforcement learning has to know of it.
+
+    `log_prob` is the token's, natural, among those that were allowed, at the row's temperature; what top-k and top-p
+    leave out is not taken off. `allowed` is the grammar's word on every token, (V,) packed by `np.packbits`; None where
+    there was no grammar.
+    """
+
+    token_id: int
+    log_prob: float
+    allowed: NDArray[np.uint8] | None
 
 
 class Listener(Protocol):
@@ -55,6 +70,7 @@ class Row:
         self._finish: Finish | DeveloperError | None = None
         self._n_tokens = 0
         self._generator = torch.Generator().manual_seed(decoding.seed)
+        self.trace: list[Drawn] = []
 
     @property
     def finished(self) -> bool:
@@ -128,11 +144,15 @@ def draw(logits: Tensor, decodings: Sequence[Decoding], noise: Tensor | None) ->
 
 
 class RowSampler(LogitsProcessor):
-    """Leaves `generate` one token for each row to choose from: the one that the row drew, padding after its end."""
+    """Leaves `generate` one token for each row to choose from: the one that the row drew, padding after its end.
 
-    def __init__(self, rows: Sequence[Row], pad_token_id: int) -> None:
+    Where `traced`, each row's `trace` grows by what was drawn.
+    """
+
+    def __init__(self, rows: Sequence[Row], pad_token_id: int, *, traced: bool = False) -> None:
         self._rows = rows
         self._pad_token_id = pad_token_id
+        self._traced = traced
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """(B, V) logits to (B, V) that are 0 for the chosen token and -inf elsewhere."""
@@ -154,7 +174,19 @@ class RowSampler(LogitsProcessor):
         if any(row.decoding.temperature > 0 for row in rows):
             drawn = [row.noise(n) if row.decoding.temperature > 0 else torch.zeros(n) for row in rows]
             noise = torch.stack(drawn).to(logits.device)
-        return draw(logits, [row.decoding for row in rows], noise).cpu()
+        tokens = draw(logits, [row.decoding for row in rows], noise).cpu()
+        if self._traced:
+            self._trace(rows, logits, tokens)
+        return tokens
+
+    def _trace(self, rows: Sequence[Row], logits: Tensor, tokens: Tensor) -> None:
+        """Note what `rows` draw. Logits (B, V) are -inf where the grammar forbids a token."""
+        temperatures = torch.tensor([row.decoding.temperature or 1.0 for row in rows], device=logits.device)
+        log_probs = (logits.float() / temperatures[:, None]).log_softmax(dim=-1)
+        found = log_probs.gather(1, tokens[:, None].to(logits.device))[:, 0].tolist()
+        masks = torch.isfinite(logits).cpu().numpy()
+        for row, token_id, log_prob, mask in zip(rows, tokens.tolist(), found, masks, strict=True):
+            row.trace.append(Drawn(token_id, log_prob, None if row.matcher is None else np.packbits(mask)))
 
 
 class RowsFinished(StoppingCriteria):

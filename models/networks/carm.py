@@ -230,6 +230,7 @@ class CArmLocaliser:
         nearest = {name: float(p) for name, p in zip(self.names, posterior, strict=True)}
         sigma_mm = {name: float(s) for name, s in zip(self.names, sigma, strict=True)}
         rule = self.calibration
+        gate = rule.gate if rule else None
         return Localisation(
             nearest=nearest,
             offsets_mm={name: (float(x), float(y)) for name, (x, y) in zip(self.names, offsets, strict=True)},
@@ -237,6 +238,8 @@ class CArmLocaliser:
             coverage=coverage if rule else None,
             nearest_set=rule.prediction_set(nearest, coverage) if rule else None,
             radius_mm={n: rule.radius_mm(n, s, coverage) for n, s in sigma_mm.items()} if rule else None,
+            known_sigma_mm=gate.known_sigma_mm if gate else None,
+            known_jump_mm=gate.known_jump_mm if gate else None,
         )
 
 

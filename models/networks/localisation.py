@@ -15,7 +15,10 @@ class Localisation(Frozen):
     `nearest_set` and `radius_mm` (of a disc about the offset) are meant for `coverage`. The network's are
     split-conformal: they hold it on average over the calibration population, and are None where the weights were never
     calibrated. A vision-language model's set is credible: the fewest landmarks whose posterior sums to `coverage`, no
-    better than the posterior is calibrated. The hybrid's is the network's with the pool's first landmark added.
+    better than the posterior is calibrated. The hybrid's is the network's with the pool's first landmark added. An
+    empty set says that no landmark is plausible.
+
+    `known_sigma_mm` and `known_jump_mm` are the limits of `loopwright.models.conformal.Gate`; None: there are none.
     """
 
     nearest: dict[str, float]
@@ -26,6 +29,21 @@ class Localisation(Frozen):
     radius_mm: dict[str, float | None] | None = Field(
         default=None, description="None for a landmark that the calibration saw in too few volumes for `coverage`"
     )
+
+    known_sigma_mm: float | None = Field(default=None, description="a view whose least sigma is above it is unknown")
+    known_jump_mm: float | None = Field(
+        default=None, description="a target whose place moved further since the last view is not centred for sure"
+    )
+
+    @property
+    def least_sigma_mm(self) -> float:
+        """Of the landmark whose place is known best."""
+        return min(self.sigma_mm.values())
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the picture is like those that the localiser was calibrated on, as far as it can tell."""
+        return self.known_sigma_mm is None or self.least_sigma_mm <= self.known_sigma_mm
 
     @property
     def ranking(self) -> tuple[str, ...]:

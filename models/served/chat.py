@@ -13,17 +13,16 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, SkipValidation, ValidationError
 
-from loopwright.errors import BadInput, ToolRetry, UnknownName
+from loopwright.errors import BadInput, OperatorError, ToolRetry, UnknownName
 from loopwright.models.answers import AnswerFormat, JsonFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
@@ -35,6 +34,9 @@ from loopwright.models.served.spending import Meter, Spent
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
 _PASSED_ON = ("tools", "tool_choice", "response_format")
+
+MAX_BYTES_A_TOKEN = 128
+"""Vocabularies hold runs of as many spaces, and nothing longer that matters."""
 
 
 class ServedChatModel(LoopwrightChatModel):
@@ -105,15 +107,6 @@ class ServedChatModel(LoopwrightChatModel):
         schema = {"name": name, "schema": answer.json_schema, "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
-
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -124,6 +117,7 @@ class ServedChatModel(LoopwrightChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
+        most = (request[self.card.token_limit_parameter] + 1) * MAX_BYTES_A_TOKEN  # and one for the ending
         began = time.perf_counter()
         metadata: dict[str, Any] = {"model_name": self.card.base}
         usage: Usage | None = None
@@ -134,6 +128,12 @@ class ServedChatModel(LoopwrightChatModel):
                 metadata.setdefault("first_token_s", time.perf_counter() - began)
                 metadata |= {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
                 calls.add(choice)
+                if (most := most - _n_bytes(choice)) < 0:
+                    raise OperatorError(
+                        f"The endpoint of `{self.card.name}` does not keep to `{self.card.token_limit_parameter}` = "
+                        f"{request[self.card.token_limit_parameter]}: its reply goes on and on, and was left. Mend the "
+                        "endpoint, or name the limit as it does (`token_limit_parameter`)."
+                    )
                 yield ChatGenerationChunk(message=_piece(choice))
         calls.check()
         metadata["latency_s"] = time.perf_counter() - began
@@ -260,6 +260,12 @@ def _resolved(message: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
         url = block["image_url"]["url"] if block["type"] == "image_url" else None
         blocks.append({"type": "image_url", "image_url": {"url": urls[url]}} if url in urls else block)
     return message | {"content": blocks}
+
+
+def _n_bytes(choice: Choice) -> int:
+    """At least 1: a piece without text is a token too."""
+    said = [choice.delta.content, *(part.function.arguments for part in choice.delta.tool_calls or ())]
+    return max(1, sum(len(each.encode()) for each in said if each))
 
 
 def _piece(choice: Choice) -> AIMessageChunk:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loopwright.graphs.loop.session import Session
     from loopwright.graphs.registry import loops
     from loopwright.graphs.report import Fact, Section
+    from loopwright.graphs.step_view import Picture, StepView
     from loopwright.memory import Memory, open_memory
     from loopwright.models.scripted import ScriptedChatModel
     from loopwright.schema import Act, Event, Feedback, Frozen, ImageRef, Verdict, World
@@ -44,6 +45,7 @@ __all__ = [
     "Line",
     "Loop",
     "Memory",
+    "Picture",
     "Role",
     "RunConfig",
     "ScriptedChatModel",
@@ -51,6 +53,7 @@ __all__ = [
     "Session",
     "SimulatedWorld",
     "State",
+    "StepView",
     "Tool",
     "ToolContext",
     "Verdict",
@@ -72,6 +75,7 @@ _HOMES = {
     "graphs.loop.session": ("Session",),
     "graphs.registry": ("loops",),
     "graphs.report": ("Fact", "Section"),
+    "graphs.step_view": ("Picture", "StepView"),
     "memory": ("Memory", "open_memory"),
     "models.scripted": ("ScriptedChatModel",),
     "schema": ("Act", "Event", "Feedback", "Frozen", "ImageRef", "Verdict", "World"),

@@ -9,7 +9,8 @@ from loopwright.agents.carm.formats import CENTRED, CORRECTION, NAVIGATION, RETR
 from loopwright.agents.carm.places import NEAREST, PLACE
 from loopwright.agents.surgery.formats import CAPTION, NEXT_ACTION, PLAN
 from loopwright.errors import BadInput
-from loopwright.models.answers import MAX_ANSWER_BYTES, AnswerFormat, JsonFormat, ToolCall, ToolCallFormat, read
+from loopwright.models.answers import AnswerFormat, JsonFormat, ToolCall, ToolCallFormat, read
+from loopwright.models.calling import MAX_REPLY_BYTES
 from loopwright.models.local.tool_calls import parse
 from loopwright.models.markup import json_object, tag_content, without_fences
 from loopwright.tools.registry import TOOLS
@@ -47,7 +48,7 @@ def hostile(n_bytes: int, piece: str, around: str) -> str:
 
 
 @pytest.mark.parametrize("around", AROUND)
-@pytest.mark.parametrize("n_bytes", [MAX_ANSWER_BYTES, 10**6])
+@pytest.mark.parametrize("n_bytes", [MAX_REPLY_BYTES, 10**6])
 def test_every_format_takes_linear_time(n_bytes: int, around: str) -> None:
     for text in (hostile(n_bytes, piece, around) for piece in REPEATED):
         for answer in FORMATS:
@@ -72,5 +73,5 @@ def test_what_looks_for_marks_takes_linear_time(piece: str) -> None:
 
 
 def test_what_is_too_long_is_not_read() -> None:
-    with pytest.raises(BadInput, match=f"262147 bytes long, of which {MAX_ANSWER_BYTES} at most are read"):
-        read("```" + "é" * (MAX_ANSWER_BYTES // 2), CAPTION)
+    with pytest.raises(BadInput, match=f"262147 bytes long, of which {MAX_REPLY_BYTES} at most are read"):
+        read("```" + "é" * (MAX_REPLY_BYTES // 2), CAPTION)

@@ -116,3 +116,10 @@ def test_only_known_environments_are_set_up(loopwright: Cli) -> None:
     done = loopwright("doctor", "--setup", "deepdr")
     assert done.code == 2
     assert "Did you mean `deepdrr`?" in done.err
+
+
+def test_a_data_folder_with_any_name(found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_DATA_DIR", str(tmp_path / "100%20 here?"))
+    assert found()["sessions"]["found"] == f"{settings().data_dir / 'memory.sqlite'} is made by the first session"
+    open_memory(settings().memory_url).close()
+    assert found()["sessions"]["found"] == "0 sessions"

@@ -1,5 +1,6 @@
 """A loop that is not ours at the command line: run, spoken to, resumed, rewound, forked, replayed, reported, pruned."""
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 from tests.page import Page
 
+from loopwright.memory import Verification
+from loopwright.memory.events import Events
 from loopwright.settings import settings
 
 Cli = Callable[..., Any]
@@ -79,6 +82,35 @@ def test_waits_for_approval_and_goes_on(run: Cli, loopwright: Cli) -> None:
     assert "heard     clinician: “approve”" in again.out
 
 
+@pytest.fixture
+def typed(loopwright: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs an interactive command with a text as its whole input."""
+
+    def run(text: str, *arguments: str) -> Any:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return loopwright(*arguments, "--interactive")
+
+    return run
+
+
+def test_the_end_of_the_input_ends_waiting(typed: Cli, card: str, loopwright: Cli) -> None:
+    """What was typed before it is still heard; the open question and how to answer it come last."""
+    begun = typed("target 17\n", "run", LOOP, "--model-of", f"navigator={card}")
+    assert begun.code == 6, begun.err
+    session = loopwright("sessions", "list", "--json").json[0]["id"]
+    *_, waits, question, answer = begun.out.splitlines()
+    assert waits == "The session waits for an answer:"
+    assert question == "  q1: May I switch the heater on? (approve, reject, target 21)"
+    assert answer.startswith(f'Give it: loopwright feedback {session} --loop {LOOP} "..."')
+    assert "heard     clinician: “target 17”" in begun.out
+    again = typed("", "sessions", "resume", session, "--loop", LOOP, "--json")
+    assert (again.code, again.json[-1]["questions"][0]["id"]) == (6, "q1")
+    answered = typed("approve\n", "sessions", "resume", session, "--loop", LOOP)
+    assert "Still open: q1: May I switch the heater on? (approve, reject, target 21)" in answered.out
+    assert answered.code == 0  # warm enough after that
+    assert "acted     switch the heater on" in answered.out
+
+
 def test_what_can_be_done_with_its_record(run: Cli, loopwright: Cli, tmp_path: Path) -> None:
     _, session = run()
     assert "every payload hashes equal" in loopwright("sessions", "replay", session, "--loop", LOOP).out
@@ -107,7 +139,7 @@ def test_a_stop_is_heard_at_rest_without_the_loop_and_an_ended_session_says_so(r
     _, ended = run()
     refused = loopwright("feedback", ended, "stop!")
     assert refused.code == 2
-    assert "has succeeded" in refused.err
+    assert "has ended, it has succeeded" in refused.err
 
 
 def test_a_loop_that_is_not_installed_is_asked_for(run: Cli, loopwright: Cli, tmp_path: Path) -> None:
@@ -193,6 +225,18 @@ def test_terminal_sequences_are_shown_and_not_obeyed(run: Cli, loopwright: Cli) 
     assert r"\x1b]0;owned\x07 [bold]loud[/bold] \u202etxt" in said
 
 
+def test_terminal_sequences_in_what_broke_are_shown_too(
+    run: Cli, loopwright: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, session = run()
+    broken = Verification(ok=False, n=3, broken_seq=4, reason="\x1b[2J gone")
+    monkeypatch.setattr(Events, "verify", lambda *_: broken)
+    said = loopwright("sessions", "verify", session)
+    assert (said.code, r"event 4: \x1b[2J gone" in said.out) == (1, True)
+    failed = loopwright("sessions", "show", "a\x1b[2Jb\nc")
+    assert r"\x1b[2J" in failed.err and "\x1b" not in failed.err
+
+
 def test_draws_its_graph(loopwright: Cli, tmp_path: Path) -> None:
     text = loopwright("graph", "show", LOOP).out
     assert text.startswith("---") and "review -.-> heat;" in text
@@ -234,3 +278,12 @@ def test_an_entry_point_of_another_name_is_refused(
     said = loopwright("graph", "show", "heating")
     assert said.code == 70
     assert "Give both one name" in said.err
+
+
+def test_a_script_that_is_too_short_is_the_models_error(loopwright: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text(f"kind: scripted\nreplies:\n  - '{ON}'\n")
+    said = loopwright("run", LOOP, "--model-of", f"navigator={file}")
+    assert said.code == 4
+    assert "The scripted model has no reply left: its `replies` are 1" in said.err
+    assert "'16.5 of 20.0'" in said.err and "traceback" not in said.err

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-from loopwright import __version__, cli
+from loopwright import __version__
+from loopwright.cli.application import commands
 from loopwright.cli.output import EXIT_CODES
 from loopwright.errors import BadInput, DeveloperError, MissingDependency, Paused, Stopped, UnknownName
 from loopwright.settings import settings
@@ -122,7 +123,7 @@ def test_help_states_every_exit_code(loopwright: Cli) -> None:
 
 
 def test_help_for_every_command(loopwright: Cli) -> None:
-    for path, command in cli.commands():
+    for path, command in commands():
         done = loopwright(*path, "--help")
         assert done.code == 0, path
         assert command.help, f"`{' '.join(path)}` has no help"
@@ -141,10 +142,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_ctrl_c_is_130() -> None:
     code = (  # a runner in the background of a shell has SIGINT ignored, and its children inherit that
-        "import signal, sys, time, loopwright.cli as cli; "
+        "import signal, sys, time, loopwright.cli.config as config; from loopwright.cli import main; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "cli.config.config_file = lambda: (print('ready', flush=True), time.sleep(60)); "
-        "sys.exit(cli.main(['config', 'path']))"
+        "config.config_file = lambda: (print('ready', flush=True), time.sleep(60)); "
+        "sys.exit(main(['config', 'path']))"
     )
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stdout is not None

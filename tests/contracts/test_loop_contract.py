@@ -183,9 +183,9 @@ class TestStop:
         session = bench.begin(case)
         session.run()
         n = len(session.events)
-        with pytest.raises(BadInput, match="has succeeded"):
+        with pytest.raises(BadInput, match="has ended, it has succeeded"):
             deliver(bench.memory, session.id, "STOP")
-        with pytest.raises(BadInput, match="has succeeded"):
+        with pytest.raises(BadInput, match="has ended, it has succeeded"):
             session.run()
         assert len(session.events) == n
         assert session.status == "succeeded"

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.loops.bench import Bench, Processes, Template, written
+from tests.forking import Processes
+from tests.loops.bench import Bench, Template, written
 from tests.loops.cases import CASES, LoopCase
 
 each_case = pytest.mark.parametrize(

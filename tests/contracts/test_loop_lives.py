@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.loops.bench import Bench, Processes, Template
+from tests.forking import Processes
+from tests.loops.bench import Bench, Template
 from tests.loops.cases import CASES
 
 from loopwright.errors import BadInput

@@ -87,7 +87,7 @@ SAID = [
     ),
     (
         event("stopped", reason="nurse: stop", acts_sent=1, last_act_sent=ACT),
-        [Line("STOPPED", "by nurse: stop; nothing further is sent", "already sent: set_heater on true", "bad")],
+        [Line("STOPPED", "by nurse: stop; nothing further is sent", "already sent: switch the heater on", "bad")],
     ),
     (event("checked", act=ACT, ok=True), []),
 ]  # fmt: skip

@@ -35,7 +35,7 @@ def session_id(memory: Memory) -> str:
         memory.ledger.intend(row.id, "a2", Act(tool="close_door"), step=1)
         memory.ledger.refuse("a2", "STOP")
         message = memory.inbox.put(row.id, EVIL, author="Dr. <b>Who</b>")
-        memory.inbox.mark_read(message.id, {"kind": "note", "text": EVIL}, 0)
+        memory.inbox.mark_read(row.id, {message.id: {"kind": "note", "text": EVIL}}, 0)
         memory.inbox.put(row.id, "stop!", is_stop=True)
         memory.events.append(row.id, "observed", {"what": EVIL}, branch=0, step=0, key="0/0/observed")
         memory.events.append(row.id, "stopped", {"reason": f"clinician: {EVIL}"}, branch=0, step=1)

@@ -1,14 +1,13 @@
 """A process that acts once and may be killed on the way."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.forking import Processes, forking
 
-Act = Callable[..., dict[str, object] | None]
+Act = Callable[..., dict[str, Any] | None]
 
 
 @pytest.fixture
@@ -17,22 +16,13 @@ def device(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def processes() -> Iterator[subprocess.Popen[str]]:
+def acting() -> Iterator[Processes]:
     """`process.py`, running."""
-    program = [sys.executable, str(Path(__file__).with_name("process.py"))]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    with forking("tests.ledger.process") as running:
         yield running
 
 
 @pytest.fixture
-def act_in_process(url: str, device: Path, processes: subprocess.Popen[str]) -> Act:
+def act_in_process(url: str, device: Path, acting: Processes) -> Act:
     """`act(session_id, "kill:...")`: what a process of its own said, None where SIGKILL ended it."""
-
-    def act(session_id: str, given: str = "never") -> dict[str, object] | None:
-        assert processes.stdin is not None
-        assert processes.stdout is not None
-        print(json.dumps([url, str(device), session_id, given]), file=processes.stdin, flush=True)
-        said: dict[str, object] | None = json.loads(processes.stdout.readline())
-        return said
-
-    return act
+    return lambda session_id, given="never": acting.obey([url, str(device), session_id, given])

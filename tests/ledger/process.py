@@ -1,20 +1,16 @@
 """Processes that hold a session, send one act, and kill or suspend themselves where they are told to.
 
-Each runs the real actuator, ledger and device; only the signal is wrapped around them. This program imports what they
-need once and forks one for each line of standard input, `[MEMORY_URL, DEVICE, SESSION, SIGNAL]` as JSON, SIGNAL being
-`never` or `NAME:before:METHOD` / `NAME:after:METHOD` of the ledger or the world, with NAME `kill` or `stop`. It answers
-with a line of JSON: what the process said, or null where SIGKILL ended it. With such a line as its argument it is that
-process itself.
+Each runs the real actuator, ledger and device; only the signal is wrapped around them. An order (`tests.forking`) is
+`[MEMORY_URL, DEVICE, SESSION, SIGNAL]`, SIGNAL being `never` or `NAME:before:METHOD` / `NAME:after:METHOD` of the
+ledger or the world, with NAME `kill` or `stop`.
 """
 
-import json
-import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from tests.forking import serve
 
 from loopwright.errors import SessionBusy, Stopped
 from loopwright.memory import open_memory
@@ -75,30 +71,5 @@ def main(url: str, device: str, session_id: str, given: str) -> dict[str, Any]:
         return {"outcome": outcome.model_dump(), "x_mm": world.pose.x_mm}
 
 
-def fork(order: list[str]) -> dict[str, Any] | None:
-    """What a process of its own says, None where SIGKILL ended it."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        os.write(writer, json.dumps(main(*order)).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as said:
-        text = said.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status == -signal.SIGKILL:
-        return None
-    if status != 0:
-        raise SystemExit(f"The process for {order} ended with {status}.")
-    answer: dict[str, Any] = json.loads(text)
-    return answer
-
-
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        sys.stdout.write(json.dumps(main(*json.loads(sys.argv[1]))))
-        sys.exit()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
-        sys.stdout.flush()
+    serve(lambda order: main(*order))

@@ -1,14 +1,12 @@
 """What tests of loops work with: a memory and devices of their own, what a session wrote, and processes that die."""
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forking import Processes, forking
 from tests.loops.cases import LoopCase, Models
 from tests.loops.process import Order
 
@@ -18,7 +16,6 @@ from loopwright.memory import open_memory
 from loopwright.schema import Event
 from loopwright.tools.device import Device
 
-ROOT = Path(__file__).parents[2]
 BY_CHANCE = ("dreamt", "now", "random")
 """Kinds of events that differ between two sessions that do the same."""
 BY_RUN = ("received_at", "message_id", "message_ids", "seen", "ordered_by", "taken", "since")
@@ -85,23 +82,6 @@ def kinds(events: Sequence[Event], *wanted: str) -> list[dict[str, Any]]:
     return [event.payload for event in events if event.kind in wanted]
 
 
-class Processes:
-    """`tests/loops/process.py`, running: does orders in processes of their own."""
-
-    def __init__(self, running: "subprocess.Popen[str]") -> None:
-        self._running = running
-
-    def obey(self, order: Order) -> dict[str, Any] | None:
-        """What a process said, None where SIGKILL ended it."""
-        assert self._running.stdin is not None
-        assert self._running.stdout is not None
-        print(json.dumps(order), file=self._running.stdin, flush=True)
-        answer = self._running.stdout.readline()
-        assert answer, "the process that forks has ended; see its standard error"
-        said: dict[str, Any] | None = json.loads(answer)
-        return said
-
-
 class Template:
     """A session that was prepared and not run yet, to be copied for each attempt at killing it."""
 
@@ -143,7 +123,5 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def processes() -> Iterator[Processes]:
     """Processes that may be killed."""
-    program = [sys.executable, "-m", "tests.loops.process"]
-    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
-        yield Processes(running)
-        running.stdin.close()  # type: ignore[union-attr]
+    with forking("tests.loops.process") as running:
+        yield running

@@ -16,6 +16,8 @@ from loopwright.tools.contract import Acting, ToolContext, tool
 class Kiln(Room):
     """A room that counts how often it was photographed, and has a guard of its own."""
 
+    counters = ("photos",)
+
     def initial(self) -> dict[str, Any]:
         """A cold kiln."""
         return {**super().initial(), "photos": 0}

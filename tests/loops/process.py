@@ -1,20 +1,18 @@
 """Processes that run a session of a loop and kill themselves after the n-th thing that they wrote.
 
-This program imports what they need once and forks one for each line of standard input, a JSON `Order`. Each runs the
-real loop, memory and device; only the killing is wrapped around what they commit: events, checkpoints, ledger, inbox
-and status, and the device's acts. It answers with a line of JSON: what the process said, null where SIGKILL ended it.
+Each is forked for an `Order` (`tests.forking`), and runs the real loop, memory and device; only the killing is wrapped
+around what they commit: events, checkpoints, ledger, inbox and status, and the device's acts.
 """
 
-import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
+from tests.forking import serve
 from tests.loops.cases import CASES
 
 from loopwright.graphs.loop.session import Session
@@ -104,27 +102,5 @@ def run(session: Session, answer: str) -> None:
         session.say(answer)
 
 
-def fork(order: Order) -> dict[str, Any] | None:
-    """What a process of its own says, None where SIGKILL ended it."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        os.write(writer, json.dumps(obey(order)).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as said:
-        text = said.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status == -signal.SIGKILL:
-        return None
-    if status != 0:
-        raise SystemExit(f"The process for {order} ended with {status}.")
-    answer: dict[str, Any] = json.loads(text)
-    return answer
-
-
 if __name__ == "__main__":
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
-        sys.stdout.flush()
+    serve(obey)

@@ -18,12 +18,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
-from sqlalchemy import update
 
 from loopwright.errors import DeveloperError, IntegrityError, MemoryUnavailable, SessionBusy
 from loopwright.memory import Memory, open_memory
 from loopwright.memory.checkpointer import ALLOWED, Checkpointer, StrictSerializer
-from loopwright.memory.tables import SessionTable
 from loopwright.schema import Act, ImageRef, Outcome, Verdict
 
 Execute = Callable[[str], list[tuple[Any, ...]]]
@@ -45,9 +43,7 @@ class AnyThread(Checkpointer):
     def _hold(self, thread_id: str) -> None:
         if thread_id in self._store.tokens:
             return
-        made = self._memory.sessions.create("carm", {})
-        with self._store.write() as connection:
-            connection.execute(update(SessionTable).where(SessionTable.id == made.id).values(id=thread_id))
+        self._memory.sessions.create("carm", {}, session_id=thread_id)
         self._held.enter_context(self._memory.sessions.acquire(thread_id))
 
     def put(self, config: RunnableConfig, *rest: Any) -> RunnableConfig:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -29,7 +29,7 @@ def test_messages_are_read_once_and_in_order(url: str) -> None:
         first, second = (memory.inbox.put(session, word) for word in ("one", "two"))
         assert memory.inbox.unread(session) == [first, second]
         with memory.sessions.acquire(session):
-            memory.inbox.mark_read(first.id, {"kind": "note"}, step=3)
+            memory.inbox.mark_read(session, {first.id: {"kind": "note"}}, step=3)
         assert memory.inbox.unread(session) == [second]
         assert _read_since(memory, session, 3) == [first.id]
 

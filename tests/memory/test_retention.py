@@ -69,7 +69,7 @@ def test_a_session_is_pruned_whole_and_shared_blobs_stay(memory: Memory, unheld_
             memory.ledger.intend(session, f"{session}-1", Act(tool="move"), step=1)
     with memory.sessions.acquire(session_id):
         mine = _put(memory, session_id, b"mine")
-    removed = memory.retention.prune(session_id)
+    removed = memory.retention.prune(session_id).removed
     assert (removed.n_events, removed.n_blobs, removed.blob_bytes) == (1, 2, len(b"shared") + len(b"mine"))
     with pytest.raises(UnknownName):
         memory.sessions.get(session_id)

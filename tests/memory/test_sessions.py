@@ -16,8 +16,9 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from loopwright.errors import BadInput, DeveloperError, SessionBusy, Stopped, UnknownName
 from loopwright.memory import Memory, open_memory
-from loopwright.memory.lease import HEARTBEAT_S, STALE_S
+from loopwright.memory.lease import HEARTBEAT_S
 from loopwright.memory.tables import Base
+from loopwright.memory.values import STALE_S
 from loopwright.schema import GENESIS, Act, Outcome
 
 Execute = Callable[[str], list[tuple[Any, ...]]]
@@ -135,7 +136,7 @@ def _writes(memory: Memory, session_id: str) -> dict[str, Callable[[], object]]:
     return {
         "append": lambda: memory.events.append(session_id, "seen", {}, branch=0, step=0),
         "record": lambda: memory.steps.record(session_id, 0, 1, label="l", signature="s", detail={}),
-        "mark_read": lambda: memory.inbox.mark_read(1, {}, 1),
+        "mark_read": lambda: memory.inbox.mark_read(session_id, {1: {}}, 1),
         "clear_stop": lambda: memory.inbox.clear_stop(session_id),
         "image": lambda: memory.blobs.put(b"pixels", session_id=session_id, **image),  # type: ignore[arg-type]
         "intend": lambda: memory.ledger.intend(session_id, "j", act, step=1),
@@ -215,14 +216,21 @@ def test_messages_are_read_once_and_recalled_by_step(memory: Memory, session_id:
     first = memory.inbox.put(session_id, "that is the T12")
     second = memory.inbox.put(session_id, "left 20 mm", author="Dr. Ödegård")
     assert memory.inbox.unread(session_id) == [first, second]
-    read = memory.inbox.mark_read(first.id, {"kind": "note", "text": "T12"}, 4)
-    assert (read.parsed, read.read_at_step) == ({"kind": "note", "text": "T12"}, 4)
-    assert memory.inbox.mark_read(first.id, {"kind": "stop"}, 9) == read
+    assert memory.inbox.has_news(session_id)
+    for reading, step in (({"kind": "note", "text": "T12"}, 4), ({"kind": "stop"}, 9)):
+        memory.inbox.mark_read(session_id, {first.id: reading}, step)
+    (read, _) = memory.inbox.since(session_id, 4)
+    assert (read.id, read.parsed, read.read_at_step) == (first.id, {"kind": "note", "text": "T12"}, 4)
     assert memory.inbox.unread(session_id) == [second]
     assert memory.inbox.since(session_id, 4) == memory.steps.feedback_since(session_id, 4) == [read, second]
     assert memory.inbox.since(session_id, 5) == [second]
-    with pytest.raises(BadInput, match="no message 99"):
-        memory.inbox.mark_read(99, {}, 1)
+    other = memory.sessions.create("carm", {}).id
+    with memory.sessions.acquire(other):
+        memory.inbox.mark_read(other, {second.id: {"kind": "note"}}, 1)  # not its own message
+    assert memory.inbox.unread(session_id) == [second]
+    memory.inbox.mark_read(session_id, {second.id: {"kind": "note"}}, 4)
+    memory.inbox.put(session_id, "STOP", is_stop=True)
+    assert not memory.inbox.has_news(session_id)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "x" * 2001, "a\0b", "\ud800"])
@@ -236,7 +244,7 @@ def test_a_stop_holds_until_it_is_cleared(memory: Memory, session_id: str) -> No
     memory.ledger.intend(session_id, "k", act, step=1)
     assert memory.inbox.active_stop(session_id) is None
     stop = memory.inbox.put(session_id, "STOP", is_stop=True)
-    memory.inbox.mark_read(stop.id, {"kind": "stop"}, 1)
+    memory.inbox.mark_read(session_id, {stop.id: {"kind": "stop"}}, 1)
     active = memory.inbox.active_stop(session_id)
     assert active is not None and active.id == stop.id
     with pytest.raises(Stopped, match="`clinician` said STOP"):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableLambda
 from tests.models import tiny
 from tests.models.backends import (
@@ -29,8 +29,9 @@ from tests.models.backends import (
 )
 from tests.models.chat_server import ChatServer, Turn
 
-from loopwright.errors import BadInput, DeveloperError, Paused, Stopped
+from loopwright.errors import BadInput, DeveloperError, OperatorError, Paused, Stopped
 from loopwright.models.asking import ask
+from loopwright.models.calling import call
 from loopwright.models.cards import ModelCard
 from loopwright.models.images import image_block
 from loopwright.models.local.chat import LocalChatModel
@@ -112,6 +113,16 @@ def test_a_model_that_cannot_be_cancelled_is_left_and_its_late_answer_dropped() 
     assert time.monotonic() - began[0] < 1.0  # 20 ms on an idle machine
     assert ask(model, ASKED, MM).value == 2  # the one that hangs holds up nobody
     go_on.set()
+
+
+def test_one_that_talks_without_end_is_left() -> None:
+    class Endless(Foreign):
+        async def _astream(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> Any:
+            while True:
+                yield ChatGenerationChunk(message=AIMessageChunk(content="x" * 1000))
+
+    with pytest.raises(OperatorError, match="more than 262144 bytes"):
+        call(Endless(say=str), [HumanMessage("?")])
 
 
 def test_many_that_hang_hold_up_nobody() -> None:

@@ -71,11 +71,12 @@ def calibration() -> Calibration:
     return calibrate(SHA, ("near", "never seen"), posterior, error, np.repeat(np.arange(100), 9))
 
 
-def test_sets_grow_with_coverage_and_are_never_empty(calibration: Calibration) -> None:
-    flat = {"a": 0.26, "b": 0.25, "c": 0.25, "d": 0.24}
-    sets = [calibration.prediction_set(flat, c) for c in COVERAGES]
+def test_sets_grow_with_coverage_and_are_empty_where_the_posterior_is_too_flat(calibration: Calibration) -> None:
+    some = {"a": 0.55, "b": 0.45, "c": 0.0, "d": 0.0}
+    sets = [calibration.prediction_set(some, c) for c in COVERAGES]
     assert all(s[0] == "a" for s in sets)
     assert [len(s) for s in sets] == sorted(len(s) for s in sets)
+    assert calibration.prediction_set({"a": 0.26, "b": 0.25, "c": 0.25, "d": 0.24}, 0.9) == ()
     sure = {"a": 0.999, "b": 0.001, "c": 0.0, "d": 0.0}
     assert calibration.prediction_set(sure, 0.9) == ("a",)
 

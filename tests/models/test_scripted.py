@@ -29,7 +29,7 @@ def test_a_reply_is_streamed_word_by_word(text: str) -> None:
 def test_a_script_that_is_too_short_fails() -> None:
     model = ScriptedChatModel(replies=("left",))
     model.invoke("first?")
-    with pytest.raises(DeveloperError, match=r"it has 1 replies, and another was asked for.*'second\?'"):
+    with pytest.raises(OperatorError, match=r"its `replies` are 1, and another was asked for.*'second\?'"):
         model.invoke("second?")
 
 

@@ -1,6 +1,6 @@
 """The C-arm's tools: look at where it stands, move it, take an exposure. Knows no goal and no picture."""
 
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion, MotionLimits
-from loopwright.tools.contract import Acting, ToolContext, tool
+from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 
 
 class CArm(Protocol):
@@ -115,7 +115,10 @@ def take_exposure(args: NoArguments, context: ToolContext) -> Acting[Exposure]:
     return Exposure(**outcome.result, image=context.keep(_c_arm(context).image()))
 
 
+TOOLS: tuple[Tool[Any, Any], ...] = (c_arm_status, move_c_arm, take_exposure)
+
+
 def _c_arm(context: ToolContext) -> CArm:
-    if not all(hasattr(context.world, name) for name in ("pose", "exposures", "limits", "image")):
+    if not all(hasattr(context.world, name) for name in ("limits", "image")):
         raise DeveloperError(f"The world {context.world!r} is no C-arm; give the `ToolContext` a `CArmWorld`.")
     return cast(CArm, context.world)

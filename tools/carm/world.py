@@ -46,6 +46,7 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
     """
 
     metadata = _METADATA
+    counters = ("exposures",)
 
     def __init__(
         self,
@@ -117,8 +118,9 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
         """What a session's guard says of `act` now: the device's own rules, and no motion after the last exposure."""
         match act.tool:
             case "move_c_arm":
-                step = self.limits.check_step(Motion.model_validate(act.arguments), self.pose)
-                return step if not step.ok else self.limits.check_exposure(self.exposures)
+                state = self.state
+                step = self.limits.check_step(Motion.model_validate(act.arguments), _pose(state))
+                return step if not step.ok else self.limits.check_exposure(state["exposures"])
             case "take_exposure":
                 return self.limits.check_exposure(self.exposures)
         raise UnknownName("act", act.tool, ACTS)
@@ -155,7 +157,7 @@ class CArmWorld(SimulatedWorld[Observation, Array]):
         return {"image": self._image(state), "pose": pose, "exposures": np.int64(state["exposures"])}
 
     def snapshot_of(self, state: State) -> State:
-        """Pose and last image hold. The exposure count is no part of it: it cannot go back."""
+        """Pose and last image hold."""
         return {"pose": state["pose"], "exposed": state["exposed"]}
 
     def restored(self, state: State, snapshot: State) -> State:

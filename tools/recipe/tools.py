@@ -1,6 +1,6 @@
 """The kitchen's tools: look at the dish, note its labels, write its instructions. Knows no predictor and no judge."""
 
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
-from loopwright.tools.contract import Acting, ToolContext, tool
+from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.recipe.labels import Labels
 from loopwright.tools.recipe.world import MOST_STEP_CHARS, MOST_STEPS
 
@@ -104,6 +104,9 @@ def write_instructions(args: Instructions, context: ToolContext) -> Acting[Writt
     """Write how the dish is made; later instructions replace earlier ones."""
     outcome = yield Act(tool="write_instructions", arguments=args.model_dump(mode="json"))
     return Written.model_validate(outcome.result)
+
+
+TOOLS: tuple[Tool[Any, Any], ...] = (dish_status, look_at_dish, record_labels, write_instructions)
 
 
 def _listed(args: DishLabels) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
-from loopwright.tools.contract import Acting, ToolContext, tool
+from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.procedure import VisibleState
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
@@ -177,6 +177,9 @@ def next_clip(args: Following, context: ToolContext) -> Acting[ClipReached]:
     """Go on to the next clip, as the video does, or in the simulator with another action."""
     outcome = yield Act(tool="next_clip", arguments=args.model_dump(mode="json", exclude_none=True))
     return ClipReached.model_validate(outcome.result)
+
+
+TOOLS: tuple[Tool[Any, Any], ...] = (next_clip, record_plan, show_clip, surgery_status)
 
 
 def _in_view(seconds: Mapping[str, int]) -> tuple[InView, ...]:

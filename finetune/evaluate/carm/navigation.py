@@ -22,7 +22,8 @@ from loopwright.errors import OperatorError
 from loopwright.finetune.data.carm.rendered import seeds_of
 from loopwright.finetune.measure.rows import Bar, Row, averaged
 from loopwright.graphs.carm import LOOP
-from loopwright.graphs.carm.run import LocaliserName, NavigatorName, opened_case
+from loopwright.graphs.carm.run import LocaliserName, NavigatorName, opened_case, start_pose
+from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.session import Session
 from loopwright.memory import Memory, open_memory
 from loopwright.settings import settings
@@ -66,7 +67,7 @@ STEERINGS: dict[str, Steering] = {
 
 
 class NavigationRun(NamedTuple):
-    """One run. `distance_mm` is the true one at the end; `straight_mm` how far apart start and target are.
+    """One run. `distance_mm` is the true one at the end, `straight_mm` at the start; NaN where the target is not there.
 
     `strict` is the share of the model's answers that were exactly when first asked, NaN where it was not asked;
     `unanswered` says that the run ended because the model never kept the form.
@@ -76,13 +77,18 @@ class NavigationRun(NamedTuple):
     start: str
     target: str
     success: bool
-    claimed: bool
+    status: str
     exposures: int
     distance_mm: float
     straight_mm: float
     reason: str
     strict: float
     unanswered: bool
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it ended saying that the target is centred."""
+        return self.status == "succeeded"
 
 
 def ordered_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -108,10 +114,12 @@ def navigate(
     *,
     steering: Steering = ATLAS,
     model: str = "small",
+    loop: Loop = LOOP,
 ) -> list[NavigationRun]:
-    """Run every (volume, start, target) as a session; the memories of all are thrown away afterwards.
+    """Run every (volume, start, target) as a session of `loop`; the memories of all are thrown away afterwards.
 
-    Runs over one volume are under way together where a model is asked, so that it draws their answers together.
+    A start is a landmark or a pose, as in a run. Runs over one volume are under way together where a model is asked, so
+    that it draws their answers together.
     """
     results: list[NavigationRun] = []
     n_threads = AT_ONCE if steering.asks_a_model else 1
@@ -120,7 +128,7 @@ def navigate(
     def steered(run: tuple[str, str, str]) -> NavigationRun:
         memory = free.get()
         try:
-            return _navigate_once(memory, folder, steering, model, run)
+            return _navigate_once(memory, folder, steering, model, run, loop)
         finally:
             free.put(memory)
 
@@ -138,10 +146,10 @@ def navigate(
 
 
 def _navigate_once(
-    memory: Memory, folder: Path, steering: Steering, model: str, run: tuple[str, str, str]
+    memory: Memory, folder: Path, steering: Steering, model: str, run: tuple[str, str, str], loop: Loop
 ) -> NavigationRun:
     volume, start, target = run
-    session = LOOP.start(
+    session = loop.start(
         memory, devices=folder, volume=volume, start=start, target=target,
         localiser=steering.localiser, navigator=steering.navigator, model=model,
     )  # fmt: skip
@@ -157,22 +165,23 @@ def _navigate_once(
 
 def _score(memory: Memory, session: Session, run: tuple[str, str, str], unanswered: str) -> NavigationRun:
     volume, start, target = run
-    state, landmarks = session.state, opened_case(volume, None).landmarks
-    pose = Pose.model_validate(state["observation"]["pose"])
-    distance_mm = float(np.linalg.norm(in_plane_offset_mm(landmarks[target], pose)))
+    state, case = session.state, opened_case(volume, None)
+    place = case.landmarks.get(target, np.full(3, np.nan))
+    ended, began = Pose.model_validate(state["observation"]["pose"]), start_pose(start, case)
+    distance_mm, straight_mm = (float(np.linalg.norm(in_plane_offset_mm(place, pose))) for pose in (ended, began))
     exposures = int(state["observation"]["exposures"])
-    claimed = state["status"] == "succeeded"
+    has_claimed = state["status"] == "succeeded"
     answers = [event.payload for event in memory.events.read(session.id) if event.kind == "replied"]
     strict = [answer["is_exact"] and answer["attempts"] == 1 for answer in answers]
     return NavigationRun(
         volume=volume,
         start=start,
         target=target,
-        success=claimed and exposures <= MAX_EXPOSURES and distance_mm <= settings().carm.success_radius_mm,
-        claimed=claimed,
+        success=has_claimed and exposures <= MAX_EXPOSURES and distance_mm <= settings().carm.success_radius_mm,
+        status=state["status"],
         exposures=exposures,
         distance_mm=distance_mm,
-        straight_mm=float(np.linalg.norm((landmarks[target] - landmarks[start])[[0, 2]])),
+        straight_mm=straight_mm,
         reason=unanswered or state["reason"],
         strict=float(np.mean(strict)) if strict else float("nan"),
         unanswered=bool(unanswered),

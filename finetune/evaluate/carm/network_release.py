@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from loopwright.finetune.data.carm.rendered import cache_folder, ensure_views, load_split, seeds_of
+from loopwright.finetune.evaluate.carm.gate import PHANTOMS, calibrate_gate
 from loopwright.finetune.evaluate.carm.localisation import evaluate_localisation
 from loopwright.finetune.measure import metrics
 from loopwright.finetune.measure.rows import Row
@@ -51,13 +52,19 @@ def calibrate_weights(
 
 
 def bundle(
-    run_dir: Path, weights: Path, on_progress: Progress = lambda _: None, *, cache_dir: Path | None = None
+    run_dir: Path,
+    weights: Path,
+    on_progress: Progress = lambda _: None,
+    *,
+    gate_phantoms: int = PHANTOMS,
+    cache_dir: Path | None = None,
 ) -> Path:
-    """Copy the best weights of `run_dir` to `weights` and calibrate them there; returns `weights`."""
+    """Copy the best weights of `run_dir` to `weights` and calibrate them and their gate there; returns `weights`."""
     config = TrainConfig.load(run_dir / CONFIG)
     weights.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_dir / BEST, weights)
     calibrate_weights(weights, config, on_progress, cache_dir=cache_dir)
+    calibrate_gate(weights, phantoms=gate_phantoms, on_progress=on_progress)
     return weights
 
 
@@ -69,6 +76,7 @@ def release(
     *,
     test_phantoms: int = 20,
     views_per_phantom: int = 50,
+    gate_phantoms: int = PHANTOMS,
     cache_dir: Path | None = None,
 ) -> Path:
     """Bundle the best weights of `run_dir` as `weights`, measure them on test phantoms, and write the model card.
@@ -79,12 +87,13 @@ def release(
         command: what made the run, for the card.
         on_progress: called with a line now and then.
         test_phantoms, views_per_phantom: how much to measure on.
+        gate_phantoms: how many to calibrate the gate on.
         cache_dir: of rendered views; by default the user's cache.
 
     Returns:
         The card.
     """
-    bundle(run_dir, weights, on_progress, cache_dir=cache_dir)
+    bundle(run_dir, weights, on_progress, gate_phantoms=gate_phantoms, cache_dir=cache_dir)
     on_progress(f"calibrated `{weights}`; measuring on {test_phantoms} test phantoms")
     cases = (make_phantom(seed) for seed in seeds_of("test", test_phantoms))
     rows, _ = evaluate_localisation(load_carm_network(weights), cases, views_per_phantom, world="phantom")

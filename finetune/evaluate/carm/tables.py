@@ -53,6 +53,14 @@ NAVIGATION = {
     "strict_format": ("strict format", ""),
     "unanswered": ("ended without an answer", ""),
 }
+STRANGERS = {
+    "asks": "views asked about",
+    "false_claims": "false claims",
+    "claimed": "claims",
+    "not_found": "not found",
+    "success": "success",
+    "exposures": "exposures",
+}
 PRESERVATION = "MMLU-Pro: fine-tuned within .023 of its base"
 CONFORMAL = {
     "set_coverage": ("sets hold the truth", ""),
@@ -66,6 +74,8 @@ Lines = Mapping[str, tuple[str, str]]
 def markdown(what: str, rows: Sequence[Row], bars: Sequence[Bar]) -> str:
     """All tables of an evaluation, world by world, and whether its bars were met."""
     parts = [f"# {what.capitalize()}"]
+    if strangers := [row for row in rows if row.what == "strangers"]:
+        return "\n\n".join([*parts, _by_world(strangers)]) + "\n"
     for world in dict.fromkeys(row.world for row in rows):
         parts += [f"## {world}", *_tables([row for row in rows if row.world == world])]
     if bars:
@@ -117,6 +127,21 @@ def _headings(rows: Sequence[Row]) -> list[str]:
     if len(set(variants)) == 1:
         variants = [""] * len(rows)
     return [f"{row.model}, {how}" if how else row.model for row, how in zip(rows, variants, strict=True)]
+
+
+def _by_world(rows: Sequence[Row]) -> str:
+    """Known and strange volumes: a line a world and gate."""
+    heads = ("", "", *STRANGERS.values(), "N views / runs, of volumes")
+    lines = [
+        (
+            f"{row.world} ({row.variant})",
+            row.model,
+            *(_cell(row, name) for name in STRANGERS),
+            f"{row.figures['n_views']:.0f} / {row.n}, of {row.n_cases}",
+        )
+        for row in rows
+    ]
+    return markdown_table(heads, lines)
 
 
 def _by_variant(rows: Sequence[Row], name: str, paper: str) -> str:

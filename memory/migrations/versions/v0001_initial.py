@@ -1,4 +1,4 @@
-"""Sessions, events, blobs, inbox, ledger, steps and checkpoints."""
+"""Sessions, seals, events, blobs, inbox, ledger, steps and checkpoints."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,40 +9,51 @@ down_revision = None
 UTC = sa.DateTime(timezone=True)
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-APPEND_ONLY = "events are append-only"
-"""The database itself refuses to change the log, whatever program asks."""
+UNIQUE_IN = {"events": "(seq = NEW.seq OR key = NEW.key)", "seals": "n = NEW.n"}
+"""The tables that are append-only, and what a row that replaces another has in common with it."""
 
-SQLITE_TRIGGERS = (
-    f"CREATE TRIGGER events_no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END",
-    f"""CREATE TRIGGER events_no_delete BEFORE DELETE ON events
-        WHEN EXISTS (SELECT 1 FROM sessions WHERE id = OLD.session_id AND NOT is_pruning)
-        BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END""",
-    # INSERT OR REPLACE deletes without firing the trigger above
-    f"""CREATE TRIGGER events_no_replace BEFORE INSERT ON events
-        WHEN EXISTS (SELECT 1 FROM events WHERE session_id = NEW.session_id AND (seq = NEW.seq OR key = NEW.key))
-        BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END""",
-)
 
-POSTGRES_TRIGGERS = (
-    f"""CREATE FUNCTION loopwright_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION '{APPEND_ONLY}' USING ERRCODE = 'integrity_constraint_violation'; END $$""",
-    f"""CREATE FUNCTION loopwright_refuse_unless_pruning() RETURNS trigger LANGUAGE plpgsql AS $$
+def _sqlite_triggers(table: str) -> tuple[str, ...]:
+    """The database itself refuses to change the log, whatever program asks."""
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+    return (
+        f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refuse}",
+        f"""CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}
+            WHEN EXISTS (SELECT 1 FROM sessions WHERE id = OLD.session_id AND NOT is_pruning) {refuse}""",
+        # INSERT OR REPLACE deletes without firing the trigger above
+        f"""CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table}
+            WHEN EXISTS (SELECT 1 FROM {table} WHERE session_id = NEW.session_id AND {UNIQUE_IN[table]}) {refuse}""",
+    )
+
+
+POSTGRES_FUNCTIONS = (
+    """CREATE FUNCTION loopwright_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '% are append-only', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
+        END $$""",
+    """CREATE FUNCTION loopwright_refuse_unless_pruning() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             IF EXISTS (SELECT 1 FROM sessions WHERE id = OLD.session_id AND NOT is_pruning) THEN
-                RAISE EXCEPTION '{APPEND_ONLY}' USING ERRCODE = 'integrity_constraint_violation';
+                RAISE EXCEPTION '% are append-only', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
             END IF;
             RETURN OLD;
         END $$""",
-    "CREATE TRIGGER events_no_update BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION loopwright_refuse()",
-    "CREATE TRIGGER events_no_truncate BEFORE TRUNCATE ON events EXECUTE FUNCTION loopwright_refuse()",
-    """CREATE TRIGGER events_no_delete BEFORE DELETE ON events
-        FOR EACH ROW EXECUTE FUNCTION loopwright_refuse_unless_pruning()""",
 )
+
+
+def _postgres_triggers(table: str) -> tuple[str, ...]:
+    return (
+        f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION loopwright_refuse()",
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION loopwright_refuse()",
+        f"""CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION loopwright_refuse_unless_pruning()""",
+    )
 
 
 def upgrade() -> None:
     """From an empty database."""
     _sessions()
+    _seals()
     _events()
     _blobs()
     _inbox()
@@ -50,8 +61,11 @@ def upgrade() -> None:
     _steps()
     _checkpoints()
     is_sqlite = op.get_bind().dialect.name == "sqlite"
-    for trigger in SQLITE_TRIGGERS if is_sqlite else POSTGRES_TRIGGERS:
-        op.execute(trigger)
+    for function in () if is_sqlite else POSTGRES_FUNCTIONS:
+        op.execute(function)
+    for table in UNIQUE_IN:
+        for trigger in _sqlite_triggers(table) if is_sqlite else _postgres_triggers(table):
+            op.execute(trigger)
 
 
 def _sessions() -> None:
@@ -68,8 +82,10 @@ def _sessions() -> None:
         sa.Column("head_hash", sa.Text(), nullable=False),
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("is_pruning", sa.Boolean(), nullable=False),
+        sa.Column("n_seals", sa.Integer(), nullable=False),
+        sa.Column("seal_hash", sa.Text(), nullable=False),
         sa.CheckConstraint(
-            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed')",
+            "status IN ('created', 'running', 'waiting', 'paused', 'stopped', 'succeeded', 'failed', 'not_found')",
             name="ck_sessions_status",
         ),
         sa.PrimaryKeyConstraint("id"),
@@ -85,6 +101,19 @@ def _sessions() -> None:
         sa.Column("heartbeat_at", UTC, nullable=False),
         sa.ForeignKeyConstraint(["session_id"], ["sessions.id"]),
         sa.PrimaryKeyConstraint("session_id"),
+    )
+
+
+def _seals() -> None:
+    op.create_table(
+        "seals",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("changes", sa.Text(), nullable=False),
+        sa.Column("prev_hash", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"]),
+        sa.PrimaryKeyConstraint("session_id", "n"),
     )
 
 
@@ -169,6 +198,7 @@ def _ledger() -> None:
         sa.Column("approved_at", UTC, nullable=True),
         sa.Column("token", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("world_sha256", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("intended_at", UTC, nullable=False),
         sa.Column("authorised_at", UTC, nullable=True),

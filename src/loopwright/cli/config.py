@@ -4,9 +4,8 @@ import re
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.output import json_line, plain, stdout, table
 from loopwright.settings import config_file, origins
 
 app = typer.Typer(help="Show the settings and where they come from.", no_args_is_help=True)
@@ -23,7 +22,7 @@ def show(
         if as_json:
             json_line({"name": row.name, "value": value, "origin": row.origin})
         style = None if row.origin == "default" else "bold"
-        rows.add_row(row.name, escape('""' if value == "" else str(value)), escape(row.origin), style=style)
+        rows.add_row(row.name, plain('""' if value == "" else str(value)), plain(row.origin), style=style)
     if not as_json:
         stdout().print(rows)
 

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, plain_lines, stdout
 from loopwright.cli.plugin import group
 
 app = typer.Typer(help="Fetch real data, render and build data sets.", no_args_is_help=True)
 fetch_app = group("Fetch public data into the cache folder, checked by hash; what is there is not fetched again.")
 render_app = group("Render a data set for training or evaluation.")
 build_app = group("Build what models learn from and are measured on.")
+episodes_app = group("Write runs of a loop to train in, one a line.")
 distill_app = group("Have a stronger model write what a smaller one learns from.")
 
 
@@ -31,7 +32,7 @@ def check(
             if as_json:
                 json_line({"file": str(path), "row": problem.row, "problem": problem.message})
             else:
-                stdout().print(str(problem), markup=False)
+                stdout().print(plain_lines(str(problem)))
         if as_json:
             json_line({"file": str(path), "rows": len(checked.examples), "problems": len(checked.problems)})
         else:

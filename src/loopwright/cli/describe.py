@@ -5,9 +5,7 @@ markup and control characters in it stand as what they are.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from loopwright.graphs.loop.lines import visible
+from loopwright.cli.output import plain
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.declare import Declaration
@@ -33,8 +31,3 @@ def marked_up(line: "Line") -> str:
     said = f"{label:<9} {text}"
     style = STYLES.get(line.tone)
     return (f"[{style}]{said}[/{style}]" if style else said) + (f" [dim]({detail})[/dim]" if detail else "")
-
-
-def plain(text: str) -> str:
-    """Anybody's text, safe to print as rich markup."""
-    return escape(visible(text))

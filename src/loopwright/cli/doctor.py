@@ -17,11 +17,11 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.output import json_line, plain_lines, stdout, table
 from loopwright.cli.plugin import Check, all_commands
 from loopwright.errors import LoopwrightError, UnknownName
 from loopwright.settings import settings
@@ -57,8 +57,8 @@ def _print(checks: list[Check], works: bool) -> None:
     rows = table("", "what", "found")
     for check in checks:
         name = f"[bold]{check.name}[/bold]" if check.needed else check.name
-        repair = f"\n[cyan]{escape(check.repair)}[/cyan]" if check.repair and check.status != "ok" else ""
-        rows.add_row(_MARKS[check.status], name, escape(check.found) + repair)
+        repair = f"\n[cyan]{plain_lines(check.repair)}[/cyan]" if check.repair and check.status != "ok" else ""
+        rows.add_row(_MARKS[check.status], name, plain_lines(check.found) + repair)
     stdout().print(rows)
     stdout().print("The default path works." if works else "[red]The default path does not work here yet.[/red]")
 
@@ -164,17 +164,29 @@ def _sessions() -> Iterator[Check]:
     from loopwright.memory import open_memory
 
     url = settings().memory_url
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = unquote(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not Path(file).exists():
         yield Check(name="sessions", status="ok", found=f"{file} is made by the first session", needed=True)
         return
     try:
         with open_memory(url) as memory:
-            found = f"{len(memory.sessions.list())} sessions"
+            ids = {row.id for row in memory.sessions.list()}
     except LoopwrightError as error:
         yield Check(name="sessions", status="broken", found=str(error), needed=True)
     else:
-        yield Check(name="sessions", status="ok", found=found, needed=True)
+        yield Check(name="sessions", status="ok", found=f"{len(ids)} sessions", needed=True)
+        yield from _devices(ids)
+
+
+def _devices(session_ids: set[str]) -> Iterator[Check]:
+    """Device files that no session of the configured memory has: a prune that was killed leaves them."""
+    from loopwright.tools.devices import strangers
+
+    folder = settings().data_dir / "devices"
+    if found := strangers(folder, session_ids):
+        named = f"{len(found)} files in {folder} of no session of this memory, such as {found[0].name}"
+        repair = f"loopwright sessions prune {found[0].stem}, unless they are of another memory"
+        yield Check(name="devices", status="absent", found=named, repair=repair)
 
 
 def _set_up(name: str) -> int:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stdout, table
+from loopwright.cli.output import json_line, plain, stdout, table
 from loopwright.cli.run_session import Json
 from loopwright.errors import LoopwrightError
 
@@ -32,7 +31,7 @@ def list_graphs(as_json: Json = False) -> None:
         return
     shown = table("loop", "what it does", "nodes")
     for name, summary, nodes in rows:
-        shown.add_row(name, escape(summary), ", ".join(nodes))
+        shown.add_row(name, plain(summary), ", ".join(nodes))
     stdout().print(shown)
 
 

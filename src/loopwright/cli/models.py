@@ -3,9 +3,8 @@
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stderr, stdout, table
+from loopwright.cli.output import json_line, plain, stderr, stdout, table
 
 app = typer.Typer(help="The models that agents may run on: local, served, scripted.", no_args_is_help=True)
 
@@ -27,7 +26,7 @@ def list_models(as_json: Json = False) -> None:
         return
     shown = table("model", "kind", "base", "what it is")
     for card in list_cards():
-        shown.add_row(*(escape(cell) for cell in (card.name, card.kind, card.base, card.description)))
+        shown.add_row(*(plain(cell) for cell in (card.name, card.kind, card.base, card.description)))
     stdout().print(shown)
 
 
@@ -43,7 +42,7 @@ def show(name: Name, as_json: Json = False) -> None:
     shown = table("key", "value")
     for key, value in card.in_force().items():
         for inner, leaf in value.items() if isinstance(value, dict) else [("", value)]:
-            shown.add_row(f"{key}.{inner}" if inner else key, escape(str(leaf)))
+            shown.add_row(f"{key}.{inner}" if inner else key, plain(str(leaf)))
     stdout().print(shown)
 
 
@@ -61,7 +60,7 @@ def check(name: Name, as_json: Json = False) -> None:
         failed |= not finding.ok
         if as_json:
             json_line(finding.model_dump())
-        shown.add_row("[green]ok[/green]" if finding.ok else "[red]wrong[/red]", finding.what, escape(finding.said))
+        shown.add_row("[green]ok[/green]" if finding.ok else "[red]wrong[/red]", finding.what, plain(finding.said))
     if not as_json:
         stdout().print(shown)
     if failed:

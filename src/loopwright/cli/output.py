@@ -21,6 +21,7 @@ from rich.table import Column, Table
 from typer.exceptions import TyperException
 
 from loopwright.errors import BadInput, DeveloperError, Halted, LoopwrightError, OperatorError
+from loopwright.graphs.loop.lines import visible
 
 EXIT_CODES = {
     0: "done",
@@ -30,6 +31,7 @@ EXIT_CODES = {
     4: "a person has to look at the machine or the data",
     5: "a human said STOP",
     6: "the session waits for a human's answer",
+    7: "the session does not know what it sees, or did not find what was asked for",
     70: "a defect; the message names the file with the traceback",
     130: "interrupted or paused; the message says how to resume",
 }
@@ -59,6 +61,16 @@ def table(*headers: str) -> Table:
 def stderr() -> Console:
     """The console for everything that is not a result."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Anybody's text, safe to print as rich markup: markup and control characters in it are shown, not obeyed."""
+    return escape(visible(text))
+
+
+def plain_lines(text: str) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def json_line(value: dict[str, Any]) -> None:
@@ -102,9 +114,9 @@ def report(error: BaseException, *, as_json: bool, crash_dir: Path) -> int:
         return failure.exit_code
     colour = "yellow" if isinstance(error, Halted | typer.Abort) else "bold red"
     console = stderr()
-    console.print(f"[{colour}]{failure.kind}[/{colour}]: {escape(failure.message)}")
+    console.print(f"[{colour}]{failure.kind}[/{colour}]: {plain_lines(failure.message)}")
     if trace:
-        console.print(f"The full traceback is in {escape(str(trace))}")
+        console.print(f"The full traceback is in {plain(str(trace))}")
     return failure.exit_code
 
 

@@ -40,7 +40,7 @@ class LoopCommands:
 
     Attributes:
         commands: the words of a command, such as `data build NAME`, to its function; all but the last name a group of
-            `loopwright.cli.GROUPS`. `demo NAME` is its demo.
+            `loopwright.cli.application.GROUPS`. `demo NAME` is its demo.
         checks: what `loopwright doctor` also looks at.
         environments: what `loopwright doctor --setup NAME` can make, each a function that returns the exit code.
     """

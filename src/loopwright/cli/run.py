@@ -12,20 +12,16 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput, LoopwrightError
 from loopwright.graphs.registry import get_loop, is_location, loop_names
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.loop import Loop
 
-_INTERACTIVE = typer.Option(
-    "--interactive",
-    help="Answer questions and speak at any moment; means --approval human --on-uncertain ask unless they are set.",
-)
 _FLAGS: dict[str, tuple[Any, Any]] = {
     "model_of": (ModelOf, None),
-    "interactive": (Annotated[bool, _INTERACTIVE], False),
+    "interactive": (Interactive, False),
     "as_json": (Json, False),
 }
 """What every loop's command has beside its configuration: annotation and default."""
@@ -88,9 +84,8 @@ def _command(named: str, loop: "Loop") -> Callable[..., int]:
         config = _configured(loop, values, interactive)
         with opened_memory() as memory:
             session = loop.start(memory, models=models_of(model_of), **config)
-            if interactive:
-                listen_to_keyboard(session)
-            return drive(session, wait=interactive, as_json=as_json, named=named)
+            wait = listen_to_keyboard(session) if interactive else False
+            return drive(session, wait=wait, as_json=as_json, named=named)
 
     options = [_parameter(name, field) for name, field in loop.config.model_fields.items()]
     options += [

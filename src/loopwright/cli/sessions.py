@@ -1,19 +1,19 @@
 """`loopwright sessions ...` and `loopwright feedback`: everything that can be done to a session after it began."""
 
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.describe import describe, plain
-from loopwright.cli.output import json_line, stderr, stdout, table
-from loopwright.cli.run_session import Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.cli.describe import describe
+from loopwright.cli.keeping import COMMANDS
+from loopwright.cli.output import json_line, plain, stderr, stdout, table
+from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.registry import get_loop
-from loopwright.settings import settings
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.loop import Loop
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from loopwright.memory import Memory
 
 app = typer.Typer(
-    help="List, show, resume, rewind, fork, replay, verify, export, report and prune sessions.", no_args_is_help=True
+    help="List, show, resume, rewind, fork, replay, verify, export, report, prune, back up and restore sessions.",
+    no_args_is_help=True,
 )
+for command in COMMANDS:
+    app.command()(command)
 
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
 Step = Annotated[int, typer.Argument(min=0, metavar="STEP", help="Counted from 0.")]
@@ -58,7 +61,7 @@ def _loop_if_installed(memory: "Memory", session: str, named: str | None) -> "Lo
     except BadInput as error:
         if named is not None:
             raise
-        stderr().print(f"[yellow]Shown without its loop.[/yellow] {escape(str(error))}")
+        stderr().print(f"[yellow]Shown without its loop.[/yellow] {plain(str(error))}")
         return None
 
 
@@ -81,7 +84,7 @@ def list_sessions(as_json: Json = False) -> None:
         return
     shown = table("session", "loop", "status", "begun")
     for row in rows:
-        shown.add_row(row.id, row.loop, status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        shown.add_row(plain(row.id), plain(row.loop), status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
     stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run --help")
 
 
@@ -97,7 +100,7 @@ def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> No
                 json_line(event.model_dump(mode="json"))
             return
         described_by = _loop_if_installed(memory, session, loop)
-    stdout().print(f"Session [bold]{row.id}[/bold]: {row.loop}, {status}, {len(events)} events")
+    stdout().print(f"Session [bold]{plain(row.id)}[/bold]: {plain(row.loop)}, {status}, {len(events)} events")
     for event in events:
         for line in describe(event, described_by):
             stdout().print(line)
@@ -106,7 +109,7 @@ def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> No
 @app.command()
 def resume(
     session: SessionId,
-    interactive: Annotated[bool, typer.Option("--interactive", help="Stay and answer questions.")] = False,
+    interactive: Interactive = False,
     loop: LoopName = None,
     model_of: ModelOf = None,
     as_json: Json = False,
@@ -114,9 +117,8 @@ def resume(
     """Go on where a session was paused, stopped, killed or left waiting. Its models are those that it began with."""
     with _opened(session, loop, model_of) as resumed:
         resumed.require_models()
-        if interactive:
-            listen_to_keyboard(resumed)
-        return drive(resumed, wait=interactive, as_json=as_json, named=loop)
+        wait = listen_to_keyboard(resumed) if interactive else False
+        return drive(resumed, wait=wait, as_json=as_json, named=loop)
 
 
 @app.command()
@@ -162,24 +164,35 @@ def replay(
 
 
 @app.command()
-def verify(session: SessionId, as_json: Json = False) -> int:
-    """Check a session's hash chain and every image that it refers to."""
-    from loopwright.agents.sessions.export import image_refs
+def verify(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, or an exported folder.")],
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="HASH",
+            help="The head of the record, as the end of a run, a report or an export told it. It shows what nothing in "
+            "one database can: a record that was written anew as a whole, or whose end was cut.",
+        ),
+    ] = "",
+    loop: LoopName = None,
+    as_json: Json = False,
+) -> int:
+    """Check that a session is as it was written: events, ledger, inbox, steps, checkpoints, images, devices."""
+    from loopwright.agents.sessions.export import verify_export
+    from loopwright.graphs.verify import verify_session
 
-    with opened_memory() as memory:
-        found = memory.events.verify(session)
-        events = memory.events.read(session) if found.ok else []
-        images = {ref.sha256: ref for event in events for ref in image_refs(event.payload)}
-        for ref in images.values():
-            memory.blobs.read(ref)  # re-hashes; a damaged one is an error of its own
+    if Path(session).exists():
+        found = verify_export(Path(session), head=head)
+    else:
+        with opened_memory() as memory:
+            found = verify_session(memory, session, _loop_if_installed(memory, session, loop), head=head)
     if as_json:
         json_line(found.model_dump(mode="json"))
     elif found.ok:
-        stdout().print(
-            f"[green]Whole[/green]: {found.n} events, every link holds; {len(images)} images as they were taken."
-        )
-    else:
-        stdout().print(f"[red]Broken[/red] at event {found.broken_seq}: {escape(found.reason)}")
+        stdout().print(f"[green]Whole[/green]: {found.n} events and {found.n_rows} other rows as they were written.")
+        stdout().print(f"Head: {found.head}")
+    for change in () if as_json else found.changes:
+        stdout().print(f"[red]Changed[/red]: {plain(str(change))}")
     return 0 if found.ok else 1
 
 
@@ -188,17 +201,19 @@ def export(
     session: SessionId, out: Annotated[Path | None, typer.Option(help="Folder to make; default: ./SESSION.")] = None
 ) -> None:
     """Write a session as JSON and images."""
-    from loopwright.agents.sessions.export import export_session
+    from loopwright.agents.sessions.export import export_session, read_export
 
     with opened_memory() as memory:
         folder = export_session(memory, session, out or Path(session))
     stdout().print(f"Exported to {folder}")
+    stdout().print(f"Head: {read_export(folder).session.seal_hash}")
 
 
 @app.command()
 def report(
     session: SessionId,
     out: Annotated[Path | None, typer.Option(help="File; default: ./SESSION.html.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     loop: LoopName = None,
 ) -> None:
     """Write a session as one HTML page: what its loop shows of it, what was said, the ledger and the events."""
@@ -208,19 +223,8 @@ def report(
         of = _loop_if_installed(memory, session, loop)
         file = report_session(memory, session, out or Path(f"{session}.html"), of)
     stdout().print(f"Report: {file}")
-
-
-@app.command()
-def prune(session: SessionId, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a whole session, and the images that no other session refers to."""
-    with opened_memory() as memory:
-        row = memory.sessions.get(session)
-        if not yes:
-            typer.confirm(f"Delete session {row.id} ({row.loop}, {row.status}) for good?", abort=True)
-        memory.retention.prune(session)
-        for device in (settings().data_dir / "devices").glob(f"{row.id}.*"):  # one for each of its worlds
-            device.unlink()
-    stdout().print(f"Pruned {session}.")
+    if open_:
+        webbrowser.open(file.resolve().as_uri())
 
 
 def feedback(
@@ -234,14 +238,12 @@ def feedback(
     from loopwright.agents.feedback import is_stop
 
     with opened_memory() as memory:
-        row = memory.sessions.get(session)
-        if row.has_ended:
-            raise BadInput(f"Session {session} has {row.status}; it hears nothing any more.")
+        memory.sessions.get(session).require_going_on()
         if is_stop(message):
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest
 
-            stop_at_rest(memory, session)
+            stop_at_rest(memory, session, lambda: _loop_of(memory, session, loop))
             words: dict[str, Any] = {"kind": "stop"}
         else:
             from loopwright.graphs.loop.delivery import deliver

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from loopwright.cli import sft
+from loopwright.cli import grpo, sft
 from loopwright.cli.output import json_line, stderr, stdout
 
 app = typer.Typer(help="Train the models behind the loops.", no_args_is_help=True)
 app.command("sft")(sft.sft)
+app.command("grpo")(grpo.grpo)
 app.command("merge")(sft.merge)
 app.command("export")(sft.export)
 

@@ -1,10 +1,11 @@
 """Values and protocols that every layer shares. Knows no layer above it."""
 
+from loopwright.digests import GENESIS, canonical_json, sha256_of
 from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict, restoring
-from loopwright.schema.base import Frozen, canonical_json, sha256_of
+from loopwright.schema.base import Frozen
 from loopwright.schema.cancel import CancelToken
-from loopwright.schema.events import GENESIS, Event, chain_hash, payload_hash
-from loopwright.schema.feedback import Approve, Feedback, Message, Note, Reject, Stop, Unclear, kind_of
+from loopwright.schema.events import Event, chain_hash, payload_hash
+from loopwright.schema.feedback import Approve, Feedback, Instead, Message, Note, Reject, Stop, Unclear, kind_of
 from loopwright.schema.images import BlobReader, ImageRef
 from loopwright.schema.world import World
 
@@ -19,6 +20,7 @@ __all__ = [
     "Feedback",
     "Frozen",
     "ImageRef",
+    "Instead",
     "Message",
     "Note",
     "Outcome",

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from loopwright.schema.base import Frozen, sha256_of
+from loopwright.digests import sha256_of
+from loopwright.schema.base import Frozen
 
 ActStatus = Literal["done", "refused", "failed"]
 

@@ -3,14 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from loopwright.schema.base import Frozen, sha256_of
-
-GENESIS = "0" * 64
-"""`prev_hash` of a session's first event (a fork's first event carries its parent's head hash in its payload)."""
+from loopwright.digests import sha256_of
+from loopwright.schema.base import Frozen
 
 
 class Event(Frozen):
-    """One event of a session.
+    """One event of a session. The first follows `GENESIS`; a fork's carries its parent's head hash in its payload.
 
     `seq` counts from 1. `branch` counts rewinds and `step` perception-action steps, so that (branch, step) names a
     moment. `key`, where given, makes appending idempotent: a node that is re-run finds what it already recorded.

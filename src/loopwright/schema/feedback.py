@@ -23,6 +23,13 @@ class Reject(Frozen):
     reason: str = Field(default="", max_length=500)
 
 
+class Instead(Frozen):
+    """Not that act, but one of the same tool with these arguments: answers a question for approval."""
+
+    kind: Literal["instead"] = "instead"
+    arguments: dict[str, Any]
+
+
 class Stop(Frozen):
     """Send nothing further, now."""
 

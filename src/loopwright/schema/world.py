@@ -31,9 +31,12 @@ class World(Protocol):
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """The world's state as JSON."""
+        """The world's state as JSON, with all that it counts. Acts alone change it; the ledger keeps a digest of it."""
         ...
 
     def restore(self, snapshot: dict[str, Any], key: str, token: int) -> Outcome:
-        """Put the world back to `snapshot`: an act like any other, done at most once. Applied keys stay applied."""
+        """Put the world back to `snapshot`: an act like any other, done at most once. Applied keys stay applied.
+
+        Of what nothing undoes (exposures) the greater count stands, the world's own or the snapshot's.
+        """
         ...

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from loopwright.agents.carm.feedback import LANGUAGE, Identify, MoveView, Retarget, parse_feedback
+from loopwright.agents.carm.feedback import LANGUAGE, Identify, MoveView, NotThere, Retarget, parse_feedback
 from loopwright.agents.feedback import is_stop
 from loopwright.schema import Approve, Note, Reject, Stop, Unclear
 from loopwright.tools.carm.geometry import Pose
@@ -278,3 +278,21 @@ def test_the_examples_hold_for_every_direction_and_landmark(direction: Direction
 def test_distances_are_finite_and_positive(distance_mm: float) -> None:
     with pytest.raises(ValidationError):
         MoveView(direction="left", distance_mm=distance_mm)
+
+
+class TestNotThere:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("it is not there", "It's not here.", "not found", "the target is not there", "nowhere to be found"),
+            *("this is another part of the body", "that's a different region", "it is unknown anatomy", "give up"),
+        ],
+    )
+    def test_is_read(self, text: str) -> None:
+        assert parse_feedback(text) == NotThere()
+
+    @pytest.mark.parametrize(
+        "text", ["it is not", "it is not the carina", "not sure", "it is there", "T12 is not there"]
+    )
+    def test_is_not_guessed(self, text: str) -> None:
+        assert parse_feedback(text) != NotThere()

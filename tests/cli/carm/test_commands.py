@@ -195,3 +195,25 @@ def test_tools_list_names_every_tool(loopwright: Run) -> None:
     assert all(tool.name in listed for tool in TOOLS)
     schemas = [json.loads(line) for line in loopwright("tools", "list", "--json").out.splitlines()]
     assert len(schemas) == len(TOOLS)
+
+
+def test_what_is_not_known_ends_as_not_found(loopwright: Run) -> None:
+    said = loopwright("run", "carm", "--volume", "stranger:legs:30000", "--start", "0,0,0", "--target", "T12")
+    assert said.code == 7
+    assert "not_found: T12 was not found: I do not know this anatomy" in said.out
+    assert "unsure" in said.out and "Session not_found. Report:" in said.out
+    assert "reached" not in said.out
+
+
+def test_known_landmarks_that_contradict_a_claim_are_warned_of(
+    run_carm: Run, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def see(pose: Pose) -> Localisation:
+        seen = patient.truth(pose)
+        return seen.model_copy(update={"offsets_mm": {**seen.offsets_mm, "T12": seen.offsets_mm["Carina"]}})
+
+    monkeypatch.setattr(roles, "network_sees", network_that(see))
+    said = run_carm("--start", "Carina", "--target", "T12")
+    assert said.code == 0
+    away_mm = patient.distance_mm("T12", patient.over("Carina"))
+    assert f"the known place of T12 is {away_mm:.0f} mm away: it is not centred" in said.out

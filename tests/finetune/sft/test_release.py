@@ -15,7 +15,6 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 
 from loopwright.cli import main
 from loopwright.errors import BadInput
-from loopwright.finetune.sft.config import EmphasisConfig
 from loopwright.finetune.sft.data import load_rows
 from loopwright.finetune.sft.record import AdapterRecord
 from loopwright.finetune.sft.release import card, export, merge
@@ -173,6 +172,6 @@ def test_the_card_says_what_was_emphasised() -> None:
     record = AdapterRecord.of(whole_run().adapter)
     assert record is not None
     assert "counts" not in card(record, "someone/tiny-vl")
-    emphasised = record.config.model_copy(update={"emphasis": EmphasisConfig(pattern="<x>(.+)<", weight=3)})
+    emphasised = record.config | {"emphasis": {"pattern": "<x>(.+)<", "weight": 3.0}}
     text = card(record.model_copy(update={"config": emphasised}), "someone/tiny-vl")
     assert "`<x>(.+)<` matches in its groups counts 3.0 times" in text

@@ -59,7 +59,7 @@ def test_the_command_line_names_one_in_place_of_the_configs(tmp_path: Path, adap
     command = ["train", "sft", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "on")]
     assert main([*command, "--start-from", str(adapter)]) == 0
     record = AdapterRecord.of(tmp_path / "on" / "adapter")
-    assert record and record.config.start_from == adapter
+    assert record and record.config["start_from"] == str(adapter)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_with_nobody_to_ask_the_target_was_not_found(
 ) -> None:
     session = begin(patient.run(on_uncertain=on_uncertain))
     events = list(session.stream())
-    assert session.status == "failed"
+    assert session.status == "not_found"
     assert payloads(events, "finished")[0]["reason"] == "T12 was not found: it may be 50 mm from here"
     assert payloads(events, "reached") == []
     assert LOOP.replay(session.id, memory).difference is None
@@ -53,7 +53,7 @@ def test_a_run_may_be_less_particular(patient: Patient, begin: Begin) -> None:
 
 def test_what_was_reached_before_stays_reached(patient: Patient, begin: Begin) -> None:
     session = begin(patient.run("T1", ("Carina", "T12")))
-    assert session.run() == "failed"
+    assert session.run() == "not_found"
     assert session.state["reached"] == ["Carina"]
 
 
@@ -121,5 +121,5 @@ def asked(session: Session) -> Session:
     questions = [p["question"] for p in payloads(list(session.stream()), "asked")]
     assert session.status == "waiting"
     assert [q["about"] for q in questions] == ["arrival"]
-    assert questions[0]["text"] == "Is T12 centred? I take it to be, but it may be 50 mm off."
+    assert questions[0]["text"] == "Is T12 centred? I take it to be, but it may be 50 mm from here."
     return session

@@ -11,7 +11,6 @@ from tests.scenario import Begin, Patient, Use, exposures, moved, payloads, sayi
 from loopwright.errors import BadInput, MissingDependency, SessionBusy, UnknownName
 from loopwright.graphs.carm import LOOP
 from loopwright.graphs.carm.run import CArmRun, prepare
-from loopwright.graphs.loop.runtime import device_of
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.sessions import redraw_session
 from loopwright.memory import Memory
@@ -20,6 +19,7 @@ from loopwright.schema import Event
 from loopwright.tools.carm.atlas import ATLAS_OFFSETS_MM
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.device import Device
+from loopwright.tools.devices import device_file
 
 TOLD = ("observed", "measured", "localised", "relocalised", "decided", "reached", "acted")
 
@@ -263,7 +263,7 @@ def test_rewind_keeps_the_record_and_moves_the_world_back(
     session.run()
     n_before, poses = len(memory.events.read(session.id)), exposures(memory.events.read(session.id))
     session.rewind(1)
-    assert Device(device_of(tmp_path / "devices", session.id, ""), {}).state()["pose"] == poses[1]["pose"]
+    assert Device(device_file(tmp_path / "devices", session.id, ""), {}).state()["pose"] == poses[1]["pose"]
     session = LOOP.resume(session.id, memory, devices=tmp_path / "devices")
     saying(session, {("localised", 1): "go 10 mm left"})
     events = memory.events.read(session.id)

@@ -172,6 +172,47 @@ class TestConsent:
         assert session.run() == "waiting"
         assert bench.memory.ledger.of(session.id) == []
 
+    def test_an_edited_act_is_another_act(self, bench: Bench) -> None:
+        session = bench.start(switching(), approval="human")
+        assert session.run() == "waiting"
+        session.say('q1: instead {"on": false}')
+        assert session.run() == "succeeded"
+        assert result(session).arguments == {"on": False}
+        refused, done = bench.memory.ledger.of(session.id)
+        assert (refused.act.arguments, refused.status) == ({"on": True}, "refused")
+        assert (done.act.arguments, done.status, done.approved_by) == ({"on": False}, "settled", "human")
+        assert [(p["status"], p["arguments"]["on"]) for p in kinds(session.events, "acted")] == [
+            ("refused", True),
+            ("done", False),
+        ]
+        assert room_c(bench, session) == 14.5
+
+    @pytest.mark.parametrize(
+        ("said", "rule"),
+        [('q1: instead {"on": true, "off": 1}', "arguments"), ('q1: instead {"on": true}', "sixes")],
+    )
+    def test_an_edited_act_is_guarded_too(self, bench: Bench, said: str, rule: str) -> None:
+        def sixes(act: Act, state: State) -> Verdict:
+            return Verdict(ok=not act.arguments["on"], rule="sixes", reason="not on")
+
+        def off(state: State, ctx: Context) -> None:
+            state["results"] = [*state["results"], ctx.act(set_heater, on=False).model_dump()]
+
+        session = bench.start(switching(guard=sixes).replace(switch=off), approval="human")
+        assert session.run() == "waiting"
+        session.say(said)
+        assert session.run() == "succeeded"
+        assert (result(session).status, result(session).rule) == ("refused", rule)
+        assert room_c(bench, session) == 15
+        assert session.loop.replay(session.id, bench.memory).difference is None  # type: ignore[attr-defined]
+
+    def test_arguments_of_no_act_are_asked_about(self, bench: Bench) -> None:
+        session = bench.start(switching(), approval="human")
+        session.say('instead {"on": false}')
+        assert session.run() == "waiting"
+        (asked,) = kinds(session.events, "asked")
+        assert asked["question"]["about"] == "unclear"
+
     def test_it_expires(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         session = bench.start(switching(), approval="human")
         session.run()
@@ -222,11 +263,11 @@ class TestWithdrawal:
         session = bench.start(one(decide, warm, state={"results": []}, roles={}))
         append = bench.memory.events.append_all
 
-        def dying(session_id: str, new: Sequence[NewEvent], *, late: bool = False) -> list[Event]:
+        def dying(session_id: str, new: Sequence[NewEvent], **how: Any) -> list[Event]:
             if dies and any(each.kind == "acted" for each in new):
                 dies.pop()
                 raise RuntimeError("it dies here")
-            return append(session_id, new, late=late)
+            return append(session_id, new, **how)
 
         bench.memory.events.append_all = dying  # type: ignore[method-assign]
         with pytest.raises(RuntimeError):

@@ -25,8 +25,8 @@ from loopwright.graphs.loop.factory import served_graph
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.loop.versions import code_digest
 from loopwright.memory import open_memory
-from loopwright.memory.lease import STALE_S
 from loopwright.memory.tables import LeaseTable
+from loopwright.memory.values import STALE_S
 from loopwright.schema import Act
 
 
@@ -101,6 +101,40 @@ class TestActsAndQuestions:
         while session.run() == "waiting":
             session.say(f"{ids['Left?']} reject")
         assert (session.status, session.state["left"], session.state["right"]) == ("succeeded", "reject", "approve")
+        bench.whole(session)
+
+    @pytest.mark.parametrize(
+        ("last", "status"), [("approve", "succeeded"), ("q1 reject", "succeeded"), ("target 9", "")]
+    )
+    def test_an_answer_after_what_is_not_understood_counts(self, bench: Bench, last: str, status: str) -> None:
+        """An answer to the open question does; another order does not say which of the two holds."""
+
+        def heat(state: State, ctx: Context) -> None:
+            ctx.act(set_heater, on=True)
+
+        session = bench.start(one(heat, warm), always_on(), approval="human")
+        session.run()
+        for text in ("banana", last):
+            session.say(text)
+        assert session.run() == (status or "waiting")
+        assert len(bench.memory.ledger.of(session.id)) == (1 if status else 0)
+        if not status:
+            asked = kinds(session.events, "asked")[-1]["question"]
+            assert asked["about"] == "unclear" and "`target 21`" in asked["text"]
+            assert asked["text"].endswith("(I heard: 'banana') Still open: q1: May I switch the heater on?")
+        bench.whole(session)
+
+    def test_an_answer_before_what_is_not_understood_waits(self, bench: Bench) -> None:
+        def heat(state: State, ctx: Context) -> None:
+            ctx.act(set_heater, on=True)
+
+        session = bench.start(one(heat, warm), always_on(), approval="human")
+        session.run()
+        for text in ("approve", "banana"):
+            session.say(text)
+        assert (session.run(), bench.memory.ledger.of(session.id)) == ("waiting", [])
+        session.say("approve")
+        assert session.run() == "succeeded"
         bench.whole(session)
 
     def test_a_resume_value_is_a_message_like_any_other(self, bench: Bench) -> None:

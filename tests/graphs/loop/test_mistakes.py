@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from tests.loops.thermostat import Nothing, Seen, read_room, set_heater, thermostat
 
-from loopwright.errors import DeveloperError, ToolError
+from loopwright.errors import BadInput, DeveloperError, ToolError
+from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.context import Context
+from loopwright.graphs.loop.declare import Role
 from loopwright.graphs.loop.loop import Loop
 from loopwright.memory import Memory
 from loopwright.schema import Act
@@ -65,6 +67,8 @@ def test_a_node_may_return_what_an_act_came_to(memory: Memory, tmp_path: Path) -
             lambda state, ctx: ctx.map(lambda item, _: ctx.act(set_heater, on=item), [True]),
             "Use the one that it is given",
         ),
+        (writes(target_c=float("nan")), "As node 'write' of loop 'mistaken' left it, the state key 'target_c' is nan"),
+        (writes(target_c=object()), "the state key 'target_c' is <object object at .*>, which is not JSON"),
     ],
 )
 def test_what_a_node_may_not_do_is_named_with_the_node(
@@ -134,7 +138,33 @@ def test_any_other_failure_ends_the_node_whatever_it_catches(memory: Memory, tmp
         session.run()
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"steps": 0}, r"`Budget`: `steps` = 0: Input should be greater than or equal to 1\. None: no limit"),
+        ({"steps": 5, "token": 3}, "`token` = 3: Extra inputs are not permitted"),
+    ],
+)
+def test_a_budget_that_will_not_do(limits: dict[str, Any], said: str) -> None:
+    with pytest.raises(DeveloperError, match=said):
+        Budget(**limits)
+
+
+def test_a_model_that_is_none(memory: Memory, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="The model of the role 'operator' is 5; expected a card's name or path, or a"):
+        loop_of(end, roles={"operator": Role()}).start(memory, devices=tmp_path, models={"operator": 5})  # type: ignore[dict-item]
+
+
+def test_a_state_that_begins_as_no_json(memory: Memory, tmp_path: Path) -> None:
+    loop = loop_of(end, initial=lambda config, prepared: {"target_c": {1, 2}})
+    with pytest.raises(DeveloperError, match=r"from its `initial`: the state key 'target_c' is \{1, 2\}"):
+        loop.start(memory, devices=tmp_path).run()
+
+
 def test_what_cannot_run_is_refused_when_it_is_declared() -> None:
+    with pytest.raises(DeveloperError, match="its `state`: the state key 'room' is <object object"):
+        Loop("mistaken", nodes=[end], state={"room": object()})
+
     async def node(state: State, ctx: Context) -> None: ...
 
     with pytest.raises(DeveloperError, match="is async"):

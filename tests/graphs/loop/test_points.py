@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forking import Processes
 from tests.graphs.loop.small import always_on, one, warm
-from tests.loops.bench import Bench, Processes, Template, kinds
+from tests.loops.bench import Bench, Template, kinds
 from tests.loops.cases import CASES, heating
 from tests.loops.kiln import kiln
 from tests.loops.thermostat import set_heater, thermostat

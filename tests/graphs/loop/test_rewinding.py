@@ -1,9 +1,11 @@
 """Going back, beginning as a fork, and replaying what was rewound, forked and stopped."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.loops.bench import Bench, Processes, Template, kinds, written
+from tests.forking import Processes
+from tests.loops.bench import Bench, Template, kinds, written
 from tests.loops.cases import CASES, LoopCase, heating
 
 from loopwright.errors import BadInput
@@ -18,6 +20,13 @@ def temperatures(bench: Bench, session: Session) -> list[float]:
     return [world["room_c"] for world in bench.worlds(session.id).values()]
 
 
+def without_counts(state: dict[str, Any]) -> dict[str, Any]:
+    """Without the number of photos, which no rewind undoes."""
+    seen = state.get("observation", {})
+    told = {name: value for name, value in seen.items() if name != "photos"}
+    return {**state, "observation": told}
+
+
 @each_case
 def test_a_rewind_restores_state_and_worlds(case: LoopCase, bench: Bench) -> None:
     session = bench.begin(case)
@@ -30,7 +39,7 @@ def test_a_rewind_restores_state_and_worlds(case: LoopCase, bench: Bench) -> Non
     assert [e.kind for e in session.events[n:]] == ["rewinding", "rewound"]
     assert session.state["status"] == "running"
     assert session.run() == "succeeded"
-    assert session.state == observed
+    assert without_counts(session.state) == without_counts(observed)
     assert temperatures(bench, session) == ended
     bench.whole(session)
 

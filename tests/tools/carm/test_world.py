@@ -133,11 +133,13 @@ def test_restoring_brings_back_the_pose_and_the_picture_but_no_radiation(world: 
     world.apply("m", move(left_mm=40), 1)
     world.apply("e2", EXPOSE, 1)
     assert world.restore(snapshot, "back", 1).status == "done"
-    assert world.snapshot() == snapshot
+    assert world.snapshot() == {**snapshot, "exposures": 2}
     np.testing.assert_array_equal(world.image(), picture)
-    assert world.exposures == 2
     assert world.apply("m", move(left_mm=40), 1).status == "done"
-    assert world.snapshot() == snapshot, "a key that was applied before the restore stays applied"
+    assert world.snapshot() == {**snapshot, "exposures": 2}, "a key that was applied stays applied"
+    another = CArmWorld(world.case, settings=world.settings)
+    another.restore(snapshot, "as there", 1)
+    assert another.snapshot() == snapshot, "another device counts on"
 
 
 @pytest.mark.parametrize("snapshot", [{}, {"pose": None, "exposed": None}, {"pose": {"x_mm": 0}, "exposed": None}])

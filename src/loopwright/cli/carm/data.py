@@ -116,6 +116,29 @@ def build(
             stdout().print(f"{n_rows} conversations in {path}", markup=False)
 
 
+def episodes(
+    out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
+    part: Annotated[Part, typer.Option(help="Whose phantoms.")] = "train",
+    phantoms: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 30,
+    first: Annotated[int, typer.Option(min=0, max=10_000, help="Phantoms of the part to pass over.")] = 0,
+    n: Annotated[int, typer.Option(min=1, help="Runs, evenly over the phantoms.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of starts and targets.")] = 0,
+    localiser: Annotated[Literal["network", "vlm", "hybrid"], typer.Option(help="Who sees.")] = "network",
+    navigator: Annotated[Literal["vlm", "vlm-unaided"], typer.Option(help="Who steers: the role to train.")] = "vlm",
+    as_json: Json = False,
+) -> None:
+    """Write runs of the C-arm loop over phantoms, for `loopwright train grpo`."""
+    from loopwright.finetune.data.carm.episodes import write_episodes
+
+    written = write_episodes(
+        out, part, phantoms=phantoms, n=n, first=first, seed=seed, localiser=localiser, navigator=navigator
+    )
+    if as_json:
+        json_line({"file": str(written), "runs": len(written.read_text(encoding="utf-8").splitlines())})
+    else:
+        stdout().print(f"Runs in {written}", markup=False)
+
+
 def _with_landmarks(specs: list[str], landmarks: list[Path]) -> list[tuple[str, Path | None]]:
     """Each volume with its file of landmarks; phantoms and the chest bring their own."""
     files = [spec for spec in specs if spec != "chest" and not spec.startswith("phantom:")]

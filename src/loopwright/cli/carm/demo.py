@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from loopwright.cli.demo import Demo, Out, show
-from loopwright.cli.output import stdout
+from loopwright.cli.output import plain_lines, stdout
 from loopwright.errors import BadInput
 
 
@@ -32,6 +32,7 @@ def _available(volume: str) -> str:
     except BadInput as error:
         if volume != "chest":
             raise
-        stdout().print(f"[yellow]The real chest CT is not here ({error}). A phantom takes its place.[/yellow]")
+        why = plain_lines(str(error))
+        stdout().print(f"[yellow]The real chest CT is not here ({why}). A phantom takes its place.[/yellow]")
         return "phantom:30000"
     return volume

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MODEL = "small"
 OF_MODELS = ("vlm-base", "vlm-sft", "hybrid")
 NAVIGATION = ("network+atlas", "network+vlm", "hybrid+vlm", "vlm+vlm")
-HOW_MANY = {"localisation": 50, "navigation": 400, "preservation": 200, "fit": 20}
-"""Views of each case, runs, questions of each kind, views of each case."""
+HOW_MANY = {"localisation": 50, "navigation": 400, "strangers": 60, "preservation": 200, "fit": 20}
+"""Views of each case, runs, runs of each kind, questions of each kind, views of each case."""
 
 T = TypeVar("T")
 World = Literal["phantom", "chest"]
@@ -61,20 +61,20 @@ class _Wanted(NamedTuple):
 
 def evaluate(
     what: Annotated[
-        Literal["localisation", "navigation", "preservation", "fit"],
+        Literal["localisation", "navigation", "strangers", "preservation", "fit"],
         typer.Option(
-            help="What to measure: landmarks found, targets reached, what fine-tuning leaves of the base; or fit the "
-            "temperature and the hybrid's weight on validation phantoms."
+            help="What to measure: landmarks found, targets reached, false claims over strange anatomy, what "
+            "fine-tuning leaves of the base; or fit the temperature and the hybrid's weight on validation phantoms."
         ),
     ],
     world: Annotated[Literal["phantom", "chest", "both"], typer.Option(help="On which volumes.")] = "both",
-    volumes: Annotated[int, typer.Option(min=1, help="How many phantoms.")] = 20,
+    volumes: Annotated[int, typer.Option(min=1, help="How many phantoms, and strangers of each kind.")] = 20,
     n: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Views of each case (localisation 50, fit 20), runs over all phantoms (navigation 400), or questions "
-            "of each kind (preservation 200).",
+            help="Views of each case (localisation 50, fit 20), runs over all phantoms (navigation 400) or over each "
+            "kind of volume (strangers 60), or questions of each kind (preservation 200).",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of views and sub-samples.")] = 0,
@@ -97,11 +97,12 @@ def evaluate(
     """Measure the C-arm's localisers, how often the loop reaches its target, and what fine-tuning changed."""
     wanted = _Wanted(volumes, n or HOW_MANY[what], seed, model, tuple(rows or ()))
     worlds: tuple[World, ...] = ("phantom", "chest") if world == "both" else (world,)
-    is_of_worlds = what in ("localisation", "navigation")
+    is_of_worlds = what in ("localisation", "navigation", "strangers")
     unread = {
         "lm-eval": bool(lm_eval) and what != "preservation",
         "world": world == "chest" and not is_of_worlds,
-        "rows": bool(rows) and not is_of_worlds,
+        "model": model is not None and what == "strangers",
+        "rows": bool(rows) and what not in ("localisation", "navigation"),
         "out": out is not None and what == "fit",
     }
     _check_first(what, unread, worlds if is_of_worlds else (), out, lm_eval=bool(lm_eval))
@@ -112,6 +113,8 @@ def evaluate(
         found, bars = _localisation(worlds, wanted)
     elif what == "navigation":
         found, bars = _navigation(worlds, wanted)
+    elif what == "strangers":
+        found, bars = _strangers(worlds, wanted), []
     else:
         found, bars = _preservation(wanted, tuple(lm_eval or ())), []
     return _report(what, found, bars, wanted, out, as_json)
@@ -236,6 +239,15 @@ def _navigation(worlds: tuple[World, ...], wanted: _Wanted) -> "tuple[list[Row],
             )  # fmt: skip
             rows, bars = rows + found, bars + of_world
     return rows, bars
+
+
+def _strangers(worlds: tuple[World, ...], wanted: _Wanted) -> "list[Row]":
+    from loopwright.finetune.evaluate.carm.strangers import evaluate_strangers, volumes_of
+
+    volumes = volumes_of(worlds, wanted.volumes)
+    with _progress() as progress:
+        task = progress.add_task("sessions", total=2 * wanted.n * len(volumes))
+        return evaluate_strangers(volumes, wanted.n, seed=wanted.seed, on_run=partial(_advance, progress, task))
 
 
 def _preservation(wanted: _Wanted, tasks: tuple[str, ...]) -> "list[Row]":

@@ -1,4 +1,4 @@
-"""`loopwright train carm-network`: the localiser."""
+"""`loopwright train carm-network` and `train carm-gate`: the localiser, and when it does not know what it sees."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,3 +38,31 @@ def train_network(
     else:
         stdout().print(f"Best of {result.steps} steps at {result.best_step}: {weights}")
         stdout().print(result.validation)
+
+
+def calibrate_gate(
+    weights: Annotated[
+        Path | None, typer.Option(help="The network's .safetensors file, its calibration beside it; by default ours.")
+    ] = None,
+    phantoms: Annotated[int, typer.Option(min=1, help="Calibration phantoms; at least 2 / rate.")] = 100,
+    walks: Annotated[int, typer.Option(min=1, help="Walks over each phantom.")] = 8,
+    false_alarm_rate: Annotated[
+        float,
+        typer.Option("--rate", min=0.001, max=0.5, help="Share of a person's views that may be called unknown."),
+    ] = 0.02,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Calibrate when the C-arm says that it does not know what it sees, and write that beside the network's weights."""
+    from loopwright.finetune.evaluate.carm.gate import calibrate_gate as calibrate
+    from loopwright.models.networks.carm import BUNDLED, calibration_path
+
+    of = weights or BUNDLED
+    found = calibrate(
+        of, phantoms=phantoms, walks=walks, false_alarm_rate=false_alarm_rate,
+        on_progress=lambda line: stderr().print(line, markup=False),
+    )  # fmt: skip
+    if as_json:
+        json_line({"calibration": str(calibration_path(of)), "gate": found.model_dump(mode="json")})
+    else:
+        stdout().print(f"Wrote {calibration_path(of)}", markup=False)
+        stdout().print(found.model_dump_json(indent=2), markup=False)

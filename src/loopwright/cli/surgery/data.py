@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 from rich.table import Table
 
-from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.cli.output import json_line, plain_lines, stderr, stdout
 from loopwright.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -231,4 +231,4 @@ def _print_counts(counts: Mapping[str, Any]) -> None:
         said = ", ".join(f"{name} {n}" for name, n in counts[what].items())
         stdout().print(f"{what}: {said}", markup=False)
     for name, why in counts["skipped"].items():
-        stdout().print(f"skipped {name}: {why}", markup=False)
+        stdout().print(plain_lines(f"skipped {name}: {why}"))

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stdout
+from loopwright.cli.output import json_line, plain, stdout
 from loopwright.errors import BadInput
 
 if TYPE_CHECKING:
@@ -103,9 +102,10 @@ def _policy(planner: Planner, statistics: Path | None, model: str) -> "Policy":
             from loopwright.finetune.evaluate.pictures import PngStore
             from loopwright.graphs.loop.models import checked_card, of_card
             from loopwright.models.cards import ModelCard
+            from loopwright.schema import CancelToken
 
             card = ModelCard.model_validate(checked_card(model))
-            return ModelPolicy(of_card(card, READING, PngStore()).model)
+            return ModelPolicy(of_card(card, READING, PngStore()).opened(CancelToken()))
 
 
 def _summary(found: "HorizonPlan", seen: "Sequence[Step]", following: "Sequence[Action]") -> dict[str, Any]:
@@ -146,14 +146,14 @@ def _notes(action: "Action", past: "Sequence[Action]", last: "Step", ahead: int)
 def _show(summary: dict[str, Any], name: str, seen: "Sequence[Step]") -> None:
     out = stdout()
     out.print(
-        f"{escape(name)}, after {len(seen)} clips, the last one {seen[-1].action}. Goal: {escape(summary['goal'])}."
+        f"{plain(name)}, after {len(seen)} clips, the last one {seen[-1].action}. Goal: {plain(summary['goal'])}."
     )
     for chain in summary["chains"]:
         how = "reaches the goal" if chain["reaches_goal"] else "does not reach the goal"
         odds = math.exp(chain["log_probability"])
         out.print(f"[bold]{chain['rank']}.[/bold] {how} in {len(chain['steps'])} actions, probability {odds:.2g}")
         for step in chain["steps"]:
-            notes = "".join(f"  [yellow]{escape(note)}[/yellow]" for note in step["notes"])
+            notes = "".join(f"  [yellow]{plain(note)}[/yellow]" for note in step["notes"])
             out.print(f"     {step['probability']:>4.0%}  {step['action']}{notes}")
     if summary["reached_of_drawn"] is not None:
         out.print(f"Of the drawn chains {summary['reached_of_drawn']:.0%} reach the goal.")

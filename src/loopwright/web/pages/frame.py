@@ -1,0 +1,67 @@
+"""What every page has: the bar at the top, who speaks, and one way to say what went wrong."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+from urllib.parse import quote, unquote
+
+from nicegui import ui
+
+from loopwright.errors import LoopwrightError
+from loopwright.web.console import Console
+
+P = ParamSpec("P")
+T = TypeVar("T")
+AUTHOR_COOKIE = "loopwright_author"
+YEAR_S = 31_536_000
+PRIMARY, POSITIVE, NEGATIVE = "#0b62a4", "#1b7a3d", "#b3261e"
+"""White on each of them has a contrast above 4.5."""
+
+
+class Frame:
+    """Makes pages over one console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def page(self, current: str = "", session_id: str = "") -> Iterator[None]:
+        """The frame of a page; what is made inside goes into its middle."""
+        ui.colors(primary=PRIMARY, positive=POSITIVE, negative=NEGATIVE)
+        with ui.element("header").classes("lw-top"):
+            ui.label("Loopwright").classes("brand")
+            for where, name in (("/", "Sessions"), ("/inbox", "Inbox"), ("/start", "Start")):
+                link = ui.link(name, where)
+                if where == current:
+                    link.props('aria-current="page"')
+            self._who()
+            ui.label("Research software, not a medical device").classes("notice")
+        ui.html('<div id="lw-banner" class="lw-banner" role="status" aria-live="assertive"></div>', sanitize=False)
+        with ui.element("div").classes("lw-main") as main:
+            if session_id:
+                main.props(f'data-session="{quote(session_id, safe="")}"')
+            yield
+
+    def _who(self) -> None:
+        def keep(event: object) -> None:
+            name = quote(str(who.value or "").strip()[:200], safe="")
+            ui.run_javascript(f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"')
+
+        who = ui.input(value=author(), placeholder="your name").props('dense borderless aria-label="Your name"')
+        who.classes("you").on("change", keep)
+
+
+def author() -> str:
+    """Who sits at this tab, as its browser remembers."""
+    request = ui.context.client.request
+    return unquote((request.cookies.get(AUTHOR_COOKIE) if request else None) or "clinician")
+
+
+async def attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Do something in a thread; where it is refused, say why, and return None."""
+    try:
+        return await asyncio.to_thread(action, *args, **kwargs)
+    except LoopwrightError as error:
+        ui.notify(str(error), type="negative", multi_line=True, close_button="OK", timeout=12_000)
+        return None
