@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -95,7 +96,7 @@ def _converted(gguf: Path, folder: Path) -> Path:
     config = AutoConfig.from_pretrained(**where)
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are not quantised any more, and `save_pretrained` refuses it
-    model = LlamaForCausalLM(config)
+    model: Any = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
     model.bfloat16().save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)

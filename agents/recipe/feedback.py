@@ -97,7 +97,9 @@ _STATED = re.compile(
     rf" (?:some |also |a |an |the )*(?P<named>.+?){_IN_IT}"
 )
 _ALSO = re.compile(r"\s*(?:,|;|\bor\b|\band\b)\s*")
-_ARTICLE = re.compile(r"^(?:(?:any|some|the|a|an|more|add|use|no) )+")
+_ARTICLE = re.compile(r"^(?:(?:any|some|the|a|an|more) )+")
+_NO = re.compile(r"^(?:no|not|without|never|do not|don't|leave out|remove) ")
+_YES = re.compile(r"^(?:add|also|with|use|put in|include|there (?:is|are)) ")
 _OBJECT = re.compile(r" (?:it|them|anything|everything|this|that)$")
 
 
@@ -112,7 +114,10 @@ def _changed(kind: type[Without] | type[With], text: str, named: str) -> Without
     actions: list[str] = []
     ingredients: list[str] = []
     for part in filter(None, _ALSO.split(named)):
-        name = _OBJECT.sub("", _ARTICLE.sub("", part.strip()))
+        own, other = (_NO, _YES) if kind is Without else (_YES, _NO)
+        if other.match(part):
+            return generic.unclear(text, "Could you say one thing at a time: what is not in it, or what is?")
+        name = _OBJECT.sub("", _ARTICLE.sub("", own.sub("", part.strip())))
         if (members := _members(name)) and (kind is Without or len(members) == 1):
             ingredients += members
         elif (action := _action(name)) is not None:

@@ -46,15 +46,17 @@ is written down, why a human did not want it written ("": nobody minded), and wh
 not sure of."""
 
 
-@node(to=("generate",))
+@node(to=("review",))
 def look(state: State, ctx: Context) -> None:
     """See the dish and what is written about it; end where that is as it should be."""
     seen = ctx.observe(look_at_dish)
     if not state["is_written"]:
         return
-    if _hear(state, ctx.feedback()):
-        state.update(is_written=False, repairs=0)
-        ctx.goto("generate")
+    heard = ctx.feedback()
+    is_changed = _hear(state, heard)
+    if is_changed or any(one.kind == "reject" for one in heard):
+        state.update(is_written=False, is_confirmed=False, repairs=0, refused="" if is_changed else "human")
+        ctx.goto("review")
     if list(seen["steps"]) != state["draft"]:
         ctx.end("failed", "the instructions were changed by somebody else; look at them")
     found, is_confirmed = Check.model_validate(state["check"]), state["is_confirmed"]
@@ -87,7 +89,7 @@ def write_plainly(state: State, ctx: Context) -> None:
 def judge(state: State, ctx: Context) -> None:
     """Score the predicted labels; without a judge they stand as they were predicted."""
     image = _image(state)
-    if not ctx.config.scsr or image is None or ctx.config.predictor == "recipe":
+    if ctx.config.selection == "all" or image is None or ctx.config.predictor == "recipe":
         return
     said = {what: Prediction.model_validate(state[what]) for what in SETS}
     asked: Judge = ModelJudge(known_of(ctx))
@@ -178,7 +180,7 @@ def verify(state: State, ctx: Context) -> None:
 @node(to=("review",))
 def write(state: State, ctx: Context) -> None:
     """Write the labels and the instructions down."""
-    labels = {what: list(state["labels"][what]) for what in SETS}
+    labels = state["labels"]
     noted = ctx.act(record_labels, actions=labels["actions"], ingredients=labels["ingredients"])
     if not noted.ok:
         _refused(state, ctx, noted)
@@ -194,7 +196,7 @@ def _refused(state: State, ctx: Context, result: ActResult) -> None:
     """Go back to hear what is to be changed where a human said no, or was stopped; else there is no way on."""
     if result.rule not in ("human", "approval", WITHDRAWN):
         ctx.end("failed", f"it was not written: {result.reason}")
-    state.update(refused=result.rule, repairs=0)
+    state.update(refused=result.rule, is_confirmed=False, repairs=0)
     ctx.goto("review")
 
 
@@ -252,7 +254,7 @@ def _image(state: State) -> ImageRef | None:
 
 def _shown(state: State, ctx: Context) -> ImageRef | None:
     """The picture, as far as the writer is shown it."""
-    return _image(state) if ctx.config.writer_sees else None
+    return None if ctx.config.text_only else _image(state)
 
 
 def _scored(side: Sequence[dict[str, Any]]) -> list[Scored]:

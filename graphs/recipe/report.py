@@ -68,7 +68,7 @@ def _facts(run: RecipeRun, prepared: Mapping[str, Any], events: Sequence[Event])
     yield Fact("Dish", run.dish)
     yield Fact("In truth", prepared["title"])
     yield Fact("Predictor", run.predictor)
-    yield Fact("Judge", run.judge if run.scsr else "none")
+    yield Fact("Judge", run.judge if run.selection == "scsr" else "none")
     for event in (e for e in events if e.kind == "started"):
         for role, used in event.payload["models"].items():
             yield Fact(f"Model of the {role}", used["model"])
@@ -85,10 +85,8 @@ def _seen(events: Sequence[Event]) -> SeenDish | None:
 def label_rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) -> list[LabelRow]:
     """Every label that anybody named, the judge's surest first."""
     own = [event for event in events if event.payload.get("what") == what]
-    predicted, sides = (
-        _last(own, "predicted", "labels"),
-        {side: _scores(own, side) for side in ("initial", "rectified")},
-    )
+    predicted = _last(own, "predicted", "labels")
+    sides = {side: _scores(own, side) for side in ("initial", "rectified")}
     kept = Edits.model_validate(_edits(events)).applied(what, _last(own, "selected", "labels"))
     names = dict.fromkeys((*predicted, *sides["initial"], *sides["rectified"], *kept, *prepared["truth"][what]))
 

@@ -37,7 +37,7 @@ class RecipeRun(RunConfig):
         "recipe itself",
     )
     writer: WriterName = Field(
-        default="model", description="who writes the instructions: a model, or a rule that names every label"
+        default="rule", description="who writes the instructions: a rule that names every label, or a model"
     )
     model: str = Field(
         default="small", description="name or path of the model card that writes (and, asked to, predicts)"
@@ -52,14 +52,16 @@ class RecipeRun(RunConfig):
     judge_model: str | None = Field(
         default=None, description="card of the judge `model`; the predictor's where none is given"
     )
-    scsr: bool = Field(
-        default=True, description="select labels by the judge's scores; else all predicted ones are kept"
+    selection: Literal["scsr", "all"] = Field(
+        default="scsr", description="which labels are kept: by the judge's scores (SCSR), or all that are predicted"
     )
     fewest: int = Field(default=FEWEST, ge=1, le=20, description="labels below which the surest of both sides are kept")
     context: ContextName = Field(default="both", description="which labels the writer is told")
     repairs: int = Field(default=2, ge=0, le=10, description="times that a text that contradicts its labels is redone")
-    writer_sees: bool = Field(default=True, description="show the writer the picture; not one that reads text only")
-    compare: bool = Field(default=True, description="also have the instructions written without any labels, to compare")
+    text_only: bool = Field(default=False, description="do not show the writer the picture: it reads text only")
+    compare: bool = Field(
+        default=False, description="also have a model write from the picture alone, and report both texts"
+    )
     image_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of the dish's picture, px")
 
     @field_validator("dish", mode="before")
@@ -87,11 +89,7 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
     Raises:
         BadInput: there is no such dish, its photo cannot be opened, or an option would not be read.
     """
-    for name, companion in (("predictor_model", "predictor"), ("judge_model", "judge")):
-        if getattr(run, name) is not None and getattr(run, companion) != "model":
-            raise BadInput(
-                f"`{name}` {getattr(run, name)!r} would not be read. Leave it out, or add `--{companion} model`."
-            )
+    _refuse_unread(run)
     dish = open_dish(run.dish)
     dish.image(run.image_px)  # refuses a photo that cannot be opened, before the session begins
     labels = dish.labels
@@ -106,6 +104,20 @@ def prepare(run: RecipeRun) -> dict[str, Any]:
         "title": dish.recipe.title,
         "is_drawn": isinstance(dish, SimulatedDish),
     }
+
+
+def _refuse_unread(run: RecipeRun) -> None:
+    """Refuse an option that was set and that nothing would read."""
+    for name, companion in (
+        ("predictor_model", "predictor"),
+        ("judge_model", "judge"),
+        ("compare", "writer"),
+        ("text_only", "writer"),
+    ):
+        if getattr(run, name) and getattr(run, companion) != "model":
+            raise BadInput(
+                f"`{name}` {getattr(run, name)!r} would not be read. Leave it out, or add `--{companion} model`."
+            )
 
 
 def redraw(run: RecipeRun, _: Mapping[str, Any]) -> Callable[[dict[str, Any]], NDArray[np.uint8]]:

@@ -48,13 +48,34 @@ def firing() -> Models:
     return {**heating(), "marker": Answering(answer=lambda prompt: f"mark {prompt}")}
 
 
+CONTEXT = re.compile(r"actions: \[(?P<actions>.*?)\]\. The ingredients are \[(?P<ingredients>.*?)\]")
+
+
+def told(prompt: str) -> tuple[list[str], list[str]]:
+    """The actions and ingredients that a writer of instructions was told."""
+    found = CONTEXT.search(prompt)
+    if found is None:
+        return [], []
+    actions, ingredients = (found[what].split(", ") for what in ("actions", "ingredients"))
+    return [*filter(None, actions)], [*filter(None, ingredients)]
+
+
+def write_as_told(prompt: str) -> str:
+    """Instructions that do exactly what they were told."""
+    actions, ingredients = told(prompt)
+    if not actions and not ingredients:
+        return "Boil the potatoes."
+    steps = [f"{action.capitalize()} it." for action in actions]
+    return "\n".join([*steps, f"Serve with the {', the '.join(ingredients)}." if ingredients else "Serve it."])
+
+
 def cook(prompt: str) -> str:
     """See a tomato that was sliced, and write what one is told."""
     if "Which ingredients" in prompt:
         return "Ingredients: tomato, basil, salt"
     if "cooking actions made" in prompt:
         return "<think>plate</think><answer>slice, toss, drizzle</answer>"
-    return "Slice the tomatoes.\nToss them with the basil and the salt.\nDrizzle with oil."
+    return write_as_told(prompt)
 
 
 def cooking() -> Models:
@@ -79,6 +100,7 @@ class LoopCase:
 
 
 TO_A_LANDMARK = {"volume": "phantom:30000", "start": "T12", "target": "Left hemidiaphragm"}
+A_DISH = {"dish": "simulated:2000007", "predictor": "model", "writer": "model", "compare": True}
 CASES = {
     case.loop.name: case
     for case in (
@@ -86,7 +108,12 @@ CASES = {
         LoopCase(loop=kiln, models=firing, config={"marks": "low"}),
         LoopCase(loop=nested, models=heating, is_slow=True),
         LoopCase(loop=SURGERY, config={"video": "simulated:2000007", "clips": 3}, is_slow=True),
-        LoopCase(loop=RECIPE, models=cooking, config={"dish": "simulated:2000007", "predictor": "model"}, is_slow=True),
+        LoopCase(
+            loop=RECIPE,
+            models=cooking,
+            config=A_DISH,
+            is_slow=True,
+        ),
         LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )
 }

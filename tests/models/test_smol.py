@@ -60,11 +60,11 @@ def test_it_writes_what_a_recipe_says(tmp_path: Path) -> None:
     run: dict[str, Any] = {
         "dish": f"{tmp_path / 'recipes.json'}:soup",
         "predictor": "recipe",
-        "writer_sees": False,
+        "text_only": True,
         "repairs": 0,
     }
     with open_memory(f"sqlite:///{tmp_path / 'memory.sqlite'}") as memory:
-        session = LOOP.start(memory, devices=tmp_path / "devices", model="smol", **run)
+        session = LOOP.start(memory, devices=tmp_path / "devices", writer="model", model="smol", **run)
         assert session.run() in ("succeeded", "failed"), "whether text and labels agree is not what is tested"
         assert session.state["draft"]
         assert "instructions are written" in session.state["reason"]

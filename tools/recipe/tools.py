@@ -15,7 +15,7 @@ from loopwright.tools.recipe.world import MOST_STEP_CHARS, MOST_STEPS
 MOST_LABELS = 100
 """Of either set."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-Step = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_STEP_CHARS)]
+Step = Annotated[str, StringConstraints(min_length=1, max_length=MOST_STEP_CHARS)]
 
 
 class WrittenAbout(Protocol):

@@ -37,7 +37,7 @@ def test_a_recipe_session_through_all_its_commands(loopwright: Run, tmp_path: Pa
         (("--dish", "simulated:x"), "has the seed 'x'"),
         (("--dish", "nowhere.json:1"), "nowhere.json"),
         (("--dish", "simulated:1", "--fewest", "0"), "--fewest"),
-        (("--dish", "simulated:1", "--model", "smol"), "loopwright models fetch smol"),
+        (("--dish", "simulated:1", "--writer", "model", "--model", "smol"), "loopwright models fetch smol"),
     ],
 )
 def test_what_will_not_do_says_why(loopwright: Run, arguments: tuple[str, ...], says: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from tests.graphs.oracle import Replays
-from tests.graphs.recipe.conftest import DISH, Cook, models, obedient, sees, told
+from tests.graphs.recipe.conftest import DISH, Cook, models, sees
+from tests.loops.cases import told, write_as_told
 from tests.page import Page
 from tests.scenario import payloads, saying
 
@@ -17,7 +18,7 @@ from loopwright.graphs.sessions import redraw_session, report_session
 from loopwright.memory import Memory
 from loopwright.tools.recipe.dish import open_dish
 
-SCSR_OFF = {"scsr": False}
+SCSR_OFF = {"selection": "all"}
 
 
 def written(session: Session) -> tuple[list[str], list[str]]:
@@ -79,7 +80,7 @@ def test_what_a_person_says_of_labels_is_written(
     saying(session, {at: words})
     assert session.status == "succeeded"
     assert written(session)[0] == labels
-    assert obedient(prompts(session)[-1]).split("\n") == written(session)[1]
+    assert write_as_told(prompts(session)[-1]).split("\n") == written(session)[1]
     assert len(payloads(session.events, "predicted")) == 2, "nothing is predicted again"
 
 
@@ -100,10 +101,10 @@ def test_the_recipes_own_labels_measure_the_writer(cook: Cook) -> None:
 def test_a_text_that_contradicts_its_labels_is_redone_and_told_what_is_wrong(cook: Cook) -> None:
     def sloppy(prompt: str) -> str:
         if "Do mention tomato. Leave out potato" in prompt:
-            return obedient(prompt)
+            return write_as_told(prompt)
         return "Slice, toss and drizzle the potatoes with the basil, the cheddar and the walnuts."
 
-    session = cook(models(sloppy), compare=False, **SCSR_OFF)
+    session = cook(models(sloppy), **SCSR_OFF)
     session.run()
     first, second = payloads(session.events, "verified")
     assert (first["missing"]["ingredients"], first["invented"]["ingredients"]) == (["tomato"], ["potato"])
@@ -115,7 +116,7 @@ class TestStubbornText:
     """A writer who never does what he is told."""
 
     def stubborn(self, cook: Cook, **run: Any) -> Session:
-        return cook(models(lambda _: "Boil the potatoes."), repairs=1, **run)
+        return cook(models(lambda _: "Boil the potatoes."), repairs=1, **SCSR_OFF, **run)
 
     def test_it_is_redone_within_the_budget_and_not_reported_as_success(self, cook: Cook) -> None:
         session = self.stubborn(cook)
@@ -152,6 +153,28 @@ def test_a_person_who_rejects_the_text_is_asked_what_to_change(cook: Cook) -> No
     assert "walnut" not in written(session)[0]
 
 
+def test_who_is_not_content_afterwards_is_asked_what_to_change(cook: Cook) -> None:
+    session = cook(on_uncertain="ask", **SCSR_OFF)
+    saying(session, {("acted", 0): "reject"})
+    assert session.status == "waiting"
+    assert "What is to be changed?" in payloads(session.events, "asked")[-1]["question"]["text"]
+    session.say("no nuts")
+    assert session.run() == "succeeded"
+    assert "walnut" not in written(session)[0]
+
+
+def test_who_takes_every_label_away_is_asked_what_is_in_it(cook: Cook) -> None:
+    session = cook(
+        models(see=lambda prompt: sees(prompt, ingredients="Ingredients: walnut")),
+        on_uncertain="ask",
+        context="ingredients",
+        **SCSR_OFF,
+    )
+    saying(session, {("predicted", 0): "no nuts, don't slice it, don't toss it, don't drizzle it"})
+    assert session.status == "waiting"
+    assert "What is in the dish?" in payloads(session.events, "asked")[-1]["question"]["text"]
+
+
 def test_an_unknown_name_is_asked_about(cook: Cook) -> None:
     session = cook()
     session.say("add saffron")
@@ -161,7 +184,7 @@ def test_an_unknown_name_is_asked_about(cook: Cook) -> None:
 
 @pytest.mark.parametrize(("context", "sets"), [("actions", (3, 0)), ("ingredients", (0, 4)), ("none", (0, 0))])
 def test_the_writer_is_told_what_the_run_says(cook: Cook, context: str, sets: tuple[int, int]) -> None:
-    session = cook(context=context, compare=False, repairs=0, **SCSR_OFF)
+    session = cook(context=context, repairs=0, **SCSR_OFF)
     session.run()
     (prompt,) = prompts(session)
     assert tuple(map(len, told(prompt))) == sets
@@ -246,6 +269,7 @@ class TestRecorded:
         ({"dish": "soup"}, "`soup` is no dish"),
         ({"dish": "simulated:x"}, "has the seed 'x'"),
         ({"judge_model": "small"}, "--judge model"),
+        ({"writer": "rule", "compare": True}, "--writer model"),
         ({"predictor": "network", "predictor_model": "small"}, "--predictor model"),
     ],
 )
@@ -256,7 +280,7 @@ def test_what_will_not_do_is_refused(cook: Cook, wrong: dict[str, Any], match: s
 
 def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
     nobody = models(see=lambda prompt: sees(prompt, "", "I see nothing."))
-    session = cook(nobody, on_uncertain="ask", compare=False, **SCSR_OFF)
+    session = cook(nobody, on_uncertain="ask", **SCSR_OFF)
     assert session.run() == "waiting"
     question = payloads(session.events, "asked")[-1]["question"]["text"]
     assert question == "Nothing was recognised in the picture. What is in the dish?"
@@ -266,7 +290,7 @@ def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
 
 
 def test_the_report_marks_words_and_stands_alone(cook: Cook, memory: Memory, tmp_path: Path) -> None:
-    session = cook()
+    session = cook(compare=True)
     session.run()
     page = Page(report_session(memory, session.id, tmp_path / "report.html", LOOP))
     page.assert_stands_alone()
