@@ -93,6 +93,7 @@ def test_a_live_process_keeps_its_session_and_a_killed_one_loses_it_at_once(
     with memory.sessions.acquire(unheld_id) as lease:
         assert lease.token == 2
         assert memory.sessions.interrupted() == frozenset()
+        assert memory.sessions.held() == {unheld_id}
         assert time.monotonic() - started < 1
 
 

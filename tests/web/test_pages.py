@@ -258,7 +258,7 @@ def test_a_restart_of_the_server_loses_nothing(ann: Tab, waiting: str) -> None:
 def test_a_slow_connection(ann: Tab, waiting: str) -> None:
     ann.context.new_cdp_session(ann.page).send(
         "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 300, "downloadThroughput": 60_000, "uploadThroughput": 20_000},
+        {"offline": False, "latency": 300, "downloadThroughput": 400_000, "uploadThroughput": 40_000},
     )
     page = ann.session(waiting)
     page.get_by_role("button", name="Approve").click()

@@ -152,7 +152,7 @@ class Console:
             self.loop_if_any(row.loop),
             events,
             open_questions(self.memory, row, events, self.language(row)),
-            read_tokens(self.folder, session_id) if row.status == "running" else "",
+            read_tokens(self.folder, session_id) if status == "running" else "",
         )
 
     def row(self, session_id: str) -> SessionRow:

@@ -63,7 +63,7 @@ def _sides(console: Console, session_id: str) -> list[Side]:
     """The branches of a session, of its parent and of its forks."""
     row = console.row(session_id)
     related = [session_id, *filter(None, [row.parent])]
-    related += [each.row.id for each in console.sessions(limit=500) if each.row.parent == session_id]
+    related += [each.id for each in console.memory.sessions.list() if each.parent == session_id]
     sides = []
     for each in related:
         steps = console.steps(each)

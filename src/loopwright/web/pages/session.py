@@ -177,6 +177,7 @@ class SessionPage:
                     self._menu.close()
                     await self._say(text)
 
-                ui.button(each.text, on_click=send).props(f'outline align=left title="{each.understood}"')
+                understood = each.understood.replace('"', "”")
+                ui.button(each.text, on_click=send).props(f'outline align=left title="{understood}"')
             ui.button("Nothing", on_click=self._menu.close).props("flat")
         self._menu.open()
