@@ -56,6 +56,7 @@ def test_models_that_were_asked_for_must_be_there(
         (("fit", "--out", "tables"), "`--what fit` does not read `--out`"),
         (("localisation", "--lm-eval", "mmlu_pro"), "`--what localisation` does not read `--lm-eval`"),
         (("preservation", "--rows", "hybrid"), "`--what preservation` does not read `--rows`"),
+        (("strangers", "--rows", "hybrid"), "`--what strangers` does not read `--rows`"),
     ],
 )
 def test_an_option_that_nothing_would_read_is_refused(

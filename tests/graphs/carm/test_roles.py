@@ -43,7 +43,7 @@ def test_random_weights_run_the_whole_loop_in_strict_format(
     path = card(kind="local", base=str(tiny.folder_of("qwen2.5-vl")))
     session = begin(with_model(patient, path, "Carina", "T12", localiser=localiser, navigator=navigator))
     events = list(session.stream())
-    assert session.status in ("succeeded", "failed")
+    assert session.status in ("succeeded", "failed", "not_found")
     consulted = payloads(events, "replied")
     assert all(p["is_exact"] and p["attempts"] == 1 and p["model"] == "card" for p in consulted)
     of_first = [e.payload["role"] for e in events if e.kind == "replied" and e.step == 0]

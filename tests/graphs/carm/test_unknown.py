@@ -2,11 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from tests.scenario import Begin, Patient, Use, moved, payloads
+from tests.scenario import Begin, Patient, Run, Use, moved, payloads
 
 from loopwright.agents.carm.doubts import jump_mm
 from loopwright.agents.carm.navigator import Sighting
@@ -22,8 +21,8 @@ from loopwright.tools.carm.geometry import Optics, Pose
 from loopwright.tools.carm.render import make_renderer, to_uint8
 from loopwright.tools.carm.sources import open_case
 
-KNOWN: dict[str, Any] = {"volume": "phantom:30100", "start": "Carina", "target": "T12"}
-STRANGE = {"volume": "stranger:pelvis:30000", "start": "0,0,150", "target": "T12"}
+KNOWN: Run = {"volume": "phantom:30100", "start": "Carina", "target": "T12"}
+STRANGE: Run = {"volume": "stranger:pelvis:30000", "start": "0,0,150", "target": "T12"}
 
 
 LIMIT_MM = 30.0
