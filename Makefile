@@ -31,8 +31,8 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights static lint fmt types mypy pyright layers \
-	unit docs bench clean chest
+.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights attack static lint fmt types mypy pyright \
+	layers unit docs bench clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ bench: $(DEV) ## List the benchmarks; `make bench-NAME` runs one
 
 bench-%: $(DEV)
 	@$(BIN)/python $(firstword $(wildcard benchmarks/$* benchmarks/$*.py) benchmarks/$*)
+
+attack: $(DEV) ## Attack what is promised of sessions, for minutes; writes the table of docs/reliability.md
+	@$(BIN)/python -m tests.attack
 
 clean: ## Remove .venv and every cache of the tools
 	rm -rf $(VENV) build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

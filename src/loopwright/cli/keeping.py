@@ -21,7 +21,7 @@ def prune(
     A prune that was killed is finished by another one.
     """
     from loopwright.graphs.loop.serve import default_devices
-    from loopwright.tools.devices import device_files
+    from loopwright.tools.devices import device_files, prune_session
 
     with opened_memory() as memory:
         devices = device_files(default_devices(), session)
@@ -31,14 +31,10 @@ def prune(
         except UnknownName:
             if not devices:
                 raise
-            row, what = None, f"{len(devices)} device files of {session}, which is no session of this memory,"
+            what = f"{len(devices)} device files of {session}, which is no session of this memory,"
         if not yes:
             typer.confirm(f"Delete {what} for good?", abort=True)
-        freed = 0 if row is None else memory.retention.prune(session).freed_bytes
-        freed += sum(device.stat().st_size for device in devices)
-        for device in devices:  # last: a session without its device would be resumed beside a new one
-            device.with_name(f"{device.name}-journal").unlink(missing_ok=True)
-            device.unlink()
+        freed = prune_session(memory, default_devices(), session)
     if as_json:
         json_line({"pruned": session, "freed_bytes": freed})
     else:
