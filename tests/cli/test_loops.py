@@ -12,8 +12,6 @@ from PIL import Image
 from tests.page import Page
 
 from loopwright.cli.application import application
-from loopwright.memory import Verification
-from loopwright.memory.events import Events
 from loopwright.settings import settings
 
 Cli = Callable[..., Any]
@@ -97,7 +95,7 @@ def test_the_end_of_the_input_ends_waiting(typed: Cli, card: str, loopwright: Cl
     begun = typed("target 17\n", "run", LOOP, "--model-of", f"navigator={card}")
     assert begun.code == 6, begun.err
     session = loopwright("sessions", "list", "--json").json[0]["id"]
-    *_, waits, question, answer = begun.out.splitlines()
+    *_, waits, question, answer, _ = begun.out.splitlines()
     assert waits == "The session waits for an answer:"
     assert question == "  q1: May I switch the heater on? (approve, reject, target 21)"
     assert answer.startswith(f'Give it: loopwright feedback {session} --loop {LOOP} "..."')
@@ -224,15 +222,9 @@ def test_terminal_sequences_are_shown_and_not_obeyed(run: Cli, loopwright: Cli) 
     assert r"\x1b]0;owned\x07 [bold]loud[/bold] \u202etxt" in said
 
 
-def test_terminal_sequences_in_what_broke_are_shown_too(
-    run: Cli, loopwright: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, session = run()
-    broken = Verification(ok=False, n=3, broken_seq=4, reason="\x1b[2J gone")
-    monkeypatch.setattr(Events, "verify", lambda *_: broken)
-    said = loopwright("sessions", "verify", session)
-    assert (said.code, r"event 4: \x1b[2J gone" in said.out) == (1, True)
+def test_terminal_sequences_in_an_error_are_shown_too(loopwright: Cli) -> None:
     failed = loopwright("sessions", "show", "a\x1b[2Jb\nc")
+    assert failed.code == 2
     assert r"\x1b[2J" in failed.err and "\x1b" not in failed.err
 
 
