@@ -77,16 +77,16 @@ def _names(place: Place, table: str, column: str) -> bool:
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("DELETE FROM acts WHERE key = 'sent'", '`acts` row ["sent"] is missing'),
-        ("DELETE FROM steps WHERE step = 1", "`steps` row [0,1] is missing"),
+        ("DELETE FROM acts WHERE key = 'sent'", '`acts` row ["sent"]: is missing'),
+        ("DELETE FROM steps WHERE step = 1", "`steps` row [0,1]: is missing"),
         ("DELETE FROM blob_refs", "`blob_refs` row"),
         ("DELETE FROM checkpoint_writes WHERE idx = 1", "`checkpoint_writes` row"),
         (
             "INSERT INTO blob_refs SELECT id, 'else' FROM sessions WHERE parent IS NOT NULL",
-            '`blob_refs` row ["else"] was added',
+            '`blob_refs` row ["else"]: was added',
         ),
-        ("DELETE FROM seals WHERE n = 3", "`seals` row 3 is missing"),
-        ("UPDATE acts SET status = 'refused', outcome = NULL WHERE key = 'sent'", "column `status`, was changed"),
+        ("DELETE FROM seals WHERE n = 3", "`seals` row 3: is missing"),
+        ("UPDATE acts SET status = 'refused', outcome = NULL WHERE key = 'sent'", "column `status`: was changed"),
     ],
 )
 def test_rows_that_were_removed_or_added_are_named(
