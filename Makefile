@@ -21,7 +21,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+ifndef AT_ONCE
 .NOTPARALLEL:
+endif
 
 # $(call step,NAME,COMMAND): run a command, say what runs and how long it took.
 step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; echo "==> $(1): FAILED after \
@@ -29,8 +31,8 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: attack help demo demo-surgery demo-recipe console chromium test test-weights check lint fmt types layers unit docs bench \
-	clean chest
+.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights attack static lint fmt types mypy pyright \
+	layers unit docs bench clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,14 +52,21 @@ demo-recipe: $(RUN) ## Run the recipe loop on a simulated dish and write a repor
 	@$(BIN)/loopwright demo recipe
 	@$(activate)
 
-test: $(DEV) chest lint types layers unit ## Run everything that CI runs (installs what is missing)
+test: $(DEV) chest static unit ## Run everything that CI runs (installs what is missing)
+
+static: $(DEV) # what reads the code and does not run it; each of these uses one core
+	@$(MAKE) --jobs 2 AT_ONCE=1 lint mypy pyright layers
 
 lint: $(DEV) ## Check style and formatting
 	$(call step,ruff check,$(BIN)/ruff check .)
 	$(call step,ruff format,$(BIN)/ruff format --check .)
 
-types: $(DEV) ## Check types, twice
+types: mypy pyright ## Check types, twice
+
+mypy: $(DEV)
 	$(call step,mypy,$(BIN)/mypy)
+
+pyright: $(DEV)
 	$(call step,pyright,$(BIN)/pyright)
 
 layers: $(DEV) ## Check that imports run down only

@@ -108,8 +108,8 @@ LOOPS = {
 }
 STAGES = {
     "node": "nodes that act, one after another",
-    "decoding": "a local model is decoding",
     "loading": "a local model is loading, torch included",
+    "decoding": "a local model is decoding",
     "waiting": "waiting for a person",
     "paused": "paused: nobody runs it",
     "messages": f"{N_MESSAGES:,} messages are unread",
@@ -247,6 +247,8 @@ def main() -> None:
         open_memory(url).close()
         print("| a STOP while | N | median, ms | max, ms | acts authorised after it |\n|---|---|---|---|---|")
         for stage in asked.stages:
+            if stage == "decoding":  # once for all trials, and not for `loading`
+                import loopwright.models.local.chat  # noqa: F401
             if asked.load:
                 with load(url, folder):
                     trials = [trial(stage, url, folder, seed) for seed in range(asked.n)]

@@ -72,7 +72,8 @@ class Inbox:
     def mark_read(self, session_id: str, readings: Mapping[int, dict[str, Any]], step: int) -> None:
         """Record what `step` understood of the session's messages with these ids, in one transaction.
 
-        Of a message that was read before, as when a node is run again, the first reading stands.
+        Of a message that was read before, as when a node is run again, the first reading stands. What a power cut takes
+        back is read again: the reading is in the event log by then.
 
         Raises:
             SessionBusy: this process does not hold the session.
@@ -83,7 +84,7 @@ class Inbox:
             {"message": id_, "of": session_id, "step": step, "reading": plain_json(f"What was read of {id_}", words)}
             for id_, words in readings.items()
         ]
-        with self._store.write() as connection:
+        with self._store.write(late=True) as connection:
             session = lock_held(self._store, connection, session_id)
             unread = set(connection.scalars(_UNREAD_IDS, {"of": session_id}))
             rows = [row for row in rows if row["message"] in unread]
@@ -112,7 +113,7 @@ class Inbox:
         withdrawn = update(MessageTable).where(
             MessageTable.session_id == session_id, MessageTable.id < message_id, MessageTable.read_at_step.is_(None)
         )
-        with self._store.write() as connection:
+        with self._store.write(late=True) as connection:
             session = lock_held(self._store, connection, session_id)
             values = {"parsed": _WITHDRAWN, "read_at_step": step}
             ids = connection.scalars(withdrawn.values(**values).returning(MessageTable.id)).all()

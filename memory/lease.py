@@ -58,13 +58,13 @@ class Lease:
         self._released.set()
         self._beat_thread.join()
         del self._store.tokens[self.session_id]
-        with suppress(MemoryUnavailable), self._store.write() as connection:
+        with suppress(MemoryUnavailable), self._store.write(late=True) as connection:
             connection.execute(delete(LeaseTable).where(*self._mine()))
 
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_S):
             try:
-                with self._store.write() as connection:
+                with self._store.write(late=True) as connection:
                     beat = update(LeaseTable).where(*self._mine()).values(heartbeat_at=self._store.now(connection))
                     self.is_lost = connection.execute(beat).rowcount == 0
             except MemoryUnavailable:

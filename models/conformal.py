@@ -62,7 +62,7 @@ class Gate(Frozen):
     n_arrivals: int
     known_sigma_mm: float | None = Field(description="the surest landmark of a known view is at least as sure as this")
     known_jump_mm: float | None = Field(
-        description="a landmark that is truly centred moved no further than this between the last two views"
+        description="a landmark that is truly centred moved no further between the last two views that show it"
     )
 
 
@@ -133,7 +133,7 @@ def fit_gate(
         false_alarm_rate: in (0, 1), of views.
         least_sigma_mm: (n,) of the surest landmark of each view.
         views: (n,) the volume that each view shows.
-        jump_mm: (m,) how far the target's place moved up to each true arrival; NaN where there was no view before it.
+        jump_mm: (m,) how far the target's place moved at each true arrival; NaN where the view before does not show it.
         arrivals: (m,) the volume of each arrival.
     """
     labels = np.asarray(views)

@@ -21,11 +21,12 @@ def why_unknown(seen: Localisation) -> str:
 
 
 def jump_mm(target: str, before: Sequence[Sighting], now: Sequence[Sighting]) -> float:
-    """How far the target's place moved between two successive pictures, whatever the view did; NaN: not in both.
+    """How far the target's place moved between two successive pictures, the motion of the view aside.
 
-    A place is the pose plus the offset seen there, so that the motion between the pictures drops out.
+    A sighting is the pose plus the offset seen there, so that the motion drops out. NaN where not both show the target:
+    a guess beyond the picture's edge may well be wrong.
     """
-    old, new = (next((s for s in places if s.landmark == target), None) for places in (before, now))
+    old, new = (next((s for s in seen if s.landmark == target), None) for seen in (before, now))
     return math.hypot(new.x_mm - old.x_mm, new.z_mm - old.z_mm) if old and new else math.nan
 
 

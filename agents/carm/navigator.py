@@ -55,7 +55,7 @@ class Anchor(Frozen):
 
 
 class Sighting(Frozen):
-    """Where an earlier picture had a landmark (`_world`, mm), and the standard deviation along an axis."""
+    """Where an earlier picture showed a landmark in view (`_world`, mm), and the standard deviation along an axis."""
 
     landmark: str
     x_mm: float
@@ -200,21 +200,15 @@ def estimate_target(situation: Situation) -> Estimate:
 
 def sightings_in(situation: Situation) -> tuple[Sighting, ...]:
     """What this picture adds to the sightings: every landmark in view, unless a clinician contradicted the picture."""
-    offsets, view_mm = situation.localisation.offsets_mm, situation.field_of_view_mm
-    places = places_in(situation)
-    return tuple(s for s in places if s.landmark not in situation.denied and in_view(offsets[s.landmark], view_mm))
-
-
-def places_in(situation: Situation) -> tuple[Sighting, ...]:
-    """Where this picture has each landmark, in view or not; none where a clinician contradicted the picture."""
     if _contradicted(situation):
         return ()
     seen, pose = situation.localisation, situation.pose
     found = []
     for name, offset_uv_mm in seen.offsets_mm.items():
-        left_mm, caudal_mm = (float(v) for v in to_patient_mm(offset_uv_mm, pose))
-        x_mm, z_mm = round(pose.x_mm - left_mm, 1), round(pose.z_mm - caudal_mm, 1)
-        found.append(Sighting(landmark=name, x_mm=x_mm, z_mm=z_mm, sd_mm=seen.sigma_mm[name]))
+        if name not in situation.denied and in_view(offset_uv_mm, situation.field_of_view_mm):
+            left_mm, caudal_mm = (float(v) for v in to_patient_mm(offset_uv_mm, pose))
+            x_mm, z_mm = round(pose.x_mm - left_mm, 1), round(pose.z_mm - caudal_mm, 1)
+            found.append(Sighting(landmark=name, x_mm=x_mm, z_mm=z_mm, sd_mm=seen.sigma_mm[name]))
     return tuple(found)
 
 

@@ -18,7 +18,8 @@ from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Instead
 
 APPROVAL = "approval"
 """What a question is about that asks for consent to an act."""
-_ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
+ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
+"""A message that names the question that it answers: `q1: approve`."""
 
 
 class Question(Frozen):
@@ -216,7 +217,7 @@ class FeedbackGate:
         return read
 
     def _address(self, text: str) -> tuple[str | None, str]:
-        found = _ADDRESSED.fullmatch(text)
+        found = ADDRESSED.fullmatch(text)
         if found and found["question"].lower() in self._open:
             return found["question"].lower(), found["rest"]
         return next(iter(self._open)) if len(self._open) == 1 else None, text

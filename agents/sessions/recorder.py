@@ -100,10 +100,10 @@ class Recorder:
             kind: the event's kind.
             produce: makes the payload; called where the key is new.
             inputs: JSON of all that the entry depends on; a digest of it is kept with the entry.
-            is_repeatable: `produce` changes nothing, and may run again should the process die before something that
-                depends on it is written. So the entry is held back.
-            is_late: after a power cut `produce` brings the same again, as of an act that the ledger knows: the entry is
-                on the disk with the next one that is not late.
+            is_repeatable: `produce` changes nothing: should the process die in it, it may run again after looks into
+                the inbox that find more. So what is held back is written with the entry, and not before it.
+            is_late: what was produced may be lost to a power cut, and produced again, as long as nothing that is on the
+                disk came after it: an act is on the ledger, a read is read again. With `is_repeatable` it is held back.
 
         Raises:
             Diverged: the entry of this key is of another kind, or was made from other inputs.
@@ -112,9 +112,10 @@ class Recorder:
         known = self._known(place.key, kind, digest)
         if known is not None:
             return known
-        if is_repeatable:
+        if is_repeatable and is_late:
             return self._hold_back(place, kind, {**produce(), **digest})
-        self.flush()
+        if not is_repeatable:
+            self.flush()
         return self._write(place, kind, {**produce(), **digest}, late=is_late)
 
     def record_look(

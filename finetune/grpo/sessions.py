@@ -4,7 +4,7 @@ Every episode has a policy of its own on the one engine, which draws the replies
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -122,7 +122,7 @@ def _closed(turns: list[Turn], since: list[Happened]) -> list[Turn]:
 
 def _said(left: list[Asked], policy: Policy, text: str) -> Asked:
     """The oldest drawn reply that reads so, taken off `left`; a tool call is recorded without its marks."""
-    at = next((k for k, asked in enumerate(left) if text_of(asked, policy) == text), 0)
+    at = next((k for k, asked in enumerate(left) if text in text_of(asked, policy)), 0)
     return left.pop(at)
 
 
@@ -133,8 +133,3 @@ def text_of(asked: Asked, policy: Policy) -> str:
 
 def _turn(asked: Asked, policy: Policy, *, is_exact: bool) -> Turn:
     return Turn(text=text_of(asked, policy), is_exact=is_exact, n_tokens=len(asked.generation.trace))
-
-
-def spread(rows: Sequence[dict[str, Any]], seeds: Iterable[int]) -> Iterator[Draw]:
-    """A row and a seed each."""
-    return (Draw(row, seed) for row, seed in zip(rows, seeds, strict=True))

@@ -36,6 +36,8 @@ from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.schema import Frozen
 
 TOLD = ("reward", "reward_std", "kl", "turns", "completions/mean_length", "learning_rate")
+COMPANY_S = 0.05
+"""How long a reply waits for others to be drawn with, s: episodes that began together soon ask at different times."""
 ADVICE = "Raise `optimiser.accumulate`, lower `drawing.prompts`, or set `optimiser.gradient_checkpointing: true`."
 
 
@@ -134,7 +136,7 @@ def load_rows(config: Config) -> list[dict[str, Any]]:
 def play_with(config: Config, base: Base, model: PeftModel, loop: Loop | None = None) -> Iterator[Player]:
     """Within, what plays the episodes of a run, drawn from the very weights that are trained."""
     drawn_from = Base(cast(Any, model), base.processor, base.eos_token_ids)
-    engine = Engine(drawn_from, max_batch=config.drawing.at_once, traced=True)
+    engine = Engine(drawn_from, max_batch=config.drawing.at_once, window_s=COMPANY_S, traced=True)
     if config.rows:
         yield Answers(config.rows, config.model, config.drawing, engine)
         return

@@ -24,7 +24,7 @@ LOOP = Loop(
         "anchors": [],
         "denied": [],
         "sightings": [],
-        "places": [],
+        "last_seen": [],
         "unknown": 0,
         "words": "",
         "directive": None,

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from loopwright.agents.carm.doubts import doubt, jump_mm, why_unknown
-from loopwright.agents.carm.navigator import Decision, Sighting, Situation, places_in, sightings_in
+from loopwright.agents.carm.navigator import Decision, Sighting, Situation, sightings_in
 from loopwright.agents.sessions.gate import Heard
 from loopwright.graphs.carm.feedback import (
     apply_feedback,
@@ -101,9 +101,8 @@ def move(state: State, ctx: Context) -> None:
             ctx.goto("decide")
         _refuse(state, ctx, f"{result.rule}: {result.reason}" if result.rule else f"the C-arm: {result.reason}")
     state["track"] = _track(state).after(Motion.model_validate(result.arguments)).model_dump(mode="json")
-    situation = _situation(state, ctx, decision.target)
-    state["sightings"] += [s.model_dump(mode="json") for s in sightings_in(situation)]
-    state["places"] = [s.model_dump(mode="json") for s in places_in(situation)]
+    state["last_seen"] = [s.model_dump(mode="json") for s in sightings_in(_situation(state, ctx, decision.target))]
+    state["sightings"] += state["last_seen"]
     state["previous"] = state["decision"]["said"]
 
 
@@ -146,8 +145,8 @@ def _asked_about(state: State, ctx: Context, seen: Localisation) -> list[Heard]:
 def _doubt(state: State, ctx: Context, decision: Decision) -> str:
     """Why the target may not be where the picture has it; "" where nothing says so."""
     situation = _situation(state, ctx, decision.target)
-    before = [Sighting.model_validate(place) for place in state["places"]]
-    jumped_mm = jump_mm(decision.target, before, places_in(situation))
+    before = [Sighting.model_validate(sighting) for sighting in state["last_seen"]]
+    jumped_mm = jump_mm(decision.target, before, sightings_in(situation))
     return doubt(decision, situation.localisation, jumped_mm, ctx.config.max_arrival_sd_mm)
 
 

@@ -139,7 +139,7 @@ class Actor:
                 return {"act": act.model_dump(mode="json"), **verdict.model_dump(mode="json"), "spent": spent}
 
             asked = recorder.record_external(
-                ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256, is_repeatable=True
+                ctx.place(f"{key}/world"), "checked", ask_world, inputs=act.sha256, is_repeatable=True, is_late=True
             )
             if used_up := ctx.runtime.budget.exhausted_world(asked["spent"]):
                 ctx.leave("failed", f"the budget is used up: {used_up}")

@@ -92,8 +92,9 @@ class Context(NodeVisit):
                     return {**called, "output": {}, "error": str(error)}
                 return {**called, "output": output.model_dump(mode="json")}
 
+            is_read = tool.effect == "read"
             found = self.runtime.recorder.record_external(
-                self.place(key), "observed", look, inputs=called, is_repeatable=tool.effect == "read"
+                self.place(key), "observed", look, inputs=called, is_repeatable=is_read, is_late=is_read
             )
             if "error" in found:
                 raise ToolError(found["error"])
@@ -249,7 +250,7 @@ class Context(NodeVisit):
             return {**asked, "found": self.runtime.recall(read, self.visit.step, arguments)}
 
         return self.runtime.recorder.record_external(
-            self.place(self.next_key()), "recalled", look, inputs=asked, is_repeatable=True
+            self.place(self.next_key()), "recalled", look, inputs=asked, is_repeatable=True, is_late=True
         )["found"]
 
     @verb
@@ -322,9 +323,10 @@ class Context(NodeVisit):
 
     def _record_value(self, kind: str, produce: Callable[[], Any]) -> Any:
         place = self.place(self.next_key())
-        return self.runtime.recorder.record_external(place, kind, lambda: {"value": produce()}, is_repeatable=True)[
-            "value"
-        ]
+        read = self.runtime.recorder.record_external(
+            place, kind, lambda: {"value": produce()}, is_repeatable=True, is_late=True
+        )
+        return read["value"]
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:

@@ -36,7 +36,7 @@ def record_stops(
         }  # fmt: skip
         recorder.record_process("stopped", payload, branch=branch, step=step)
     inbox.mark_read(session_id, {stop.id: Stop().model_dump(mode="json") for stop in stops}, step)
-    if stops:
+    if withdrawn:
         inbox.withdraw_before(session_id, stops[-1].id, step)
     return len(reasons)
 

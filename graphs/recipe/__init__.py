@@ -12,6 +12,7 @@ from loopwright.graphs.recipe import nodes
 from loopwright.graphs.recipe.describe import describe
 from loopwright.graphs.recipe.report import recipe_sections
 from loopwright.graphs.recipe.run import RecipeRun, prepare, redraw, roles_of
+from loopwright.graphs.recipe.view import show
 from loopwright.tools.recipe.tools import look_at_dish, record_labels, write_instructions
 from loopwright.tools.recipe.world import KitchenWorld
 
@@ -41,6 +42,7 @@ LOOP = Loop(
     describe=describe,
     report=recipe_sections,
     redraw=redraw,
+    show=show,
 )
 
 __all__ = ["LOOP"]

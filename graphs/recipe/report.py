@@ -49,7 +49,7 @@ def recipe_sections(
     known = Vocabularies(*(Vocabulary.model_validate(prepared["known"][what]) for what in Vocabularies._fields))
     seen = _seen(events)
     image = None if seen is None else seen.image
-    tables = {what: _rows(what, prepared, events) for what in SETS}
+    tables = {what: label_rows(what, prepared, events) for what in SETS}
     texts = list(_texts(prepared, events, known))
     uris = picture_uris([] if image is None else [image], read_blob)
     page = render_template(
@@ -82,7 +82,7 @@ def _seen(events: Sequence[Event]) -> SeenDish | None:
     return next((SeenDish.model_validate(output) for output in outputs if output), None)
 
 
-def _rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) -> list[LabelRow]:
+def label_rows(what: LabelSet, prepared: Mapping[str, Any], events: Sequence[Event]) -> list[LabelRow]:
     """Every label that anybody named, the judge's surest first."""
     own = [event for event in events if event.payload.get("what") == what]
     predicted, sides = (

@@ -1,8 +1,6 @@
 """A loop that is not ours at the command line: run, spoken to, resumed, rewound, forked, replayed, reported, pruned."""
 
 import io
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +11,7 @@ import pytest
 from PIL import Image
 from tests.page import Page
 
+from loopwright.cli import application
 from loopwright.memory import Verification
 from loopwright.memory.events import Events
 from loopwright.settings import settings
@@ -249,23 +248,20 @@ def test_draws_its_graph(loopwright: Cli, tmp_path: Path) -> None:
     assert refused.code == 2 and "`.svg` or `.png`" in refused.err
 
 
-def test_a_package_brings_a_loop_and_commands(package: Path, card: str) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *filter(None, sys.path)])}
-
-    def loopwright(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "import sys; from loopwright.cli import main; sys.exit(main())"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
-        )
-
-    assert "thermostat" in loopwright("run", "--help").stdout
+def test_a_package_brings_a_loop_and_commands(
+    package: Path, card: str, loopwright: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    application.cache_clear()  # what is installed is looked up once in a process
+    assert "thermostat" in loopwright("run", "--help").out
     ran = loopwright("run", "thermostat", "--model-of", f"navigator={card}", "--approval", "human", "--json")
-    assert ran.returncode == 6, ran.stderr
-    session = json.loads(ran.stdout.splitlines()[-1])["session"]
-    assert loopwright("feedback", session, "yes").returncode == 0
-    assert loopwright("sessions", "replay", session).returncode == 0
-    assert "set_heater" in loopwright("sessions", "show", session).stdout
-    assert loopwright("eval", "thermostat").stdout == "15 degrees\n"
+    assert ran.code == 6, ran.err
+    session = ran.json[-1]["session"]
+    assert loopwright("feedback", session, "yes").code == 0
+    assert loopwright("sessions", "replay", session).code == 0
+    assert "set_heater" in loopwright("sessions", "show", session).out
+    assert loopwright("eval", "thermostat").out == "15 degrees\n"
+    application.cache_clear()
 
 
 def test_an_entry_point_of_another_name_is_refused(

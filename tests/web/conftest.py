@@ -8,12 +8,12 @@ import psutil
 import pytest
 from tests.web.serving import Api, Server
 
-LOOPS = ("tests.loops.thermostat:thermostat", "tests.web.gauge:gauge")
+LOOPS = ("tests.loops.thermostat:thermostat", "tests.web.gauge:gauge", "tests.web.gauge:windows")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that knows two loops that are not installed."""
+    """A server that knows three loops that are not installed."""
     served = Server(tmp_path_factory.mktemp("console"), LOOPS)
     yield served
     served.end()

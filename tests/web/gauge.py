@@ -73,3 +73,28 @@ gauge = Loop(
     pointed=pointed,
     summary="heat a room, with a gauge to look at",
 )
+
+
+def ask_left(state: State, ctx: Context) -> None:
+    """Ask about the left window."""
+    state["left"] = ctx.ask_human("Shall the left window be open?", options=("approve", "reject"))[-1].kind
+
+
+def ask_right(state: State, ctx: Context) -> None:
+    """Ask about the right window."""
+    state["right"] = ctx.ask_human("Shall the right window be open?", options=("approve", "reject"))[-1].kind
+
+
+def say_both(state: State, ctx: Context) -> None:
+    """End with what was said."""
+    ctx.end("succeeded", f"left {state['left']}, right {state['right']}")
+
+
+windows = Loop(
+    "windows",
+    nodes=[look, (ask_left, ask_right), say_both],
+    world=Room,
+    tools=[read_gauge],
+    state={"left": "", "right": ""},
+    summary="ask two questions at once",
+)

@@ -56,7 +56,6 @@ def happened(page: Page) -> str:
 def point(page: Page, at: tuple[float, float], to: tuple[float, float] | None = None) -> None:
     """Point at the picture of 300 x 200 px, in its own pixels."""
     svg = page.locator("svg.lw-picture").first
-    svg.scroll_into_view_if_needed()
     box = svg.bounding_box()
     assert box is not None
     scale = min(box["width"] / 300, box["height"] / 200)
@@ -84,6 +83,21 @@ def test_a_session_is_begun_by_a_form_and_is_in_list_and_inbox(ann: Tab, api: Ap
     expect(waiting).to_contain_text("May I switch the heater on?")
     api.post(session, "stop")
     expect(page.locator(".lw-item", has_text=session)).to_have_count(0)
+
+
+def test_several_questions_at_once(ann: Tab, api: Api) -> None:
+    body = {"loop": "windows", "config": {"approval": "human"}}
+    session = api.http.post("/sessions", json=body).json()["session"]
+    page = ann.session(session)
+    expect(page.locator(".lw-ask")).to_have_count(2)
+    page.locator(".lw-ask", has_text="right window").get_by_role("button", name="Approve").click()
+    expect(page.locator(".lw-ask")).to_have_count(1)
+    page.locator(".lw-ask", has_text="left window").get_by_role("button", name="Reject").click()
+    page.get_by_role("button", name="Send the no").click()
+    expect(page.locator(".lw-feed")).to_contain_text("left reject, right approve")
+    expect(page.locator(".lw-badge")).to_have_text("succeeded")
+    page.keyboard.press("Escape")
+    expect(page.locator("#lw-banner")).to_contain_text("it hears nothing any more")
 
 
 def test_a_form_says_what_will_not_do(ann: Tab) -> None:
@@ -234,8 +248,8 @@ def test_a_reload_shows_the_same(ann: Tab, waiting: str) -> None:
 
 def test_a_restart_of_the_server_loses_nothing(ann: Tab, waiting: str) -> None:
     page = ann.session(waiting)
-    ann.server.restart()
-    page.reload()
+    with page.expect_navigation():  # the page comes back by itself
+        ann.server.restart()
     page.get_by_role("button", name="Approve").click()
     expect(page.locator(".lw-ask")).to_contain_text("q2")
     assert "Ann: “q1: approve”" in happened(page)
@@ -307,6 +321,17 @@ def test_a_session_of_ten_thousand_events_opens(ann: Tab, waiting: str, api: Api
     expect(page.locator(".lw-feed")).to_contain_text("pause 9999")
     assert page.locator(".lw-line").count() <= 200
     expect(page.get_by_text("earlier events are in the export")).to_be_visible()
+
+
+def test_a_session_of_a_loop_that_is_not_here(ann: Tab, api: Api) -> None:
+    with api.server.memory() as memory:
+        session = memory.sessions.create("elsewhere", {}).id
+        with memory.sessions.acquire(session):
+            memory.events.append(session, "error", {"type": "E", "text": "it <b>broke</b>"}, branch=0, step=0)
+    page = ann.session(session)
+    expect(page.locator(".lw-feed")).to_contain_text("it <b>broke</b>")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".q-notification")).to_contain_text("Unknown loop 'elsewhere'")
 
 
 def test_a_session_that_is_not_there(ann: Tab) -> None:

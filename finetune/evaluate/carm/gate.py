@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from loopwright.agents.carm.doubts import jump_mm
-from loopwright.agents.carm.navigator import AtlasNavigator, Sighting, Situation, places_in, sightings_in
+from loopwright.agents.carm.navigator import AtlasNavigator, Sighting, Situation, sightings_in
 from loopwright.errors import BadInput
 from loopwright.finetune.data.carm.rendered import seeds_of
 from loopwright.finetune.data.carm.views import sample_body_poses
@@ -104,12 +104,12 @@ def _walk(case: Case, start: Pose, target: str, localiser: CArmLocaliser, carm: 
             field_of_view_mm=optics_of(carm).field_of_view_mm, max_step_mm=limits.max_step_mm,
             arrival_radius_mm=ARRIVAL_RADIUS_MM,
         )  # fmt: skip
-        decision, places = AtlasNavigator().decide(situation), places_in(situation)
+        decision, found = AtlasNavigator().decide(situation), sightings_in(situation)
         if decision.arrived:
             off_mm = float(np.linalg.norm(in_plane_offset_mm(case.landmarks[target], pose)))
             is_true = off_mm <= carm.success_radius_mm
-            return Walk(sigma, jump_mm(target, before, places) if is_true else float("nan"))
-        sightings, before = sightings + sightings_in(situation), places
+            return Walk(sigma, jump_mm(target, before, found) if is_true else float("nan"))
+        sightings, before = sightings + found, found
         pose = _moved(pose, decision.motion, limits)
     return Walk(sigma, float("nan"))
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
-from loopwright.agents.sessions.gate import APPROVAL, Question
+from loopwright.agents.sessions.gate import ADDRESSED, APPROVAL, Question
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
@@ -89,13 +89,12 @@ def _answers(message: Message, question: Question, n_open: int, language: Feedba
     """Whether a message answers a question, as the session will understand it."""
     if message.is_stop:
         return False
-    named, colon, rest = message.text.partition(":")
-    is_named = bool(colon) and named.strip() == question.id
-    if not is_named and n_open > 1:
+    addressed = ADDRESSED.fullmatch(message.text)
+    if addressed["question"].lower() != question.id if addressed else n_open > 1:
         return False
     if message.parsed is not None:
         return message.parsed["kind"] not in ("note", "unclear", "stop")
-    return not isinstance(language.parse(rest if is_named else message.text), Note | Unclear | Stop)
+    return not isinstance(language.parse(addressed["rest"] if addressed else message.text), Note | Unclear | Stop)
 
 
 def headline(loop: Declaration | None, row: SessionRow) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,13 @@ def whole(config: BaseConfig, views_cache: Path, tmp_path_factory: pytest.TempPa
     return train(config, tmp_path_factory.mktemp("base") / "whole", cache_dir=views_cache)
 
 
+@pytest.fixture(scope="module")
+def card(whole: TrainResult, views_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The card of one release of that run, beside the folder `base`."""
+    out = tmp_path_factory.mktemp("released") / "base"
+    return release(whole.model.parent, out, "the command", probes_per_kind=2, cache_dir=views_cache)
+
+
 RUN = """
 import sys
 from pathlib import Path
@@ -114,16 +122,13 @@ def test_a_torn_last_line_of_metrics_does_not_stop_a_resume(
     assert path.read_text() == before
 
 
-def test_a_release_is_the_run_measured(
-    config: BaseConfig, whole: TrainResult, views_cache: Path, tmp_path: Path
-) -> None:
-    card = release(whole.model.parent, tmp_path / "base", "the command", probes_per_kind=2, cache_dir=views_cache)
-    assert card == tmp_path / "base.card.yaml"
+def test_a_release_is_the_run_measured(config: BaseConfig, card: Path) -> None:
+    assert card.name == "base.card.yaml"
     told = yaml.safe_load(card.read_text())
     assert told["command"] == "the command"
     assert told["worlds"]["carm"]["cases"] == {"train": [0, 1], "validation": [10000, 10000], "test": [30000, 30000]}
     assert BaseConfig.model_validate(told["config"]) == config
-    assert {path.name for path in (tmp_path / "base").iterdir()} >= {"config.json", "model.safetensors"}
+    assert {path.name for path in (card.parent / "base").iterdir()} >= {"config.json", "model.safetensors"}
     assert told["worlds"]["surgery"]["cases"]["test"] == [2_000_000, 2_000_000]
     rows = {(row["model"], row["variant"]): row for row in told["metrics"] if row["world"] == "carm"}
     assert {row["variant"] for row in told["metrics"] if row["world"] == "surgery"} >= {"progress", "caption"}
@@ -133,7 +138,7 @@ def test_a_release_is_the_run_measured(
 
 
 def test_a_release_replaces_an_earlier_one_and_nothing_else(
-    config: BaseConfig, whole: TrainResult, views_cache: Path, tmp_path: Path
+    config: BaseConfig, whole: TrainResult, card: Path, views_cache: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "models" / "base"
     mine.mkdir(parents=True)
@@ -145,9 +150,10 @@ def test_a_release_replaces_an_earlier_one_and_nothing_else(
     assert cli.main([*asked, "--release", str(mine)]) == 2
     assert not (tmp_path / "run").exists()  # said before the training, not after it
     assert (mine / "notes.txt").read_text() == "of years"
-    (mine / "notes.txt").unlink()
-    for _ in range(2):
-        release(whole.model.parent, mine, "the command", probes_per_kind=1, cache_dir=views_cache)
+    shutil.rmtree(mine.parent)
+    shutil.copytree(card.parent, mine.parent)
+    (mine / "model.safetensors").unlink()
+    release(whole.model.parent, mine, "the command", probes_per_kind=1, cache_dir=views_cache)
     assert (mine / "model.safetensors").is_file() and not (mine.parent / "base.partial").exists()
 
 

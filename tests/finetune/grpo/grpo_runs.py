@@ -33,7 +33,7 @@ short = thermostat.replace(heat=switch).varied(name="short", budget=Budget(steps
 
 
 def config(folder: Path, *, rows: Path | None = None, **changes: Any) -> GrpoConfig:
-    """Three steps of two prompts with four candidates each, on sessions of `short`, or on single answers."""
+    """Three steps of a prompt with four candidates, on sessions of `short`, or on single answers."""
     runs = folder / "runs.jsonl"
     runs.write_text("".join(json.dumps({}) + "\n" for _ in range(4)), encoding="utf-8")
     episodes = EpisodesConfig(loop="tests.finetune.grpo.grpo_runs:short", role="navigator", train=runs)
@@ -43,7 +43,7 @@ def config(folder: Path, *, rows: Path | None = None, **changes: Any) -> GrpoCon
         episodes=None if rows else episodes,
         rows=RowsConfig(train=rows) if rows else None,
         rewards={"length": RewardConfig(settings={"most": 1})},
-        drawing=DrawingConfig(candidates=4, prompts=2, max_tokens=6, at_once=4),
+        drawing=DrawingConfig(candidates=4, prompts=1, max_tokens=6, at_once=4),
         optimiser=OptimiserConfig(steps=3, lr=1e-2, warm_up=0.0, accumulate=2),
         checkpoint_every=1,
     )

@@ -118,11 +118,11 @@ def test_training_gives_each_token_the_probability_that_it_was_drawn_with(
 
 def test_it_learns_what_is_rewarded(tmp_path: Path) -> None:
     """Short answers are: "on" has two tokens with its end, "off" has three."""
-    run = config(tmp_path, optimiser=OptimiserConfig(steps=8, lr=2e-2, warm_up=0.0, kl=0.0))
+    run = config(tmp_path, optimiser=OptimiserConfig(steps=6, lr=2e-2, warm_up=0.0, kl=0.0))
     train(run, tmp_path / "run")
     log = json.loads((tmp_path / "run" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     rewards = [entry["reward"] for entry in log if "reward" in entry]
-    assert rewards[0] < -0.7 and sum(rewards[-4:]) / 4 > -0.25, rewards
+    assert rewards[0] < -0.7 and sum(rewards[-2:]) / 2 > -0.25, rewards
 
 
 class Killed(BaseException):

@@ -32,7 +32,7 @@ def step_at(pose: Pose) -> SessionStep:
 @pytest.mark.parametrize("at_px", [(200.0, 40.0), (10.0, 250.0)])
 def test_going_there_centres_what_was_pointed_at(alpha_deg: float, at_px: tuple[float, float]) -> None:
     pose = Pose(x_mm=5, y_mm=-20, z_mm=100, alpha_deg=alpha_deg)
-    run, prepared = CArmRun.model_construct(volume="", start="", target=()), {"field_of_view_mm": VIEW_MM}
+    run, prepared = CArmRun(volume="phantom:1", start="T12", target=("T12",)), {"field_of_view_mm": VIEW_MM}
     (said,) = pointed(run, prepared, step_at(pose), Pointed(at_px))
     meant = LANGUAGE.parse(said)
     assert isinstance(meant, GoHere)

@@ -62,7 +62,7 @@ def test_a_clinician_ends_it_or_lets_it_go_on(
 
 
 @pytest.mark.parametrize(("policy", "most"), [("proceed", 3), ("stop", 1)])
-@pytest.mark.parametrize("kind", ["pelvis", "legs", "metal", "noise"])
+@pytest.mark.parametrize("kind", ["pelvis", "metal"])
 def test_with_nobody_to_ask_it_is_not_found_within_a_few_exposures(
     begin: Begin, memory: Memory, kind: str, policy: str, most: int
 ) -> None:
@@ -98,13 +98,14 @@ def test_a_flat_posterior_is_asked_about(begin: Begin) -> None:
 class TestJumps:
     @pytest.fixture
     def patient_begin(self, memory: Memory, tmp_path: Path, truth: Use, patient: Patient) -> Begin:
-        """A localiser that puts T12 250 mm away, and 150 mm further on has it in the middle of the picture."""
+        """A localiser that puts T12 60 mm caudal, and once the view has gone anywhere else, in its middle."""
         start = patient.over("Carina")
 
         def see(pose: Pose) -> Localisation:
             seen, is_start = patient.truth(pose), pose.z_mm == pytest.approx(start.z_mm)
-            offsets = {**seen.offsets_mm, "T12": (0.0, 250.0 if is_start else 0.0)}
-            return seen.model_copy(update={"offsets_mm": offsets, "known_jump_mm": LIMIT_MM})
+            offsets = {**seen.offsets_mm, "T12": (0.0, 60.0 if is_start else 0.0)}
+            sigma = {**seen.sigma_mm, "T12": 30.0 if is_start else 3.0}
+            return seen.model_copy(update={"offsets_mm": offsets, "sigma_mm": sigma, "known_jump_mm": LIMIT_MM})
 
         truth(see)
         return lambda run: LOOP.start(memory, devices=tmp_path / "devices", **run)
@@ -114,9 +115,10 @@ class TestJumps:
         self, patient: Patient, patient_begin: Begin, memory: Memory, policy: str, status: str
     ) -> None:
         session = patient_begin(patient.run(on_uncertain=policy))
+        session.say("go 100 mm caudal")
         events = list(session.stream())
         assert session.status == status and payloads(events, "reached") == []
-        why = "its place jumped by 100 mm against the motion that was made"
+        why = "its place jumped by 40 mm against the motion that was made"
         assert why in (session.state["reason"] or payloads(events, "asked")[0]["question"]["text"])
         assert LOOP.replay(session.id, memory).difference is None
 

@@ -186,7 +186,7 @@ def test_an_act_that_a_rewind_leaves_behind_is_closed(tmp_path: Path, processes:
     """Authorised, killed before it was sent, and rewound: nobody asks for it again, so it is not left open."""
     case = CASES["nested"]
     template = Template(case, tmp_path, processes)
-    for n in range(15, 40):
+    for n in range(5, 40):
         folder = template.copy()
         assert template.obey(folder, "run", kill_after=n) is None
         bench = Bench(folder)

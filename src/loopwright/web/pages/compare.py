@@ -9,7 +9,7 @@ from nicegui import ui
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import Console
-from loopwright.web.pages.frame import Frame
+from loopwright.web.pages.frame import RESPONSE_S, Frame
 from loopwright.web.pages.parts import lines_html, picture_svg, session_url
 
 
@@ -29,7 +29,7 @@ class Side(NamedTuple):
 def compare_page(frame: Frame) -> None:
     """The page that compares."""
 
-    @ui.page("/sessions/{session_id}/compare", title="Compare · Loopwright")
+    @ui.page("/sessions/{session_id}/compare", title="Compare · Loopwright", response_timeout=RESPONSE_S)
     async def compare(session_id: str, left: int = 0, right: int = -1) -> None:
         try:
             sides = await asyncio.to_thread(_sides, frame.console, session_id)

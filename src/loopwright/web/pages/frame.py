@@ -15,6 +15,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 AUTHOR_COOKIE = "loopwright_author"
 YEAR_S = 31_536_000
+RESPONSE_S = 60.0
+"""How long a page may take to be made: the machine may be busy with the sessions."""
 PRIMARY, POSITIVE, NEGATIVE = "#0b62a4", "#1b7a3d", "#b3261e"
 """White on each of them has a contrast above 4.5."""
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from loopwright.web.console import Overview
-from loopwright.web.pages.frame import Frame
+from loopwright.web.pages.frame import RESPONSE_S, Frame
 from loopwright.web.pages.parts import item
 
 REFRESH_S = 1.0
@@ -17,7 +17,7 @@ PER_PAGE = 50
 def sessions_page(frame: Frame) -> None:
     """The page of all sessions."""
 
-    @ui.page("/", title="Sessions · Loopwright")
+    @ui.page("/", title="Sessions · Loopwright", response_timeout=RESPONSE_S)
     async def sessions() -> None:
         n_shown = PER_PAGE
 
@@ -41,7 +41,7 @@ def sessions_page(frame: Frame) -> None:
 def inbox_page(frame: Frame) -> None:
     """The page of what waits for a person."""
 
-    @ui.page("/inbox", title="Inbox · Loopwright")
+    @ui.page("/inbox", title="Inbox · Loopwright", response_timeout=RESPONSE_S)
     async def inbox() -> None:
         with frame.page("/inbox"):
             ui.html("<h1>Waiting for a person</h1>", sanitize=False)

@@ -10,7 +10,7 @@ from loopwright.errors import LoopwrightError
 from loopwright.graphs.step_view import Pointed
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import SessionView
-from loopwright.web.pages.frame import Frame, attempt, author
+from loopwright.web.pages.frame import RESPONSE_S, Frame, attempt, author
 from loopwright.web.pages.looking import Looking
 from loopwright.web.pages.parts import badge, session_url
 from loopwright.web.pages.questions import Questions
@@ -25,7 +25,7 @@ LET_GO_S = 10.0
 def session_page(frame: Frame) -> None:
     """The page of one session."""
 
-    @ui.page("/sessions/{session_id}", title="Session · Loopwright")
+    @ui.page("/sessions/{session_id}", title="Session · Loopwright", response_timeout=RESPONSE_S)
     async def session(session_id: str) -> None:
         try:
             view = await asyncio.to_thread(frame.console.view, session_id)

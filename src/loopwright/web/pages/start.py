@@ -6,7 +6,7 @@ from loopwright.errors import BadInput
 from loopwright.graphs.loop.loop import Loop
 from loopwright.web.api import roles_of
 from loopwright.web.pages.forms import SchemaForm
-from loopwright.web.pages.frame import Frame, attempt
+from loopwright.web.pages.frame import RESPONSE_S, Frame, attempt
 from loopwright.web.pages.parts import session_url
 
 IN_A_BROWSER = {"approval": "human", "on_uncertain": "ask"}
@@ -16,7 +16,7 @@ IN_A_BROWSER = {"approval": "human", "on_uncertain": "ask"}
 def start_page(frame: Frame) -> None:
     """The page that begins a session."""
 
-    @ui.page("/start", title="Start · Loopwright")
+    @ui.page("/start", title="Start · Loopwright", response_timeout=RESPONSE_S)
     async def start(loop: str = "") -> None:
         found = frame.console.loops
         usable = [name for name, each in found.items() if isinstance(each, Loop)]
