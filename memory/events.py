@@ -113,17 +113,13 @@ class Events:
         with self._store.read() as connection:
             return _end(connection, session_id)[1]
 
-    def verify(self, session_id: str) -> Verification:
-        """Re-hash the whole chain as it lies in the database and name the first link that is not as it was written.
-
-        Found: a changed payload, step, kind, key or time; a row removed, exchanged or added; a tail that was cut.
-        """
-        with self._store.read() as connection:
-            return verify_chain(connection, session_id, *_end(connection, session_id))
-
 
 def verify_chain(connection: Connection, session_id: str, n_written: int, head: str) -> Verification:
-    """See `Events.verify`; `n_written` and `head` are what the session's row says of the end."""
+    """Re-hash a whole chain as it lies in the database and name the first link that is not as it was written.
+
+    Found: a changed payload, step, kind, key or time; a row removed, exchanged or added; a tail that was cut.
+    `n_written` and `head` are what the session's row says of the end.
+    """
     query = select(*_RAW_COLUMNS).where(EventTable.session_id == session_id).order_by(EventTable.seq)
     n, prev_hash = 0, GENESIS
     for row in connection.execution_options(yield_per=500).execute(query):

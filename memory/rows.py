@@ -63,8 +63,8 @@ class Change(Frozen):
     what: str
 
     def __str__(self) -> str:
-        column = f", column `{self.column}`," if self.column else ""
-        return f"`{self.table}` row {self.row}{column} {self.what}"
+        column = f", column `{self.column}`" if self.column else ""
+        return f"`{self.table}` row {self.row}{column}: {self.what}"
 
 
 class Verification(Frozen):

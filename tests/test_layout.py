@@ -195,7 +195,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package.mkdir(parents=True)
     (root / "tests").mkdir()
     (root / "tests" / "test_nothing.py").touch()
-    for name in ("__init__", "settings", "log", "schema"):
+    for name in ("__init__", "settings", "log", "schema", "digests"):
         (package / f"{name}.py").touch()
     (package / "errors.py").write_text("import loopwright.schema\n")
     for folder in FOLDERS:

@@ -77,7 +77,8 @@ def harmed(
 ) -> Result:
     """Do harm at every boundary of an operation (of `every` so many one), and have somebody else go on."""
     began, case = time.monotonic(), CASES["thermostat"]
-    result = Result(f"{how}: {operation}, {'SQLite' if server is None else 'PostgreSQL'}")
+    some = f", at one of {every} commits" if every > 1 else ""
+    result = Result(f"{how}: {operation}, {'SQLite' if server is None else 'PostgreSQL'}{some}")
     of = prepared(operation, folder, server, case, processes)
     for n in range(1, boundaries(of, operation, processes) + 1, every):
         result.n += 1

@@ -36,7 +36,7 @@ def test_the_head_of_a_run_shows_a_record_that_was_cut(loopwright: Cli, ended: t
     with open_memory(settings().memory_url) as memory, memory._store.write() as connection:
         connection.exec_driver_sql("UPDATE acts SET step = step + 1")
     changed = loopwright("sessions", "verify", session, "--loop", LOOP)
-    assert changed.code == 1 and "column `step`, was changed" in changed.out.replace("\n", " ")
+    assert changed.code == 1 and "column `step`: was changed" in changed.out.replace("\n", " ")
     assert loopwright("sessions", "verify", session, "--head", "0" * 64, "--loop", LOOP).code == 1
 
 

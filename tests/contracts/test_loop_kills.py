@@ -22,7 +22,7 @@ class Ended:
         self.status, self.written = bench.memory.sessions.get(session_id).status, written(events)
         self.worlds = bench.worlds(session_id)
         self.acts = [(e.act, e.status, e.approved_by) for e in bench.memory.ledger.of(session_id)]
-        assert bench.memory.events.verify(session_id).ok
+        assert bench.memory.verify(session_id).ok
         assert len([e for e in events if e.kind == "finished" and not e.payload["path"]]) == 1
         bench.close()
 

@@ -77,7 +77,7 @@ def replays(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Replays:
         def nobody(*_: Any, **__: Any) -> Any:
             raise AssertionError("a replay asks no model")
 
-        assert memory.events.verify(session.id).ok
+        assert memory.verify(session.id).ok
         with monkeypatch.context() as patch:
             patch.setattr(models, "open_model", nobody)
             patch.setattr(models, "_engine", nobody)

@@ -55,7 +55,7 @@ class Bench:
 
     def whole(self, session: Session) -> None:
         """Assert that the record is whole, comes out again in a replay, and leaves nothing open on the ledger."""
-        verified = self.memory.events.verify(session.id)
+        verified = self.memory.verify(session.id)
         assert verified.ok, verified
         if self.memory.sessions.get(session.id).has_ended:
             assert self.memory.ledger.unsettled(session.id) == []

@@ -78,7 +78,7 @@ def test_a_session_is_pruned_whole_and_shared_blobs_stay(memory: Memory, unheld_
     assert memory.blobs.read(shared) == b"shared"
     with pytest.raises(IntegrityError):
         memory.blobs.read(mine)
-    assert memory.events.verify(fork).ok and memory.sessions.get(fork).parent == session_id
+    assert memory.verify(fork).ok and memory.sessions.get(fork).parent == session_id
     assert [s.session_id for s in memory.retention.size().sessions] == [fork]
     memory.retention.prune(fork)
     assert memory.retention.size().n_blobs == 0

@@ -108,7 +108,7 @@ def test_an_older_database_is_upgraded_with_all_it_holds(url: str, tmp_path: Pat
         with memory._store.engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT title FROM sessions").scalar() == "untitled"
             assert connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar() == "9999"
-        assert memory.events.verify(session_id).ok
+        assert memory.verify(session_id).ok
 
 
 def test_a_failed_upgrade_changes_nothing_and_says_so(url: str, tmp_path: Path) -> None:

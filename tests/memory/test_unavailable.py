@@ -121,7 +121,7 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
         n, message = done.stdout.split(" ", 1)
         assert "Nothing of this write was kept: free space, then resume." in message
         assert 0 < int(n) < 100
-        verification = memory.events.verify(session_id)
+        verification = memory.verify(session_id)
         assert verification.ok and verification.n == int(n)
         assert all(memory.blobs.read(ref) for ref in memory.blobs.of(session_id))
         with memory.sessions.acquire(session_id):

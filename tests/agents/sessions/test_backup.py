@@ -133,7 +133,7 @@ def test_a_forged_backup_is_found_out(memory: Memory, other: Memory, devices: Pa
     with zipfile.ZipFile(tmp_path / "forged.zip", "w") as forged:
         for part in ("backup.json", "memory.sqlite"):
             forged.write(tmp_path / "parts" / part, part)
-    with pytest.raises(IntegrityError, match="column `step`, was changed"):
+    with pytest.raises(IntegrityError, match="column `step`: was changed"):
         restore(other, tmp_path / "elsewhere", tmp_path / "forged.zip")
 
 

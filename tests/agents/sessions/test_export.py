@@ -182,8 +182,8 @@ def _change_feedback(content: Content) -> None:
         (_move_time, 2, "event 2 was changed"),
         (_drop_first, 1, "where event 1"),
         (_cut_tail, 2, "2 events on record, the folder 1"),
-        (_change_act, None, '`acts` row ["k1"], column `act`, was changed'),
-        (_change_feedback, None, "`messages` row [1], column `text`, was changed"),
+        (_change_act, None, '`acts` row ["k1"], column `act`: was changed'),
+        (_change_feedback, None, "`messages` row [1], column `text`: was changed"),
     ],
 )
 def test_a_forged_folder_is_found_out(

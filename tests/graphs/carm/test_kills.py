@@ -37,7 +37,7 @@ def check_whole(memory: Memory, session_id: str, devices: Path, unkilled: str) -
     Each pose must be the one before plus the one motion between them, and the device's own count of exposures the
     number of pictures: an act that was lost or doubled breaks one of the two.
     """
-    assert memory.events.verify(session_id).ok
+    assert memory.verify(session_id).ok
     assert told(memory, session_id) == told(memory, unkilled)
     events = memory.events.read(session_id)
     observed = exposures(events)

@@ -41,7 +41,7 @@ def test_reaches_one_target_after_another(patient: Patient, begin: Begin, memory
     assert patient.distance_mm("T12", end_pose(session)) < 15
     told = [e.kind for e in events if e.step == 0 and e.kind in TOLD]
     assert told == ["observed", "measured", "localised", "decided", "acted"]
-    assert memory.events.verify(session.id).ok
+    assert memory.verify(session.id).ok
     assert events == memory.events.read(session.id)
 
 
@@ -269,7 +269,7 @@ def test_rewind_keeps_the_record_and_moves_the_world_back(
     events = memory.events.read(session.id)
     assert session.status == "succeeded"
     assert len(events) > n_before
-    assert memory.events.verify(session.id).ok
+    assert memory.verify(session.id).ok
     assert {e.branch for e in events} == {0, 1}
     assert session.state["observation"]["exposures"] > len(poses)  # radiation is not undone
     assert LOOP.replay(session.id, memory).difference is None

@@ -216,7 +216,7 @@ class TestTakeover:
                 pass
             assert second.status == "succeeded"
             assert [e.status for e in memory.ledger.of(first.id)] == ["settled"]
-            assert memory.events.verify(first.id).ok
+            assert memory.verify(first.id).ok
         assert room_c(bench, first) == 16.5
 
 

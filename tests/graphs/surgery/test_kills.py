@@ -71,7 +71,7 @@ def test_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
                 child.kill()
                 child.join()
                 assert child.exitcode in (0, -9)
-            assert memory.events.verify(session_id).ok
+            assert memory.verify(session_id).ok
             assert told(memory, session_id) == told(memory, unkilled)
             entries = memory.ledger.of(session_id)
             assert all(e.outcome is not None and e.outcome.status == "done" for e in entries)
