@@ -105,7 +105,7 @@ def _put_postgresql(url: str, session_id: str, text: str, author: str, timeout_s
         with psycopg.connect(url, connect_timeout=max(1, round(timeout_s))) as connection:
 
             def execute(statement: str, values: tuple[Any, ...]) -> Any:
-                return connection.execute(statement.replace("?", "%s"), values)
+                return connection.execute(statement.replace("?", "%s").encode(), values)
 
             def clock() -> datetime:
                 now: datetime = execute("SELECT clock_timestamp()", ()).fetchone()[0]

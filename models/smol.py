@@ -93,7 +93,7 @@ def _converted(gguf: Path, folder: Path) -> Path:
 
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(**where)
+    config: Any = AutoConfig.from_pretrained(**where)
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are not quantised any more, and `save_pretrained` refuses it
     model: Any = LlamaForCausalLM(config)

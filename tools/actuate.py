@@ -207,7 +207,7 @@ class Actuator:
         return outcome
 
 
-def world_sha256(world: World) -> str:
+def world_sha256(world: Any) -> str:
     """A digest of where a world stands and of what it has counted: acts alone change it."""
     counted = dict(world.spent()) if hasattr(world, "spent") else {}
     return sha256_of({"snapshot": world.snapshot(), "spent": counted})

@@ -103,7 +103,8 @@ class Trainer(GRPOTrainer):
         turns.sort(key=lambda turn: turn[0].request.inputs["input_ids"].shape[1] + len(turn[0].trace))
         borders = [len(turns) * k // self.n_parts for k in range(self.n_parts + 1)]
         parts = [turns[first:last] or turns[:1] for first, last in pairwise(borders)]
-        made = [as_batch([g for g, _ in part], [a for _, a in part], self._tokenizer.pad_token_id) for part in parts]
+        pad = cast(int, self._tokenizer.pad_token_id)
+        made = [as_batch([g for g, _ in part], [a for _, a in part], pad) for part in parts]
         for batch, (first, last) in zip(made, pairwise(borders), strict=True):
             if first == last:  # fewer turns than parts: one that is mute
                 batch["tool_mask"] = torch.zeros_like(batch["tool_mask"])

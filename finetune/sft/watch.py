@@ -33,7 +33,8 @@ class Watch(TrainerCallback):
         told: tuple[str, ...] = ("loss", "eval_loss", "learning_rate"),
     ) -> None:
         self.config, self.run, self.on_progress = config, run, on_progress
-        self.method, self.figures, self.told = method, figures, told
+        self.method: Literal["sft", "grpo"] = method
+        self.figures, self.told = figures, told
         self.begun_at = time.perf_counter()
         self.first_step = 0
 

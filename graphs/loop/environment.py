@@ -220,7 +220,7 @@ class Environment:
     _make: Callable[[], Episodes]
 
     def __init__(self) -> None:
-        self._episodes = type(self)._make()
+        self._episodes = self._make()
 
     def reset(self, **row: Any) -> str | Content:
         """Begin an episode with the settings of a row; returns what the loop asks first."""

@@ -91,7 +91,7 @@ def judge(state: State, ctx: Context) -> None:
     image = _image(state)
     if ctx.config.selection == "all" or image is None or ctx.config.predictor == "recipe":
         return
-    said = {what: Prediction.model_validate(state[what]) for what in SETS}
+    said: dict[LabelSet, Prediction] = {what: Prediction.model_validate(state[what]) for what in SETS}
     asked: Judge = ModelJudge(known_of(ctx))
     if ctx.config.judge == "counts":
         asked = CountsJudge(kitchen_cooccurrence(), look_again(image, ctx))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -117,7 +117,9 @@ def test_a_model_that_cannot_be_cancelled_is_left_and_its_late_answer_dropped() 
 
 def test_one_that_talks_without_end_is_left() -> None:
     class Endless(Foreign):
-        async def _astream(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> Any:
+        async def _astream(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any
+        ) -> AsyncIterator[ChatGenerationChunk]:
             while True:
                 yield ChatGenerationChunk(message=AIMessageChunk(content="x" * 1000))
 

@@ -66,7 +66,7 @@ def trained_and_drawn(run: GrpoConfig, folder: Path, indices: list[int]) -> tupl
         trainer, watched = opened(run, folder, stack)
         played = trainer._play(indices)
         batches = trainer._batches(played, [[0.0] * len(one.drawn) for one in played])
-        pad = trainer._tokenizer.pad_token_id
+        pad: Any = trainer._tokenizer.pad_token_id
         trained: Counter[Any] = Counter()
         for batch in batches:
             for prompt, reply in zip(batch["prompt_ids"].tolist(), batch["completion_ids"].tolist(), strict=True):

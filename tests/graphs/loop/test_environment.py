@@ -38,10 +38,10 @@ def test_an_episode_is_a_session_of_the_loop() -> None:
     assert env.reset(prompt="of the row, and no setting") == "15.0 of 20.0"
     assert env.set_heater(on=True) == "16.5 of 20.0"
     assert "Expected one call" in env._call("set_heater", {"on": "perhaps"})  # the loop itself says what is wrong
-    for _ in range(2):
-        assert not env.done
-        said = env.set_heater(on=True)
-    assert said == "The episode has ended: succeeded. it is 19.5 degrees"
+    assert not env.done
+    env.set_heater(on=True)
+    assert not env.done
+    assert env.set_heater(on=True) == "The episode has ended: succeeded. it is 19.5 degrees"
     assert env.done and env.get_reward() > 5
     kinds = [event.kind for event in seen[0].events]
     assert kinds.count("acted") == 3 and kinds.count("guarded") == 3 and seen[0].status == "succeeded"
@@ -60,7 +60,7 @@ def test_an_episode_that_is_broken_off_leaves_nothing() -> None:
 
 
 def test_other_roles_keep_their_models_and_rows_set_what_the_loop_can_be_told() -> None:
-    marker = ScriptedChatModel(replies=["cold"] * 99)
+    marker = ScriptedChatModel(replies=("cold",) * 99)
     env: Any = kiln.environment("navigator", models={"marker": marker})()
     assert env.reset(marks=["low"]) == "15.0 of 15.5"
     assert env._episodes.finished.state["marks"] == ["cold"]
@@ -69,7 +69,7 @@ def test_other_roles_keep_their_models_and_rows_set_what_the_loop_can_be_told() 
 
 
 def test_a_role_that_answers_in_words_has_one_method() -> None:
-    marked = kiln.environment("marker", tools=(), models={"navigator": ScriptedChatModel(replies=[ON] * 9)})
+    marked = kiln.environment("marker", tools=(), models={"navigator": ScriptedChatModel(replies=(ON,) * 9)})
     env: Any = marked()
     assert env.reset(marks=["low"]) == "low at 15.0"
     assert env.answer("cold") == "low at 16.5"
@@ -78,7 +78,7 @@ def test_a_role_that_answers_in_words_has_one_method() -> None:
 
 
 def test_a_setting_that_will_not_do_is_refused() -> None:
-    env: Environment = kiln.environment("navigator", models={"marker": ScriptedChatModel(replies=["x"])})()
+    env: Environment = kiln.environment("navigator", models={"marker": ScriptedChatModel(replies=("x",))})()
     with pytest.raises(BadInput, match="marks"):
         env.reset(marks=3)
 

@@ -1,6 +1,7 @@
 """The picture of a step, large, with what the loop draws over it, and the timeline of all steps."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from markupsafe import Markup
 from nicegui import ui
@@ -86,7 +87,7 @@ class Looking:
                 place = each.branch, each.step
                 html = self._thumb(each, is_chosen=each is one)
                 if place not in self._thumbs:
-                    made = ui.html(html, sanitize=False).on("click", lambda place=place: self._choose(place))
+                    made = ui.html(html, sanitize=False).on("click", partial(self._choose, place))
                     self._thumbs[place] = made, html
                 elif self._thumbs[place][1] != html:
                     self._thumbs[place][0].set_content(html)

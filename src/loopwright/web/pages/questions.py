@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -66,7 +67,7 @@ class Questions:
             ui.button("Edit …", on_click=lambda: self._edit(view, asked, extra)).props("outline")
         if asked.question.about != APPROVAL:
             for option in (each for each in options if each not in ("approve", "reject")):
-                ui.button(option, on_click=lambda option=option: say("text", option)).props("outline")
+                ui.button(option, on_click=partial(say, "text", option)).props("outline")
 
     def _reject(self, name: str, extra: ui.element) -> None:
         extra.clear()

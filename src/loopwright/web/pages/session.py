@@ -117,7 +117,8 @@ class SessionPage:
             box.props(f'hint="{hint}"')
 
             async def send() -> None:
-                if box.value.strip() and await self._say(box.value.strip()):
+                text = (box.value or "").strip()
+                if text and await self._say(text):
                     box.set_value("")
 
             box.on("keydown.enter", send)

@@ -55,8 +55,9 @@ def _form(frame: Frame, loop: Loop) -> None:
             except BadInput as error:
                 wrong.set_text(str(error))
                 return
-            given = {role: entry.value.strip() for role, entry in models.items() if entry.value.strip()}
-            lines = more.value.splitlines() if more is not None else []
+            typed = {role: (entry.value or "").strip() for role, entry in models.items()}
+            given = {role: card for role, card in typed.items() if card}
+            lines = (more.value or "").splitlines() if more is not None else []
             given |= {role.strip(): card.strip() for role, _, card in (line.partition("=") for line in lines) if card}
             button.props("loading")
             session = await attempt(frame.console.start, loop.name, config, given)
