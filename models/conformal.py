@@ -23,7 +23,7 @@ from loopwright.schema import Frozen
 
 COVERAGES = (0.90, 0.95, 0.97)
 JUMP_MARGIN = 2.0
-"""Times the quantile of phantoms: on the one real CT, sightings of a true arrival jump up to 16 mm where theirs do 12."""
+"""Times the quantile of phantoms: on the one real CT sightings of a true arrival jump up to 16 mm, on phantoms 12."""
 
 
 def quantile(scores: ArrayLike, groups: ArrayLike, coverage: float) -> float:
