@@ -24,7 +24,7 @@ JUDGE = "judge"
 LabelSet = Literal["actions", "ingredients"]
 SETS: tuple[LabelSet, ...] = ("actions", "ingredients")
 COUNTS_WEIGHT = 0.3
-"""Chosen on validation dishes."""
+"""Set by hand on simulated dishes; see `docs/recipe.md` for what comes of it."""
 SEEN, UNSEEN = 0.3, 0.5
 """From which odds on a label speaks for others, and those of a predicted label of which nobody gives any."""
 PLAUSIBLE = 0.1
