@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 LOOPS: tuple[str, ...] = (
     "carm",
-    "surgery",
     "recipe",
+    "surgery",
 )
 GROUP = "loopwright.loops"
 

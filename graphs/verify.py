@@ -13,7 +13,7 @@ from loopwright.errors import LoopwrightError
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.serve import default_devices, worlds_of
 from loopwright.memory import Change, LedgerEntry, Memory, Verification
-from loopwright.schema import Outcome
+from loopwright.schema import Act, Outcome
 from loopwright.tools.actuate import world_sha256
 from loopwright.tools.devices import device_files
 
@@ -73,9 +73,9 @@ def _file_changes(file: Path, device: _Device, ledger: Mapping[str, LedgerEntry]
             yield Change(table="applied", row=row, what="is an act that the ledger has not sent")
             continue
         keys.add(key)
-        if act != entry.act.model_dump_json():
+        if not _is(act, entry.act):
             yield Change(table="applied", row=row, column="act", what="was changed")
-        if entry.outcome is not None and not _is_outcome(outcome, entry.outcome):
+        if entry.outcome is not None and not _is(outcome, entry.outcome):
             yield Change(table="applied", row=row, column="outcome", what="was changed")
     held = [row[2] for row in device.device]
     least = max((ledger[key].token or 0 for key in keys), default=0)
@@ -84,9 +84,10 @@ def _file_changes(file: Path, device: _Device, ledger: Mapping[str, LedgerEntry]
         yield Change(table="device", row=f"1 of `{file.name}`", column="token", what=what)
 
 
-def _is_outcome(text: Any, expected: Outcome) -> bool:
+def _is(text: Any, expected: Act | Outcome) -> bool:
+    """Whether this is the JSON of a value, however its members are ordered and its numbers written."""
     try:
-        return Outcome.model_validate_json(text) == expected
+        return type(expected).model_validate_json(text) == expected
     except ValidationError:
         return False
 

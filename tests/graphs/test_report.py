@@ -90,7 +90,7 @@ def test_a_broken_record_is_shown_as_broken(memory: Memory, session_id: str, tmp
         database.execute("UPDATE events SET payload = '{}' WHERE seq = 1")
     database.close()
     page = Page(write_report(memory, session_id, tmp_path / "report.html"))
-    assert "broken at event 1" in page.text
+    assert "changed : `events` row 1: event 1 was changed" in page.text
     assert "verified" not in page.text
 
 

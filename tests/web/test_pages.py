@@ -134,6 +134,7 @@ def test_what_is_pointed_at_becomes_feedback(ann: Tab, waiting: str, api: Api) -
     page.get_by_role("button", name=re.compile(r"^target 16\.[45]")).click()
     expect(page.locator(".lw-feed")).to_contain_text("set target: target_c 16.")
     expect(page.locator(".lw-ask")).to_contain_text("q2")
+    expect(page.locator(".q-dialog__backdrop")).to_have_count(0)
     point(page, (20, 100), (250, 100))
     page.get_by_role("button", name=re.compile(r"^target 2[45]")).wait_for()
     page.get_by_role("button", name="Nothing").click()

@@ -127,7 +127,7 @@ def episodes(
     navigator: Annotated[Literal["vlm", "vlm-unaided"], typer.Option(help="Who steers: the role to train.")] = "vlm",
     as_json: Json = False,
 ) -> None:
-    """Write runs of the C-arm loop over phantoms, for `loopwright train grpo`."""
+    """Write runs of the C-arm loop over phantoms, for reinforcement."""
     from loopwright.finetune.data.carm.episodes import write_episodes
 
     written = write_episodes(

@@ -39,8 +39,8 @@
 
   // Pointing: a click, a drag, or the arrow keys and Enter; in pixels of the picture.
   const picture = (event) => event.target.closest?.("svg.lw-picture[data-points]");
-  const place = (svg, event) => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+  const place = (inverse, event) => {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(inverse);
     return [at.x, at.y];
   };
   const hint = (svg, from, to) => {
@@ -51,27 +51,27 @@
   };
   const send = (svg, at, to) =>
     emitEvent("lw_point", { branch: +svg.dataset.branch, step: +svg.dataset.step, at_px: at, to_px: to });
-  let from = null;
+  let drag = null; // of the picture that was there when it began; a new one may take its place meanwhile
   document.addEventListener("pointerdown", (event) => {
     const svg = picture(event);
     if (!svg || event.button) return;
-    from = place(svg, event);
+    const inverse = svg.getScreenCTM().inverse();
+    drag = { svg, inverse, from: place(inverse, event) };
     svg.setPointerCapture(event.pointerId);
-    hint(svg, from);
+    hint(svg, drag.from);
   });
   document.addEventListener("pointermove", (event) => {
-    const svg = from && picture(event);
-    if (svg) hint(svg, from, place(svg, event));
+    if (drag) hint(drag.svg, drag.from, place(drag.inverse, event));
   });
   document.addEventListener("pointerup", (event) => {
-    const svg = from && picture(event);
-    if (svg) {
-      const to = place(svg, event);
-      const far = Math.hypot(to[0] - from[0], to[1] - from[1]) > svg.viewBox.baseVal.width / 50;
-      send(svg, from, far ? to : null);
-    }
-    from = null;
+    if (!drag) return;
+    const { svg, inverse, from } = drag;
+    const to = place(inverse, event);
+    const far = Math.hypot(to[0] - from[0], to[1] - from[1]) > svg.viewBox.baseVal.width / 50;
+    send(svg, from, far ? to : null);
+    drag = null;
   });
+  document.addEventListener("pointercancel", () => { drag = null; });
   let cursor = null;
   document.addEventListener("keydown", (event) => {
     const svg = picture(event);

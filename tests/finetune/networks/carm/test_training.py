@@ -208,7 +208,7 @@ def test_training_learns_and_is_released_with_calibration_and_card(
     train(config, tmp_path / "run", cache_dir=views_cache)
     records = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
     assert records[0]["step"] == 50 and records[0]["loss"] < 5.0  # untrained: above 6
-    weights = bundle(tmp_path / "run", tmp_path / "out" / "net.safetensors", cache_dir=views_cache)
+    weights = bundle(tmp_path / "run", tmp_path / "out" / "net.safetensors", gate_phantoms=2, cache_dir=views_cache)
     localiser = load_carm_network(weights)
     assert isinstance(localiser.calibration, Calibration) and localiser.calibration.n_groups == 1
     assert localiser.calibration.set_threshold == {"0.90": None, "0.95": None, "0.97": None}
