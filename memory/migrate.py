@@ -47,9 +47,9 @@ def migrate(store: Store, migrations: Path = MIGRATIONS) -> None:
             _refuse_strangers(store, connection)
         elif current not in {revision.revision for revision in script.walk_revisions()}:
             raise MemoryVersionError(
-                f"Memory `{store.url}` has schema {current!r}, which is newer than this code "
-                f"(it knows up to {script.get_current_head()!r}). It was left untouched: "
-                "`pip install --upgrade loopwright`, or name another database."
+                f"Memory `{store.url}` has schema {current!r}, which is newer than this code, or older than its "
+                f"first release ({script.get_current_head()!r} is the newest that it knows). It was left untouched: "
+                "`pip install --upgrade loopwright`, or name another database (`LOOPWRIGHT_MEMORY_URL`)."
             )
         config.attributes["connection"] = connection
         try:
