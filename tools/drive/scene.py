@@ -1,0 +1,141 @@
+"""One moment of traffic in the ego frame, what came after it, and a trajectory: the values that all of drive shares.
+
+The ego frame: origin at the ego vehicle's centre, x forward, y left, metres, radians counter-clockwise. Knows no
+simulator, no data set and no model.
+"""
+
+from collections.abc import Sequence
+from math import atan2, cos, hypot, sin
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, FiniteFloat
+
+from loopwright.schema import Frozen
+
+STEP_S = 0.5
+"""Between two points of histories and trajectories."""
+HISTORY_STEPS = 4
+"""Before the present: 2 s."""
+FUTURE_STEPS = 6
+"""Of a trajectory: 3 s."""
+Command = Literal["straight", "left", "right"]
+"""Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
+Point = tuple[FiniteFloat, FiniteFloat]
+Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
+"""The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""
+
+
+class Pose(NamedTuple):
+    """Where a frame's origin lies in another frame, and how its x axis points there."""
+
+    x_m: float = 0.0
+    y_m: float = 0.0
+    yaw_rad: float = 0.0
+
+    def to_outer(self, x_m: float, y_m: float) -> tuple[float, float]:
+        """A point of this pose's frame, in the frame that the pose is given in."""
+        c, s = cos(self.yaw_rad), sin(self.yaw_rad)
+        return self.x_m + c * x_m - s * y_m, self.y_m + s * x_m + c * y_m
+
+    def to_inner(self, x_m: float, y_m: float) -> tuple[float, float]:
+        """A point of the frame that the pose is given in, in this pose's own frame."""
+        c, s, dx, dy = cos(self.yaw_rad), sin(self.yaw_rad), x_m - self.x_m, y_m - self.y_m
+        return c * dx + s * dy, c * dy - s * dx
+
+
+class Box(Frozen):
+    """A rectangle on the ground."""
+
+    x_m: FiniteFloat
+    y_m: FiniteFloat
+    yaw_rad: FiniteFloat = 0.0
+    length_m: Annotated[FiniteFloat, Field(gt=0, le=60)] = 4.6
+    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 1.9
+
+    def seen_from(self, pose: Pose) -> Self:
+        """The same rectangle in the frame of `pose`, a pose of this frame."""
+        x_m, y_m = pose.to_inner(self.x_m, self.y_m)
+        return self.model_copy(update={"x_m": x_m, "y_m": y_m, "yaw_rad": self.yaw_rad - pose.yaw_rad})
+
+
+class Agent(Frozen):
+    """Another road user: where it is, and its velocity along the axes of the ego frame."""
+
+    id: str
+    kind: str = "car"
+    box: Box
+    vx_mps: FiniteFloat = 0.0
+    vy_mps: FiniteFloat = 0.0
+
+    def after(self, seconds: float) -> Box:
+        """Where it will be at constant velocity."""
+        x_m, y_m = self.box.x_m + self.vx_mps * seconds, self.box.y_m + self.vy_mps * seconds
+        return self.box.model_copy(update={"x_m": x_m, "y_m": y_m})
+
+    def seen_from(self, pose: Pose) -> Self:
+        """The same agent in the frame of `pose`, a pose of this frame; its velocity stays that over the ground."""
+        vx, vy = Pose(yaw_rad=pose.yaw_rad).to_inner(self.vx_mps, self.vy_mps)
+        return self.model_copy(update={"box": self.box.seen_from(pose), "vx_mps": vx, "vy_mps": vy})
+
+
+class Lane(Frozen):
+    """A lane: points of its centre line, in the direction of travel."""
+
+    centre: tuple[Point, ...] = Field(min_length=2)
+    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 4.0
+    is_route: bool = Field(default=False, description="whether the ego's route follows it")
+
+    def seen_from(self, pose: Pose) -> Self:
+        """The same lane in the frame of `pose`, a pose of this frame."""
+        return self.model_copy(update={"centre": tuple(pose.to_inner(*point) for point in self.centre)})
+
+
+class Scene(Frozen):
+    """One moment of traffic, in the ego frame of that moment. What a data set does not tell is empty."""
+
+    source: str = Field(description="simulator scenario or data set")
+    token: str = Field(description="names the moment within its source")
+    time_s: FiniteFloat = 0.0
+    speed_mps: FiniteFloat
+    acceleration_mps2: FiniteFloat = 0.0
+    history: tuple[Point, ...] = Field(
+        min_length=HISTORY_STEPS + 1, max_length=HISTORY_STEPS + 1, description="the ego at -2.0, -1.5, ... 0 s"
+    )
+    command: Command = "straight"
+    length_m: Annotated[FiniteFloat, Field(gt=0, le=60)] = 5.0
+    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 2.0
+    agents: tuple[Agent, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+
+    @property
+    def ego(self) -> Box:
+        """The ego vehicle, at the origin."""
+        return Box(x_m=0.0, y_m=0.0, length_m=self.length_m, width_m=self.width_m)
+
+    def seen_from(self, pose: Pose) -> Self:
+        """The same moment, everything but the ego's own history moved into the frame of `pose`."""
+        agents = tuple(agent.seen_from(pose) for agent in self.agents)
+        return self.model_copy(update={"agents": agents, "lanes": tuple(lane.seen_from(pose) for lane in self.lanes)})
+
+
+class Sample(Frozen):
+    """A moment and what then came, for open-loop evaluation and training; None where the log does not say."""
+
+    scene: Scene
+    future: tuple[Point | None, ...] = Field(
+        min_length=FUTURE_STEPS, max_length=FUTURE_STEPS, description="the ego at 0.5, 1.0, ... 3.0 s"
+    )
+    agent_futures: dict[str, tuple[Box | None, ...]] = Field(
+        default_factory=dict, description="by agent: its box at 0.5, 1.0, ... 3.0 s, in the ego frame of the scene"
+    )
+
+
+def headings(waypoints: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """The direction of travel at each waypoint, from the point before it; standing still keeps the direction."""
+    found, (px, py), yaw = [], (0.0, 0.0), 0.0
+    for x_m, y_m in waypoints:
+        if hypot(x_m - px, y_m - py) > 0.1:
+            yaw = atan2(y_m - py, x_m - px)
+        found.append(yaw)
+        px, py = x_m, y_m
+    return tuple(found)
