@@ -1,7 +1,6 @@
 """Recorded drives of every format become samples; what is missing or damaged is said, and left out where asked."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from loopwright.tools.drive.recorded.nuscenes import read_nuscenes
 from loopwright.tools.drive.recorded.read import read_samples
 from loopwright.tools.drive.recorded.recording import command_of
 from loopwright.tools.drive.scene import Sample
-
-REAL = os.environ.get("DRIVING_DATA")
 
 
 def write_nuscenes(folder: Path) -> Path:
@@ -229,15 +226,15 @@ def test_what_is_no_recorded_drive_is_refused(tmp_path: Path) -> None:
         list(read_nuscenes(tmp_path, "v1.0-mini"))
 
 
-@pytest.mark.skipif(REAL is None, reason="no real logs: set DRIVING_DATA to the folder of comma2k19 and NGSIM samples")
-def test_real_logs_agree_with_the_samples_cut_from_them() -> None:
-    folder = Path(REAL or "")
-    cut = list(read_samples(folder / "comma2k19_mit" / "planning_comma.jsonl.gz"))
-    raw = list(read_samples(folder / "comma2k19_mit" / "example1_segment40.npz"))
+def test_real_logs_agree_with_the_samples_cut_from_them(real_data: Path) -> None:
+    folder = real_data / "driving" / "comma2k19_mit"
+    if not folder.is_dir():
+        pytest.skip(f"`{folder}` is not there")
+    cut = list(read_samples(folder / "planning_comma.jsonl.gz"))
+    raw = list(read_samples(folder / "example1_segment40.npz"))
     apart = [_apart(a, b) for a, b in zip(cut, raw, strict=False) if None not in b.future]
     assert len(apart) == 110
-    assert np.abs(apart).max(axis=(0, 1)) == pytest.approx(np.zeros(2), abs=0.3)
-    assert np.median(np.abs(apart)) < 0.02
+    assert np.abs(apart).max() < 0.3 and np.median(np.abs(apart)) < 0.02
 
 
 def _apart(one: Sample, other: Sample) -> np.ndarray[Any, Any]:
