@@ -91,7 +91,7 @@ def sample_of(row: Mapping[str, Any], *, media: Path = Path()) -> FSDriveRow:
     answer = example.turns[-1].text
     past, goal, future = _HISTORY.search(asked), _GOAL.search(asked), points_of(answer)
     commands = {written: command for command, written in GOALS.items()}
-    if past is None or len(history := [_turned(p) for p in _numbers(past.group(1))]) != HISTORY_STEPS:
+    if past is None or len(history := [from_fsdrive(p) for p in _numbers(past.group(1))]) != HISTORY_STEPS:
         raise BadInput(f"The row {token!r} has no `Historical Trajectory` of {HISTORY_STEPS} points.")
     if goal is None or goal.group(1).upper() not in commands:
         raise BadInput(f"The row {token!r} has no `Mission Goal`: expected one of {', '.join(commands)}.")
@@ -106,7 +106,7 @@ def sample_of(row: Mapping[str, Any], *, media: Path = Path()) -> FSDriveRow:
     )
     images = dict(zip(CAMERAS, (str(media / image) for image in example.images), strict=False))
     tokens = tuple(int(each) for each in _VISUAL.findall(answer))
-    return FSDriveRow(Sample(scene=scene, future=tuple(map(_turned, future)), images=images), tokens)
+    return FSDriveRow(Sample(scene=scene, future=tuple(map(from_fsdrive, future)), images=images), tokens)
 
 
 def write_fsdrive(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -142,8 +142,8 @@ def to_fsdrive(point: Point) -> Point:
     return -point[1], point[0]
 
 
-def _turned(point: Point) -> Point:
-    """(right, forward) -> (forward, left); no negative zero."""
+def from_fsdrive(point: Point) -> Point:
+    """(right, forward) -> (forward, left), without negative zeros."""
     return point[1] + 0.0, 0.0 - point[0]
 
 

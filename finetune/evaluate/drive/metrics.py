@@ -6,10 +6,10 @@
     ..._avg         mean over K = 1, 2, 3
 
 A step whose truth is not known counts 0 and stays in N; a step where the truth itself hits leaves the numerator and
-stays in the denominator. `collision` is the papers' reading: the ego is 4.084 x 1.85 m, its centre 0.5 m ahead, never
-turned, on a grid of 0.5 m cells, 50 m to each side (the papers' code moves what lies outside to the edge; here it hits
-nothing). `boxes` is the exact one: the ego's own size, turned along its way, without a grid. An answer that could not
-be read is scored as standing still. Knows no data set and no model.
+stays in the denominator (but for the row of the truth). `collision` is the papers' reading: the ego is 4.084 x 1.85 m,
+its centre 0.5 m ahead, never turned, on a grid of 0.5 m cells, 50 m to each side (the papers' code moves what lies
+outside to the edge; here it hits nothing). `boxes` is the exact one: the ego's own size, turned along its way, without
+a grid. An answer that could not be read is scored as standing still. Knows no data set and no model.
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,8 @@ CELL_M, HALF_M = 0.5, 50.0
 EGO_LENGTH_M, EGO_WIDTH_M, EGO_AHEAD_M = 4.084, 1.85, 0.5
 STANDING: tuple[Point, ...] = ((0.0, 0.0),) * FUTURE_STEPS
 """What an unreadable answer is taken for: the car stays where it is."""
+SHARES = ("parsed", "known_3s", "with_agents")
+"""Of samples: those answered readably, with a truth at 3 s, and with an agent to hit."""
 
 
 class Scores(NamedTuple):
@@ -41,8 +43,13 @@ class Scores(NamedTuple):
     has_agents: Bools
 
 
-def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None]) -> Scores:
+def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None], *, is_truth: bool = False) -> Scores:
     """Compare an answer a sample with what came; None is one that could not be read.
+
+    Args:
+        samples: with what came.
+        answers: one a sample.
+        is_truth: the answers are what came, and their own hits are counted.
 
     Raises:
         BadInput: not one answer a sample, or one without six points.
@@ -59,21 +66,24 @@ def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None]) 
     known = np.isfinite(truth).all(axis=2)
     said = np.array([answer or STANDING for answer in answers], dtype=np.float64).reshape(-1, 6, 2)
     error = np.linalg.norm(np.where(known[..., None], said - truth, 0.0), axis=2)
-    grid, boxes, present = [], [], []
-    for sample, points, true in zip(samples, said, truth, strict=True):
+    hits = np.zeros((2, len(samples), FUTURE_STEPS), dtype=np.bool_)
+    present = np.zeros(len(samples), dtype=np.bool_)
+    for k, sample in enumerate(samples):
         at_step = agents_by_step(sample)
-        present.append(any(at_step))
-        grid.append(hits_on_grid(points, at_step) & ~hits_on_grid(true, at_step))
-        ego = sample.scene.ego
-        boxes.append(hits_of_boxes(points, ego, at_step) & ~hits_of_boxes(true, ego, at_step))
-    parsed = np.array([answer is not None for answer in answers], dtype=np.bool_)
-    hits = [np.array(each, dtype=np.bool_).reshape(-1, FUTURE_STEPS) for each in (grid, boxes)]
-    return Scores(error, known, *hits, parsed, np.array(present, dtype=np.bool_))
+        present[k] = any(map(len, at_step))
+        if not present[k]:
+            continue
+        ego, excused = sample.scene.ego, known[k] & (not is_truth)
+        hits[0, k] = hits_on_grid(said[k], at_step) & ~(hits_on_grid(truth[k], at_step) & excused)
+        hits[1, k] = hits_of_boxes(said[k], ego, at_step) & ~(hits_of_boxes(truth[k], ego, at_step) & excused)
+        hits[:, k] &= known[k] | (not is_truth)
+    return Scores(error, known, *hits, np.array([answer is not None for answer in answers]), present)
 
 
 def figures(scores: Scores) -> dict[str, Floats]:
     """Each metric's value of each sample, (n,): a figure is the mean; collisions in percent."""
-    found = {"parsed": scores.parsed.astype(np.float64), "known_3s": scores.known[:, -1].astype(np.float64)}
+    shares = {"parsed": scores.parsed, "known_3s": scores.known[:, -1], "with_agents": scores.has_agents}
+    found = {name: share.astype(np.float64) for name, share in shares.items()}
     found |= _read("l2", scores.l2_m)
     for name, hits in (("collision", scores.grid_hits), ("boxes", scores.box_hits)):
         so_far = np.maximum.accumulate(hits, axis=1)
@@ -81,52 +91,57 @@ def figures(scores: Scores) -> dict[str, Floats]:
     return found
 
 
-def agents_by_step(sample: Sample) -> list[list[Box]]:
-    """Where the agents are at each of the 6 steps, as far as the log knows."""
-    return [
-        [box for boxes in sample.agent_futures.values() if (box := boxes[step]) is not None]
-        for step in range(FUTURE_STEPS)
-    ]
+def agents_by_step(sample: Sample) -> list[Floats]:
+    """Where the agents are at each of the 6 steps, as far as the log knows; see `rectangles`."""
+    futures = sample.agent_futures.values()
+    return [rectangles([box for boxes in futures if (box := boxes[k]) is not None]) for k in range(FUTURE_STEPS)]
 
 
-def hits_on_grid(points: Floats, at_step: Sequence[Sequence[Box]]) -> Bools:
+def rectangles(boxes: Sequence[Box]) -> Floats:
+    """(k, 5) x, y (m), yaw (rad), length, width (m)."""
+    return np.array([(b.x_m, b.y_m, b.yaw_rad, b.length_m, b.width_m) for b in boxes], dtype=np.float64).reshape(-1, 5)
+
+
+def hits_on_grid(points: Floats, at_step: Sequence[Floats]) -> Bools:
     """(6,) whether the papers' ego on `points` (6, 2) covers a cell whose centre is in an agent; NaN hits nothing."""
     hits = np.zeros(len(points), dtype=np.bool_)
-    for step, ((x_m, y_m), boxes) in enumerate(zip(points, at_step, strict=True)):
-        if boxes and np.isfinite(x_m + y_m):
-            cells = np.floor(_EGO_CELLS + np.array([x_m, y_m]) / CELL_M)
+    for step, (point, boxes) in enumerate(zip(points, at_step, strict=True)):
+        if len(boxes) and np.isfinite(point).all():
+            cells = np.floor(_EGO_CELLS + point / CELL_M)
             cells = cells[((cells >= 0) & (cells < 2 * HALF_M / CELL_M)).all(axis=1)]
             hits[step] = _inside(cells * CELL_M - HALF_M + CELL_M / 2, boxes).any()
     return hits
 
 
-def hits_of_boxes(points: Floats, ego: Box, at_step: Sequence[Sequence[Box]]) -> Bools:
+def hits_of_boxes(points: Floats, ego: Box, at_step: Sequence[Floats]) -> Bools:
     """(6,) whether the ego on `points` (6, 2), turned along its way, overlaps an agent; NaN hits nothing."""
     hits = np.zeros(len(points), dtype=np.bool_)
     known = np.isfinite(points).all(axis=1)
     turned = dict(zip(np.flatnonzero(known).tolist(), headings([(x, y) for x, y in points[known]]), strict=True))
     for step, yaw in turned.items():
-        here = ego.model_copy(update={"x_m": points[step, 0], "y_m": points[step, 1], "yaw_rad": yaw})
-        hits[step] = any(overlap(here, box) for box in at_step[step])
+        here = np.array([*points[step], yaw, ego.length_m, ego.width_m])
+        hits[step] = overlaps(here, at_step[step]).any()
     return hits
 
 
-def overlap(one: Box, other: Box) -> bool:
-    """Whether two rectangles have a point in common: no side of either separates them."""
-    a, b = corners(one), corners(other)
-    for yaw in (one.yaw_rad, other.yaw_rad):
-        for axis in (np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])):
-            p, q = a @ axis, b @ axis
-            if p.max() < q.min() or q.max() < p.min():
-                return False
-    return True
+def overlaps(one: Floats, others: Floats) -> Bools:
+    """(k,) whether a rectangle (5,) has a point in common with each of others (k, 5): no side separates them."""
+    yaws = np.stack([np.full(len(others), one[2]), others[:, 2]])
+    along = np.stack([np.cos(yaws), np.sin(yaws)], axis=-1)
+    axes = np.concatenate([along, np.stack([-along[..., 1], along[..., 0]], axis=-1)])  # (4, k, 2)
+    a = np.einsum("akd,cd->akc", axes, corners(one[None])[0])
+    b = np.einsum("akd,kcd->akc", axes, corners(others))
+    apart = (a.max(axis=2) < b.min(axis=2)) | (b.max(axis=2) < a.min(axis=2))
+    found: Bools = ~apart.any(axis=0)
+    return found
 
 
-def corners(box: Box) -> Floats:
-    """(4, 2), counter-clockwise from the front left."""
-    half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (box.length_m / 2, box.width_m / 2)
-    c, s = np.cos(box.yaw_rad), np.sin(box.yaw_rad)
-    found: Floats = half @ np.array([[c, s], [-s, c]]) + (box.x_m, box.y_m)
+def corners(boxes: Floats) -> Floats:
+    """(k, 4, 2) of rectangles (k, 5), counter-clockwise from the front left."""
+    half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * boxes[:, None, 3:] / 2
+    c, s = np.cos(boxes[:, 2])[:, None], np.sin(boxes[:, 2])[:, None]
+    x, y = half[..., 0], half[..., 1]
+    found: Floats = np.stack([c * x - s * y, s * x + c * y], axis=-1) + boxes[:, None, :2]
     return found
 
 
@@ -141,14 +156,13 @@ def _ego_cells() -> Floats:
 _EGO_CELLS = _ego_cells()
 
 
-def _inside(points: Floats, boxes: Sequence[Box]) -> Bools:
-    """(n,) whether each of `points` (n, 2) lies in any of the boxes."""
-    inside = np.zeros(len(points), dtype=np.bool_)
-    for box in boxes:
-        c, s = np.cos(box.yaw_rad), np.sin(box.yaw_rad)
-        own = (points - (box.x_m, box.y_m)) @ np.array([[c, -s], [s, c]])
-        inside |= (np.abs(own) <= (box.length_m / 2, box.width_m / 2)).all(axis=1)
-    return inside
+def _inside(points: Floats, boxes: Floats) -> Bools:
+    """(n,) whether each of `points` (n, 2) lies in any of the rectangles (k, 5)."""
+    off = points[:, None] - boxes[:, :2]
+    c, s = np.cos(boxes[:, 2]), np.sin(boxes[:, 2])
+    along, across = c * off[..., 0] + s * off[..., 1], c * off[..., 1] - s * off[..., 0]
+    found: Bools = ((np.abs(along) <= boxes[:, 3] / 2) & (np.abs(across) <= boxes[:, 4] / 2)).any(axis=1)
+    return found
 
 
 def _read(name: str, values: Floats) -> dict[str, Floats]:

@@ -7,7 +7,7 @@ import pytest
 from tests.finetune.evaluate.drive.cases import AT_10_MPS, sample
 
 from loopwright.errors import BadInput
-from loopwright.finetune.evaluate.drive.metrics import figures, hits_of_boxes, hits_on_grid, overlap, score
+from loopwright.finetune.evaluate.drive.metrics import figures, hits_of_boxes, hits_on_grid, overlaps, rectangles, score
 from loopwright.tools.drive.scene import Box, Point
 
 
@@ -55,6 +55,8 @@ def test_where_the_truth_itself_collides_nothing_is_counted() -> None:
     found = means([sample(boxes=(on_the_way,) * 6)], [AT_10_MPS])
     assert found["collision_any_3s"] == found["boxes_any_3s"] == 0
     late = means([sample(boxes=(on_the_way,) * 6)], [[(15.0, 0.0)] * 6])
+    truth = figures(score([sample(boxes=(on_the_way,) * 6)], [AT_10_MPS], is_truth=True))
+    assert truth["collision_any_3s"].tolist() == [100]
     assert late["collision_to_3s"] == pytest.approx(500 / 6)  # the hit at 1.5 s is the truth's too
 
 
@@ -72,14 +74,14 @@ def test_where_the_truth_itself_collides_nothing_is_counted() -> None:
 )
 def test_the_grid_is_the_papers(x_m: float, y_m: float, is_hit: bool) -> None:
     speck = Box(x_m=x_m, y_m=y_m, length_m=0.6, width_m=0.6)
-    assert hits_on_grid(np.zeros((1, 2)), [[speck]]).tolist() == [is_hit]
+    assert hits_on_grid(np.zeros((1, 2)), [rectangles([speck])]).tolist() == [is_hit]
 
 
 def test_the_grid_moves_in_whole_cells_and_ends_at_50_m() -> None:
-    speck = [[Box(x_m=12.25, y_m=0.25, length_m=0.4, width_m=0.4)]]
+    speck = [rectangles([Box(x_m=12.25, y_m=0.25, length_m=0.4, width_m=0.4)])]
     assert hits_on_grid(np.array([[10.4, 0.0]]), speck).tolist() == [True]
     assert hits_on_grid(np.array([[9.9, 0.0]]), speck).tolist() == [False]  # floor: 9.5
-    far = [[Box(x_m=60, y_m=0)]]
+    far = [rectangles([Box(x_m=60, y_m=0)])]
     assert hits_on_grid(np.array([[60.0, 0.0]]), far).tolist() == [False]
     ego = Box(x_m=0, y_m=0, length_m=5, width_m=2)
     assert hits_of_boxes(np.array([[60.0, 0.0]]), ego, far).tolist() == [True]
@@ -88,7 +90,7 @@ def test_the_grid_moves_in_whole_cells_and_ends_at_50_m() -> None:
 def test_exact_boxes_turn_along_the_way() -> None:
     """Turned to the left the ego is 5 m long across: it reaches an agent that the grid's ego misses."""
     ego = Box(x_m=0, y_m=0, length_m=5, width_m=2)
-    beside_it = [[Box(x_m=0, y_m=7.9, length_m=1, width_m=1)]]
+    beside_it = [rectangles([Box(x_m=0, y_m=7.9, length_m=1, width_m=1)])]
     assert hits_of_boxes(np.array([[0.0, 5.0]]), ego, beside_it).tolist() == [True]
     assert hits_on_grid(np.array([[0.0, 5.0]]), beside_it).tolist() == [False]
     assert not hits_of_boxes(np.array([[np.nan, 5.0]]), ego, beside_it).any()
@@ -97,9 +99,10 @@ def test_exact_boxes_turn_along_the_way() -> None:
 def test_overlap_of_turned_rectangles() -> None:
     square = Box(x_m=0, y_m=0, length_m=2, width_m=2)
     diamond = Box(x_m=2.3, y_m=0, yaw_rad=pi / 4, length_m=2, width_m=2)  # its corner is at 0.886
-    assert overlap(square, diamond) and overlap(diamond, square)
-    assert not overlap(square, diamond.model_copy(update={"x_m": 2.5}))
-    assert not overlap(square, diamond.model_copy(update={"x_m": 1.9, "y_m": 1.9}))
+    others = [diamond, *(diamond.model_copy(update=at) for at in ({"x_m": 2.5}, {"x_m": 1.9, "y_m": 1.9}))]
+    assert overlaps(rectangles([square])[0], rectangles(others)).tolist() == [True, False, False]
+    assert overlaps(rectangles([diamond])[0], rectangles([square])).tolist() == [True]
+    assert not overlaps(rectangles([square])[0], rectangles([])).any()
 
 
 def test_it_refuses_what_does_not_fit() -> None:
