@@ -7,6 +7,7 @@ from pydantic import Field, FiniteFloat
 from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
+from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.totals import Totals
 from loopwright.tools.drive.views import Camera
@@ -83,7 +84,7 @@ def drive(args: Trajectory, context: ToolContext) -> Acting[Totals]:
     return Totals.model_validate(outcome.result)
 
 
-TOOLS: tuple[Tool[Any, Any], ...] = (drive, look_at_road, road_status)
+TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, drive, look_at_road, road_status)
 
 
 def _road(context: ToolContext) -> DriveWorld:
