@@ -6,7 +6,7 @@ simulator, no data set and no model.
 
 from collections.abc import Sequence
 from math import atan2, cos, hypot, sin
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, FiniteFloat
 
@@ -24,6 +24,7 @@ Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
 Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
 """Front, front left, front right, back, back left, back right."""
+CAMERAS: tuple[Camera, ...] = get_args(Camera)
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""

@@ -76,8 +76,7 @@ def test_agents_of_an_area_nearest_first(area: str, expected: list[str]) -> None
 
 
 def test_agents_in_a_rectangle_whichever_corner_comes_first() -> None:
-    corners = {"x_from_m": 40, "x_to_m": 0, "y_from_m": -2, "y_to_m": 1}
-    found = asked("detect_agents_in_range", **corners)
+    found = asked("detect_agents_in_range", x_from_m=40, x_to_m=0, y_from_m=-2, y_to_m=1)
     assert ids(found) == ["lead", "second"]
     assert found["agents"][0] == {
         "id": "lead", "kind": "car", "x_m": 20, "y_m": 0.5, "yaw_rad": 0, "length_m": 4, "width_m": 2, "speed_mps": 8,
