@@ -20,6 +20,8 @@ FUTURE_STEPS = 6
 """Of a trajectory: 3 s."""
 Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
+Action = Literal["keep", "slower", "faster", "left", "right", "stop"]
+"""What a trajectory does: along the lane at this, a lower or a higher speed, a change of lane, or a halt."""
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""
