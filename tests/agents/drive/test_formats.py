@@ -4,13 +4,13 @@ import re
 from itertools import combinations
 
 import pytest
+from tests.agents.drive.scenes import car, scene
 
 from loopwright.agents.drive.formats import DECISION, EXAMPLE, FRAME, MASKED, N_VISUAL, PARTS, Part, drive_form
 from loopwright.agents.drive.perception import agents_seen, risk_words
 from loopwright.agents.drive.prompts import Asked, Shown, again_messages, drive_messages, frame_messages
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.schema import ImageRef
-from tests.agents.drive.scenes import car, scene
 
 ALL = [parts for n in range(1, 7) for parts in combinations(PARTS, n)]
 TEXT = (
