@@ -4,13 +4,14 @@ The words of `<perception>` and `<think>`, written from a scene for training row
 no prompt, no picture and no model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import hypot, pi, remainder
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from loopwright.schema import Frozen
+from loopwright.tools.drive.paths import paths_of
 from loopwright.tools.drive.scene import Agent, Scene
 
 Where = Literal["ahead", "behind", "left", "right", "from left", "from right"]
@@ -59,12 +60,21 @@ def agents_seen(scene: Scene) -> tuple[Seen, ...]:
     return tuple(seen for _, seen in sorted(nearest.values(), key=lambda one: one[0])[:MOST_SEEN])
 
 
-def risk_words(seen: Sequence[Seen]) -> str:
-    """The greatest risk in what is seen, and where there is room, as `<think>` says it.
+def risk_of(scene: Scene) -> str:
+    """What `<think>` says of a scene."""
+    return risk_words(agents_seen(scene), [side for side in ("left", "right") if side in paths_of(scene).by_side])
+
+
+def risk_words(seen: Sequence[Seen], lanes: Collection[str] = ("left", "right")) -> str:
+    """The greatest risk in what is seen, and on which side a lane is free, as `<think>` says it.
 
     "ahead closes in 2.0 s, left is free", "behind is near" or "clear, right is free".
+
+    Args:
+        seen: the road users.
+        lanes: sides on which there is a lane.
     """
-    free = [side for side in ("left", "right") if all(one.where != side or abs(one.gap_m) > 2 * NEAR_M for one in seen)]
+    free = [side for side in ("left", "right") if side in lanes and _is_free(side, seen)]
     room = f", {' and '.join(free)} {'is' if len(free) == 1 else 'are'} free" if free else ""
     closing = [(s, one) for one in seen if (s := one.closes_in_s) is not None and s <= CLOSING_S]
     if closing:
@@ -72,6 +82,10 @@ def risk_words(seen: Sequence[Seen]) -> str:
         return f"{one.where} closes in {max(HALF_S, round(seconds / HALF_S) * HALF_S):.1f} s{room}"
     near = [one for one in seen if abs(one.gap_m) <= NEAR_M]
     return f"{near[0].where} is near{room}" if near else f"clear{room}"
+
+
+def _is_free(side: str, seen: Sequence[Seen]) -> bool:
+    return all(one.where != side or abs(one.gap_m) > 2 * NEAR_M for one in seen)
 
 
 def _place(agent: Agent) -> Where | None:

@@ -14,9 +14,9 @@ from loopwright.agents.drive.formats import DECISION, PARTS, Part, point_text, p
 from loopwright.agents.drive.perception import agents_seen
 from loopwright.models.images import image_block
 from loopwright.schema import Frozen, ImageRef
-from loopwright.tools.drive.scene import Point, Scene
+from loopwright.tools.drive.scene import Camera, Point, Scene
 
-View = Literal["top", "F", "FL", "FR", "B", "BL", "BR"]
+View = Literal["top", Camera]
 """The raster from above (forward is up), or one of the six cameras: front, back, and either side of both."""
 VIEWS: tuple[View, ...] = get_args(View)
 
