@@ -55,7 +55,7 @@ def perceive(state: State, ctx: Context) -> None:
     """See the road; count what is wrong with what is seen; end where the drive is over."""
     state.update(blind="", expected=[], imagined=[], said={}, thought={}, rejected=[], why="", refusals=0)
     try:
-        seen = SeenRoad.model_validate(ctx.observe(look_at_road, cameras=list(ctx.config.cameras)))
+        seen = SeenRoad.model_validate(ctx.observe(look_at_road))
     except ToolError as error:
         _fault(state, ctx, [f"the road cannot be looked at: {error}"])
         _fall_back(state, ctx, "the road cannot be looked at")

@@ -13,7 +13,7 @@ from loopwright.tools.drive.predictor import ShortTermPredictor
 from loopwright.tools.drive.scenarios import SCENARIO, ScenarioName
 from loopwright.tools.drive.sensing import FaultyDrive, read_faults
 from loopwright.tools.drive.views import Camera
-from loopwright.tools.drive.world import DriveWorld
+from loopwright.tools.drive.world import DriveWorld, View
 
 DRIVER = "driver"
 ADAPTER = "drive"
@@ -103,6 +103,7 @@ def prepare(run: DriveRun) -> dict[str, Any]:
 
 def open_world(run: DriveRun, _: dict[str, Any], device: Path) -> DriveWorld:
     """The run's drive."""
+    views: tuple[View, ...] = ("top", *dict.fromkeys(run.cameras))
     if run.faults:
-        return FaultyDrive(run.scenario, run.seed, faults=run.faults, device=device)
-    return DriveWorld(run.scenario, run.seed, device=device)
+        return FaultyDrive(run.scenario, run.seed, faults=run.faults, device=device, views=views)
+    return DriveWorld(run.scenario, run.seed, device=device, views=views)

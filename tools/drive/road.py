@@ -18,6 +18,6 @@ def road_of(context: ToolContext) -> DriveWorld:
     Raises:
         DeveloperError: it is none with a road.
     """
-    if not all(hasattr(context.world, name) for name in ("scene", "picture", "totals")):
+    if not all(hasattr(context.world, name) for name in ("scene", "taken", "views")):
         raise DeveloperError(f"The world {context.world!r} has no road; give the `ToolContext` a `DriveWorld`.")
     return cast(DriveWorld, context.world)

@@ -61,10 +61,18 @@ def read_faults(told: Iterable[str]) -> dict[int, frozenset[FaultName]]:
 class FaultyDrive(DriveWorld):
     """A drive whose sensors fail. What is driven, and the guard, are the drive's own."""
 
-    def __init__(self, scenario: str, seed: int, *, faults: Iterable[str], device: Path | None = None) -> None:
+    def __init__(
+        self,
+        scenario: str,
+        seed: int,
+        *,
+        faults: Iterable[str],
+        device: Path | None = None,
+        views: tuple[View, ...] = ("top",),
+    ) -> None:
         """As `DriveWorld`; `faults` are `KIND@STEP` each."""
         self._faults = read_faults(faults)
-        super().__init__(scenario, seed, device=device)
+        super().__init__(scenario, seed, device=device, views=views)
 
     @property
     def scene(self) -> Scene:

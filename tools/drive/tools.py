@@ -11,7 +11,6 @@ from loopwright.tools.drive.road import Place, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.totals import Totals
-from loopwright.tools.drive.views import Camera
 
 MOST_FAULTS = 600
 Fault = Annotated[str, StringConstraints(max_length=200)]
@@ -21,14 +20,8 @@ class Nothing(Frozen):
     """No arguments."""
 
 
-class Look(Frozen):
-    """What `look_at_road` is given."""
-
-    cameras: tuple[Camera, ...] = Field(default=("F",), max_length=6, description="beside the view from above")
-
-
 class Images(Frozen):
-    """The pictures of a moment; null what was not asked for, or did not come."""
+    """The pictures of a moment, by the world's views; null where it has no such view, or none came."""
 
     top: ImageRef | None = None
     F: ImageRef | None = None
@@ -66,10 +59,10 @@ def _in_words(args: Trajectory) -> str:
 
 
 @tool(effect="write", timeout_s=60)
-def look_at_road(args: Look, context: ToolContext) -> SeenRoad:
-    """Look at the road from above and through the cameras, and say what is where."""
+def look_at_road(args: Nothing, context: ToolContext) -> SeenRoad:
+    """Look at the road, from above and through the cameras, and say what is where."""
     world = road_of(context)
-    taken = {view: world.taken(view) for view in ("top", *dict.fromkeys(args.cameras))}
+    taken = {view: world.taken(view) for view in world.views}
     images = {view: context.keep(picture) for view, picture in taken.items() if picture is not None}
     seen = sensed(world.scene)
     faults = (*seen.faults, *(f"no picture of {view}" for view in taken if view not in images))
