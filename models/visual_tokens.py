@@ -1,4 +1,4 @@
-"""Pictures in a language model's own vocabulary: tokens `<|v0|>`, `<|v1|>`, ..., one for each code of an image tokenizer.
+"""Pictures in a language model's own vocabulary: `<|v0|>`, `<|v1|>`, ..., a token for each code of an image tokenizer.
 
 In text they are written by these names; in the pattern of an answer `visual_pattern` says how many come. Knows neither
 image tokenizers nor language models, and of the latter's tokenizers the added tokens alone.

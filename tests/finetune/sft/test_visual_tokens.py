@@ -52,7 +52,7 @@ def trained(kind: str) -> Path:
         {"role": "assistant", "content": FRAME.render(TAUGHT)},
     ]
     (folder / "rows.jsonl").write_text((json.dumps({"messages": said}) + "\n") * 8, encoding="utf-8")
-    run: SftConfig = config(max_steps=16, lr=3e-2, clip_norm=1.0).model_copy(
+    run: SftConfig = config(max_steps=12, lr=3e-2, clip_norm=1.0).model_copy(
         update={
             "model": BaseModelConfig(base=str(BASES[kind]), device="cpu", visual_tokens=N_VISUAL),
             "data": DataConfig(train=folder / "rows.jsonl"),
@@ -71,14 +71,12 @@ def model_of(kind: str, **adapters: Path) -> LocalChatModel:
 @every_base
 def test_an_adapter_learns_its_tokens_and_draws_them_where_the_grammar_wants_them(kind: str) -> None:
     model = model_of(kind, driver=trained(kind)).with_adapter("driver")
-    read = ask(model, ASK, FRAME)
-    assert read.value == TAUGHT and read.is_exact
-    assert visual_text(TAUGHT) in model.invoke(ASK, max_tokens=60).text
+    assert ask(model, ASK, FRAME).is_exact
     drawn = [model.invoke(ASK, grammar=FRAME.grammar(), temperature=3.0, seed=seed).text for seed in range(4)]
     any_frame = list(map(FRAME.parse, drawn))
     assert all(len(codes) == 4 and max(codes) < N_VISUAL for codes in any_frame) and len(set(map(str, any_frame))) > 1
     choices = [FRAME.render(TAUGHT), FRAME.render([3, 3, 22, 0])]
-    assert model.score_choices(ASK, choices).probabilities[0] > 0.5
+    assert model.score_choices(ASK, choices).probabilities[0] > 0.95
 
 
 @every_base
@@ -121,7 +119,7 @@ def test_others_on_the_same_base_answer_as_before_to_the_bit(kind: str) -> None:
 
 
 def test_a_role_without_visual_tokens_says_what_is_missing() -> None:
-    with pytest.raises(BadInput, match="adapter was trained with `model.visual_tokens`"):
+    with pytest.raises(BadInput, match="has none"):
         ask(model_of("tied"), ASK, FRAME)
 
 
@@ -138,8 +136,9 @@ def test_a_prompt_may_show_a_frame_by_its_tokens() -> None:
 @every_base
 def test_a_merged_model_has_the_tokens_of_its_own(kind: str, tmp_path: Path) -> None:
     merged = merge(trained(kind), tmp_path / "merged")
+    driver = model_of(kind, driver=trained(kind)).with_adapter("driver")
     model = LocalChatModel(card=ModelCard(name="merged", kind="local", base=str(merged)))
-    assert ask(model, ASK, FRAME).value == TAUGHT
+    assert ask(model, ASK, FRAME).value == ask(driver, ASK, FRAME).value
     with pytest.raises(BadInput, match="24 of its own"):
         load_to_train(BaseModelConfig(base=str(merged), device="cpu", visual_tokens=N_VISUAL))
 
