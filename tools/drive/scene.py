@@ -24,6 +24,8 @@ Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
 Action = Literal["keep", "slower", "faster", "left", "right", "stop"]
 """What a trajectory does: along the lane at this, a lower or a higher speed, a change of lane, or a halt."""
+Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
+"""Front, front left, front right, back, back left, back right."""
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""
@@ -132,6 +134,8 @@ class Sample(Frozen):
     agent_futures: dict[str, tuple[Box | None, ...]] = Field(
         default_factory=dict, description="by agent: its box at 0.5, 1.0, ... 3.0 s, in the ego frame of the scene"
     )
+    log: str = Field(default="", description="the drive that it is cut from: samples of one are not independent")
+    images: dict[Camera, str] = Field(default_factory=dict, description="paths of what the cameras saw")
 
 
 def headings(waypoints: Sequence[tuple[float, float]]) -> tuple[float, ...]:
