@@ -95,7 +95,7 @@ def imagine(state: State, ctx: Context) -> None:
     if run.candidates > 1:
         ways = [_as_json(one.waypoints) for one in propose(scene, _style(state, ctx))[: run.candidates]]
     if run.imagine == "model":
-        turns.imagine(state, ctx, scene, ways)
+        turns.imagine(state, ctx, ways)
     else:
         found = ctx.map(_drawn, ways)
         state["imagined"] = [{"waypoints": way, **one} for way, one in zip(ways, found, strict=True)]
