@@ -16,6 +16,7 @@ from loopwright.graphs.drive.frames import compare, is_due, pending
 from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
+from loopwright.tools.drive.experience import experience
 from loopwright.tools.drive.futures import Future, constant_velocity, keeping_pace
 from loopwright.tools.drive.imagination import Imagination, imagine_road
 from loopwright.tools.drive.planner import propose
@@ -145,6 +146,9 @@ def act(state: State, ctx: Context) -> None:
     result = ctx.act(drive, because=_because(thought), waypoints=_as_json(thought.waypoints))
     if result.ok:
         state["last"] = _as_json(thought.waypoints)
+        if state["scene"]:
+            ended = result.output["ended"]
+            ctx.remember(**experience(_scene(state), thought.waypoints, action=thought.action, outcome=ended))
         return
     if result.rule == WITHDRAWN or result.rule == "approval":  # says nothing of the trajectory
         _again(state, ctx, "")
