@@ -139,7 +139,7 @@ def verify(state: State, ctx: Context) -> None:
     _settle(state, ctx, brake(scene, state["why"]))
 
 
-@node(to=("predict", "think"))
+@node(to=("predict", "think", "act"))
 def act(state: State, ctx: Context) -> None:
     """Hand the trajectory to the car, which follows it for half a second."""
     thought = Thought.model_validate(state["thought"])
