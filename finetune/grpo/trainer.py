@@ -47,6 +47,7 @@ class Trainer(GRPOTrainer):
         self._allowed: Tensor | None = None
         self._buffer: list[Batch] = []
         super().__init__(reward_funcs=[_never_called], **arguments)
+        _complete_reference(cast(nn.Module, self.model))
         self.n_parts: int = cast(GRPOConfig, self.args).steps_per_generation or 1
 
     # What TRL's own draws, tokenises and scores
@@ -214,6 +215,15 @@ def _is_free(allowed: Any) -> bool:
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+
+def _complete_reference(model: nn.Module) -> None:
+    """Give the reference the trained rows of tokens too: TRL copies what has `.default.` within its name alone."""
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        other = parameters.get(f"{name.removesuffix('.default')}.ref")
+        if other is not None:
+            other.data.copy_(parameter.data)
 
 
 def _never_called(**_: Any) -> list[float | None]:

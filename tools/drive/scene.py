@@ -22,6 +22,8 @@ MOST_AGENTS, MOST_LANES, MOST_POINTS = 512, 512, 1000
 """Of a scene, and of a lane's centre line."""
 Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
+Action = Literal["keep", "slower", "faster", "left", "right", "stop"]
+"""What a trajectory does: along the lane at this, a lower or a higher speed, a change of lane, or a halt."""
 Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
 """Front, front left, front right, back, back left, back right."""
 CAMERAS: tuple[Camera, ...] = get_args(Camera)

@@ -104,6 +104,14 @@ class Simulation:
         """The ego on the ground; only differences mean anything."""
         return pose_of(self._ego)
 
+    def where(self, of: str) -> Pose:
+        """The vehicle called `of` on the ground, as `pose` has the ego.
+
+        Raises:
+            UnknownName: there is no such vehicle (any more).
+        """
+        return pose_of(self._named(of))
+
     @property
     def speed_mps(self) -> float:
         """The ego's."""
@@ -125,9 +133,7 @@ class Simulation:
         Raises:
             UnknownName: there is no such vehicle (any more).
         """
-        camera = next((vehicle for vehicle in self._road.vehicles if vehicle.name == of), None)
-        if camera is None:
-            raise UnknownName("vehicle", of, self.vehicles)
+        camera = self._named(of)
         pose = pose_of(camera)
         return Scene(
             source=self.scenario,
@@ -183,6 +189,12 @@ class Simulation:
         return deepcopy(self, {id(each): each for each in shared})
 
     # Inside
+
+    def _named(self, of: str) -> Any:
+        vehicle = next((vehicle for vehicle in self._road.vehicles if vehicle.name == of), None)
+        if vehicle is None:
+            raise UnknownName("vehicle", of, self.vehicles)
+        return vehicle
 
     def _set(self, waypoints: Sequence[Point] | None) -> None:
         self._ego.track = None if waypoints is None else Track(self.pose, waypoints)

@@ -1,18 +1,20 @@
 """The road's tools: look at it, drive on, say how the drive stands. Knows no planner."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, StringConstraints
 
-from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
+from loopwright.tools.drive.imagination import decode_frame, imagine_road
+from loopwright.tools.drive.road import Place, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
+from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.totals import Totals
-from loopwright.tools.drive.world import DriveWorld
 
-Place = Annotated[tuple[FiniteFloat, ...], Field(min_length=2, max_length=2)]
+MOST_FAULTS = 600
+Fault = Annotated[str, StringConstraints(max_length=200)]
 
 
 class Nothing(Frozen):
@@ -20,7 +22,7 @@ class Nothing(Frozen):
 
 
 class Images(Frozen):
-    """The pictures of a moment, by the world's views; null where it has no such view."""
+    """The pictures of a moment, by the world's views; null where it has no such view, or none came."""
 
     top: ImageRef | None = None
     F: ImageRef | None = None
@@ -34,9 +36,10 @@ class Images(Frozen):
 class SeenRoad(Frozen):
     """The road as it is seen."""
 
-    scene: Scene
+    scene: Scene | None = Field(description="without what is no number; null where the ego's own motion is none")
     images: Images
     totals: Totals
+    faults: tuple[Fault, ...] = Field(default=(), max_length=MOST_FAULTS, description="what is missing, or no number")
 
 
 class Trajectory(Frozen):
@@ -59,28 +62,25 @@ def _in_words(args: Trajectory) -> str:
 @tool(effect="write", timeout_s=60)
 def look_at_road(args: Nothing, context: ToolContext) -> SeenRoad:
     """Look at the road, from above and through the cameras, and say what is where."""
-    world = _road(context)
-    images = {view: context.keep(world.picture(view)) for view in world.views}
-    return SeenRoad(scene=world.scene, images=Images(**images), totals=world.totals)
+    world = road_of(context)
+    taken = {view: world.taken(view) for view in world.views}
+    images = {view: context.keep(picture) for view, picture in taken.items() if picture is not None}
+    seen = sensed(world.scene)
+    faults = (*seen.faults, *(f"no picture of {view}" for view in taken if view not in images))
+    return SeenRoad(scene=seen.scene, images=Images(**images), totals=world.totals, faults=faults)
 
 
 @tool(effect="read", timeout_s=30)
 def road_status(args: Nothing, context: ToolContext) -> Totals:
     """Say what the drive has come to so far: progress, collisions, comfort, and whether it is over."""
-    return _road(context).totals
+    return road_of(context).totals
 
 
-@tool(effect="actuate", timeout_s=60, consent="guard", words=_in_words)
+@tool(effect="actuate", timeout_s=60, words=_in_words)
 def drive(args: Trajectory, context: ToolContext) -> Acting[Totals]:
     """Follow a trajectory of six waypoints for half a second; then look again."""
     outcome = yield Act(tool="drive", arguments=args.model_dump(mode="json"))
     return Totals.model_validate(outcome.result)
 
 
-TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, drive, look_at_road, road_status)
-
-
-def _road(context: ToolContext) -> DriveWorld:
-    if not all(hasattr(context.world, name) for name in ("scene", "picture", "views")):
-        raise DeveloperError(f"The world {context.world!r} has no road; give the `ToolContext` a `DriveWorld`.")
-    return cast(DriveWorld, context.world)
+TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, decode_frame, drive, imagine_road, look_at_road, road_status)

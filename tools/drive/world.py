@@ -132,6 +132,10 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         """The moment from above or through a camera, (height, width, 3) uint8."""
         return _picture(self.scene, view)
 
+    def taken(self, view: View) -> Picture | None:
+        """What a camera gives at the moment; None where no picture comes, which happens to real ones."""
+        return _picture(self._simulation(self.state).scene(), view)
+
     # The guard
 
     def check(self, act: Act) -> Verdict:

@@ -1,10 +1,11 @@
 """What the drive loop adds to the command line."""
 
-from loopwright.cli.drive import evaluate
+from loopwright.cli.drive import demo, evaluate
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
     commands={
+        "demo drive": demo.demo,
         "eval drive": evaluate.evaluate,
     },
 )
