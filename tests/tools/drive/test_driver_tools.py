@@ -108,6 +108,19 @@ def test_the_map_knows_lanes_routes_and_distances() -> None:
     assert between["is_route"]  # on the line of both
 
 
+@pytest.mark.parametrize(
+    ("waypoints", "rule"),
+    [
+        ([[4.0 * k, 0.0] for k in range(1, 7)], ""),
+        ([[5.4 * k, 0.0] for k in range(1, 7)], "collision"),  # with the second car, which stands
+        ([[5.0 * k, -0.5 * k] for k in range(1, 7)], "off_road"),
+    ],
+)
+def test_a_trajectory_is_checked_by_the_verifier(waypoints: list[list[float]], rule: str) -> None:
+    found = asked("check_trajectory", waypoints=waypoints)
+    assert (found["ok"], found["rule"], bool(found["reason"])) == (not rule, rule, bool(rule))
+
+
 def test_the_ego_state() -> None:
     found = asked("ego_state")
     assert (found["speed_mps"], found["command"], found["history"][0]) == (10, "left", [-20, 0])
