@@ -20,13 +20,13 @@ from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.starting import configured
 from loopwright.graphs.registry import get_loop, loop_names
-from loopwright.graphs.sessions import report_session
+from loopwright.graphs.sessions import headline, report_session
 from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view, thumbnail
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.memory import Memory, SessionRow
 from loopwright.schema import Event, ImageRef
 from loopwright.tools.contract import Tool
-from loopwright.web.reading import Asked, Logs, headline, open_questions
+from loopwright.web.reading import Asked, Logs, open_questions
 from loopwright.web.refusal import Refusal
 from loopwright.web.tokens import read_tokens
 from loopwright.web.worker import Order
