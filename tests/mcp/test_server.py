@@ -45,7 +45,7 @@ async def client(
     """A client whose person gives these answers in turn; without answers it shows no forms."""
     left = list(answers)
 
-    async def form(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+    async def form(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         assert isinstance(params, types.ElicitRequestFormParams)
         if asked is not None:
             asked.append(params.message)

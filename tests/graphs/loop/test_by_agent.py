@@ -1,9 +1,11 @@
 """The world and tools of a loop in the hands of an agent."""
 
 import json
+from typing import Any
 
 import pytest
 from tests.loops.bench import Bench
+from tests.loops.cases import Models
 from tests.loops.thermostat import thermostat
 
 from loopwright.graphs.loop.by_agent import AGENT, by_agent
@@ -13,13 +15,13 @@ from loopwright.models.scripted import ScriptedChatModel
 by_hand = by_agent(thermostat, "thermostat-agent")
 
 
-def calls(*each: tuple[str, dict[str, object]]) -> dict[str, ScriptedChatModel]:
+def calls(*each: tuple[str, dict[str, Any]]) -> Models:
     """A model that makes these calls in turn."""
     return {AGENT: ScriptedChatModel(replies=tuple(json.dumps({"name": n, "arguments": a}) for n, a in each))}
 
 
-HEAT = ("set_heater", {"on": True})
-DONE = ("finish", {"summary": "it is warm"})
+HEAT: tuple[str, dict[str, Any]] = ("set_heater", {"on": True})
+DONE: tuple[str, dict[str, Any]] = ("finish", {"summary": "it is warm"})
 
 
 def test_an_agent_looks_acts_and_finishes(bench: Bench) -> None:
