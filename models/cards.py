@@ -49,7 +49,7 @@ class Budget(Frozen):
 _COMMON = frozenset({"name", "kind", "description", "decoding"})
 _KEYS = {
     "local": frozenset({"base", "adapters", "device", "dtype", "quantisation", "image_size_px"})
-    | {"choice_temperature", "pool_weight", "place_sd_mm"},
+    | {"choice_temperature", "pool_weight", "place_sd_mm", "tool_choice"},
     "served": frozenset(
         {"base", "base_url", "api_key_env", "timeout_s", "max_retries", "schema_mode", "format_retries"}
         | {"token_limit_parameter", "budget"}
@@ -86,6 +86,12 @@ class ModelCard(Frozen):
     place_sd_mm: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(
         default={},
         description="role -> error along an axis of the places that it states in the view, and beyond it, mm",
+    )
+
+    tool_choice: Literal["auto", "first"] = Field(
+        default="auto",
+        description="where a call names none; first: a tool is called before a human is answered, by grammar, for "
+        "models that never call one by themselves",
     )
 
     base_url: str = Field(default="", description="of an OpenAI-compatible endpoint, up to and with `/v1`")

@@ -154,6 +154,17 @@ def tool_call_grammar(functions: tuple[str, ...], opening: str, closing: str) ->
     return _satisfiable(grammar, "tools")
 
 
+def either_grammar(call: Grammar, answer: Grammar) -> Grammar:
+    """A tool call (`tool_call_grammar`), or a JSON answer in its place (`schema_grammar`)."""
+    schema = json.dumps({"x-guidance": _JSON, **json.loads(answer.text)}, ensure_ascii=False)
+    return Grammar(
+        kind="lark",
+        text=f"{call.text.replace('start: ', 'start: answer | ', 1)}\nanswer: %json {schema}",
+        longest_bytes=max(call.longest_bytes, answer.longest_bytes),
+        is_open=call.is_open or answer.is_open,
+    )
+
+
 class Matcher:
     """One answer as it grows under `grammar`: which tokens may come next, until the answer is complete.
 
@@ -348,10 +359,11 @@ def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
     if grammar.kind == "json":
         schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
         return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
-    if grammar.kind == "lark":  # `tool_call_grammar` alone makes these
-        rules, schema = grammar.text.split("%json ", 1)
-        restricted = schema if spelling is None else spelling.restrict(schema)
-        return LLMatcher.grammar_from_lark(f"{rules}%json {restricted}")
+    if grammar.kind == "lark":  # schemas stand at the ends of lines
+        restrict = (lambda schema: schema) if spelling is None else spelling.restrict
+        rules = [line.partition("%json ") for line in grammar.text.splitlines()]
+        lines = [f"{rule}{mark}{restrict(schema) if mark else ''}" for rule, mark, schema in rules]
+        return LLMatcher.grammar_from_lark("\n".join(lines))
     text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
     writable = f" & /{spelling.characters}*/" if spelling is not None else ""
     return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
