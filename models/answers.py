@@ -171,6 +171,11 @@ def one_of(choices: Sequence[str]) -> "TextFormat[str]":
     )
 
 
+def json_instructions(schema: Mapping[str, Any]) -> str:
+    """What a model is told that is not held to a JSON schema."""
+    return f"Reply with one JSON object, and nothing else, that fits this JSON schema:\n{json.dumps(schema)}"
+
+
 @dataclass(frozen=True)
 class JsonFormat(Generic[T]):
     """A JSON object that fits `schema`.
@@ -217,8 +222,7 @@ class JsonFormat(Generic[T]):
     @property
     def instructions(self) -> str:
         """The JSON schema, and that nothing else is wanted."""
-        asked = "Reply with one JSON object, and nothing else, that fits this JSON schema:\n"
-        return asked + json.dumps(self.json_schema)
+        return json_instructions(self.json_schema)
 
     def grammar(self) -> "Grammar":
         """That of the schema."""

@@ -85,8 +85,9 @@ class LoopwrightChatModel(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
         params["ls_provider"] = "loopwright"
-        if card := getattr(self, "card", None):
-            params["ls_model_name"] = kwargs.get("model", card.base if card.kind == "served" else card.name)
+        card: ModelCard | None = getattr(self, "card", None)
+        own = type(self).__name__ if card is None else card.base if card.kind == "served" else card.name
+        params["ls_model_name"] = kwargs.get("model", own)
         if decoding := getattr(self, "decoding", None):
             params["ls_temperature"] = kwargs.get("temperature", decoding.temperature)
             params["ls_max_tokens"] = kwargs.get("max_tokens", decoding.max_tokens)

@@ -182,7 +182,7 @@ class Matcher:
         self, grammar: Grammar, tokenizer: "PreTrainedTokenizerFast", end_ids: Sequence[int] | None = None
     ) -> None:
         self._words, spelling, self._ids = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
-        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling), log_level=0)
+        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling, self._words), log_level=0)
         self._grammar = grammar
         if spelling is not None:
             self._matcher.compute_bitmask()
@@ -354,19 +354,31 @@ def _cause(matcher: LLMatcher) -> str:
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
 
 
-def _compiled(grammar: Grammar, spelling: Spelling | None = None) -> str:
-    """llguidance's form of `grammar`, without the characters that a tokenizer cannot spell."""
+def _compiled(grammar: Grammar, spelling: Spelling | None = None, words: LLTokenizer | None = None) -> str:
+    """llguidance's form of `grammar` for a tokenizer, without the characters that it cannot spell."""
+    restrict: Callable[[str], str] = str if spelling is None else spelling.restrict
     if grammar.kind == "json":
-        schema = grammar.text if spelling is None else spelling.restrict(grammar.text)
-        return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)
-    if grammar.kind == "lark":  # schemas stand at the ends of lines
-        restrict = (lambda schema: schema) if spelling is None else spelling.restrict
+        return LLMatcher.grammar_from_json_schema(restrict(grammar.text), overrides=_JSON)
+    if grammar.kind == "lark":  # a schema stands at its line's end
         rules = [line.partition("%json ") for line in grammar.text.splitlines()]
-        lines = [f"{rule}{mark}{restrict(schema) if mark else ''}" for rule, mark, schema in rules]
+        lines = [f"{_with_tokens(rule, words)}{mark}{restrict(schema) if mark else ''}" for rule, mark, schema in rules]
         return LLMatcher.grammar_from_lark("\n".join(lines))
     text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
     writable = f" & /{spelling.characters}*/" if spelling is not None else ""
     return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")
+
+
+def _with_tokens(rule: str, words: LLTokenizer | None) -> str:
+    """A rule whose texts name the tokens that are marks of their own in a vocabulary, such as Qwen's `<tool_call>`."""
+
+    def named(text: re.Match[str]) -> str:
+        ids = words.tokenize_str(json.loads(text[0]), parse_special=True) if words is not None else []
+        if not any(words.is_special_token(i) for i in ids):  # type: ignore[union-attr]  # then there are none
+            return text[0]
+        parts = [f"<[{i}]>" if words.is_special_token(i) else json.dumps(words.decode_str([i])) for i in ids]
+        return " ".join(parts)
+
+    return re.sub(r'"(?:[^"\\]|\\.)*"', named, rule)
 
 
 @lru_cache(maxsize=1)
