@@ -23,8 +23,8 @@ from loopwright.agents.drive.formats import FRAME, PARTS, DriveAnswer, Part, dri
 from loopwright.agents.drive.perception import agents_seen, risk_words
 from loopwright.agents.drive.prompts import Asked, Shown, View, drive_messages, frame_messages
 from loopwright.finetune.data.cases import write_cases
-from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, drives, futures, tracks
 from loopwright.finetune.data.drive.manoeuvre import action_of
+from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, drives, futures, tracks
 from loopwright.finetune.data.files import write_dataset_info, write_examples
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, example_of
 from loopwright.models.networks.drive_tokens import ImageTokenizer
