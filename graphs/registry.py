@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOPS: tuple[str, ...] = (
     "carm",
+    "drive",
     "recipe",
     "surgery",
 )
