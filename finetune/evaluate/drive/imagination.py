@@ -19,11 +19,11 @@ from loopwright.agents.drive.prompts import Asked, frame_messages
 from loopwright.errors import NoAnswer
 from loopwright.finetune.data.drive.build import asked_of
 from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, drives, futures, tracks
-from loopwright.finetune.measure.pictures import psnr_db, ssim
 from loopwright.finetune.measure.rows import CHANGE, Bar, Row, averaged
 from loopwright.finetune.networks.drive.fidelity import fidelity
 from loopwright.models.asking import ask
 from loopwright.models.networks.drive_tokens import ImageTokenizer
+from loopwright.tools.drive.likeness import psnr_db, ssim
 from loopwright.tools.drive.scenarios import SCENARIOS, ScenarioName, seeds_of
 from loopwright.tools.drive.views import Picture, top_view
 
@@ -36,6 +36,8 @@ CAMERAS, EVERY = 3, 6
 LONG_S = 1.5
 """From this horizon on, a model has to be better than constant velocity."""
 AT_ONCE = 16
+MOST_DB = 100.0
+"""What a picture is given that is the same as what came."""
 
 
 class Moment(NamedTuple):
@@ -140,7 +142,7 @@ def _measured(pictures: Sequence[Picture], truth: Sequence[Picture], of: Sequenc
         found["car_iou"].append(_share(counts.both, counts.either))
         found["found_2m"].append(_share(counts.found, counts.there))
         found["right_2m"].append(_share(counts.right, counts.drawn))
-        found["psnr_db"].append(psnr_db(picture, true))
+        found["psnr_db"].append(min(MOST_DB, psnr_db(picture, true)))
         found["ssim"].append(ssim(picture, true))
     return dict(found)
 

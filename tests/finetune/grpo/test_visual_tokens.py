@@ -9,9 +9,10 @@ import torch
 from peft import PeftModel, get_peft_model
 from tests.finetune.grpo.grpo_runs import config
 from tests.finetune.sft.sft_runs import weights
-from tests.finetune.sft.visual_runs import BASES, N_VISUAL, trained
+from tests.finetune.sft.visual_runs import BASES, FRAME, N_VISUAL, trained
 
-from loopwright.finetune.grpo.config import DrawingConfig, GrpoConfig, OptimiserConfig, RowsConfig
+from loopwright.finetune.grpo.config import DrawingConfig, GrpoConfig, OptimiserConfig, RewardConfig, RowsConfig
+from loopwright.finetune.grpo.episode import Episode
 from loopwright.finetune.grpo.rewards import Rewards
 from loopwright.finetune.grpo.train import build_trainer, load_rows, play_with, train
 from loopwright.finetune.grpo.trainer import Trainer
@@ -24,18 +25,22 @@ from loopwright.models.local.vocabulary import ROWS
 from loopwright.models.visual_tokens import visual_ids
 
 
+def small_codes(episode: Episode) -> list[float]:
+    """Less for larger codes."""
+    return [-float(sum(FRAME.parse(turn.text))) for turn in episode.turns]
+
+
 def run_of(folder: Path, *, masks_visual: bool = False) -> GrpoConfig:
+    rows = trained("untied").parents[1] / "rows.jsonl"
     return config(
         folder,
+        rows=rows,
         model=BaseModelConfig(base=str(BASES["untied"]), device="cpu", visual_tokens=N_VISUAL),
         start_from=trained("untied"),
-        episodes=None,
-        rows=RowsConfig(
-            train=trained("untied").parents[1] / "rows.jsonl", format="tests.finetune.sft.visual_runs:FRAME"
-        ),
+        rewards={"tests.finetune.grpo.test_visual_tokens:small_codes": RewardConfig()},
         drawing=DrawingConfig(candidates=4, prompts=1, at_once=4, temperature=2.0),
         optimiser=OptimiserConfig(steps=1, lr=1e-3, warm_up=0.0, kl=0.1, masks_visual=masks_visual),
-    )
+    ).model_copy(update={"rows": RowsConfig(train=rows, format="tests.finetune.sft.visual_runs:FRAME")})
 
 
 def opened(run: GrpoConfig, folder: Path, stack: ExitStack) -> Trainer:
