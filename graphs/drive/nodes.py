@@ -16,6 +16,7 @@ from loopwright.graphs.drive.frames import compare, is_due, pending
 from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
+from loopwright.tools.drive.experience import experience
 from loopwright.tools.drive.futures import Future, constant_velocity, keeping_pace
 from loopwright.tools.drive.imagination import Imagination, imagine_road
 from loopwright.tools.drive.planner import propose
@@ -95,7 +96,7 @@ def imagine(state: State, ctx: Context) -> None:
     if run.candidates > 1:
         ways = [_as_json(one.waypoints) for one in propose(scene, _style(state, ctx))[: run.candidates]]
     if run.imagine == "model":
-        turns.imagine(state, ctx, scene, ways)
+        turns.imagine(state, ctx, ways)
     else:
         found = ctx.map(_drawn, ways)
         state["imagined"] = [{"waypoints": way, **one} for way, one in zip(ways, found, strict=True)]
@@ -138,13 +139,16 @@ def verify(state: State, ctx: Context) -> None:
     _settle(state, ctx, brake(scene, state["why"]))
 
 
-@node(to=("predict", "think"))
+@node(to=("predict", "think", "act"))
 def act(state: State, ctx: Context) -> None:
     """Hand the trajectory to the car, which follows it for half a second."""
     thought = Thought.model_validate(state["thought"])
     result = ctx.act(drive, because=_because(thought), waypoints=_as_json(thought.waypoints))
     if result.ok:
         state["last"] = _as_json(thought.waypoints)
+        if state["scene"]:
+            ended = result.output["ended"]
+            ctx.remember(**experience(_scene(state), thought.waypoints, action=thought.action, outcome=ended))
         return
     if result.rule == WITHDRAWN or result.rule == "approval":  # says nothing of the trajectory
         _again(state, ctx, "")
