@@ -21,19 +21,16 @@ View = Literal["top", Camera]
 """The raster from above (forward is up), or one of the six cameras: front, back, and either side of both."""
 VIEWS: tuple[View, ...] = get_args(View)
 
-SYSTEM = (
-    "You drive. Ego frame: x forward, y left, the ego at 0 0. Points are x y in 0.1 m; gaps in m, speeds in m/s. "
-    "Views: top (forward is up), cameras F, FL, FR, B, BL, BR."
-)
+SYSTEM = "You drive. x forward, y left, in 0.1 m; gaps in m, speeds in m/s."
 _TOLD: dict[Part, str] = {
-    "perception": "nearest road users: where gap speed",
-    "prediction": "x y at the horizon",
-    "visual": "tokens of the view then",
-    "think": "the risk",
+    "perception": "where gap speed",
+    "prediction": "x y",
+    "visual": "view then",
+    "think": "risk",
     "action": "keep, slower, faster, left, right or stop",
-    "answer": "six points x y, one each 0.5 s",
+    "answer": "six x y",
 }
-"""What stands in each part."""
+"""What stands in each part, in few words: the small base spells most of them letter by letter."""
 
 
 class Shown(Frozen):

@@ -7,8 +7,6 @@ world model (imagination alone, the trajectory searched for by rules).
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from loopwright.agents.drive.driver import Thought
 from loopwright.agents.drive.formats import DECISION, FRAME, MASKED, PARTS, DriveAnswer, Part, drive_form
 from loopwright.agents.drive.perception import risk_of
@@ -104,25 +102,22 @@ def _expected(ctx: Context, scene: Scene) -> Pose:
 
 def _asked(ctx: Context, scene: Scene, pose: Pose) -> Asked:
     """What is said of the moment beside its pictures; `pose` is where the imagined frame is seen from."""
-    run, codes = ctx.config, {"seen": [], "moved": []}
+    run, found = ctx.config, {"moved": []}
     if run.shown == "tokens":
-        codes = ctx.external("encoded", lambda: _encoded(scene, pose, run.horizon_s), inputs=list(pose))
+        found = ctx.external("encoded", lambda: _encoded(scene, pose, run.horizon_s), inputs=list(pose))
     return Asked(
         horizon_s=run.horizon_s,
         expected=(pose.x_m, pose.y_m),
-        seen=codes["seen"],
-        moved=codes["moved"],
+        moved=found["moved"],
         is_told=run.told,
         words=ctx.state["wishes"].get("words", ""),
     )
 
 
 def _encoded(scene: Scene, pose: Pose, horizon_s: float) -> dict[str, Any]:
-    """Codes of the moment, and of what it becomes at constant velocity."""
+    """Codes of what the moment becomes at constant velocity, as training rows have them."""
     tokenizer = image_tokenizer()
-    views = [top_view(each, tokenizer.size_px) for each in (scene, moved(scene, pose, horizon_s))]
-    now, then = tokenizer.encode(np.stack(views)).tolist()
-    return {"seen": now, "moved": then}
+    return {"moved": tokenizer.encode(top_view(moved(scene, pose, horizon_s), tokenizer.size_px)[None])[0].tolist()}
 
 
 def _kept(answer: DriveAnswer, parts: tuple[Part, ...]) -> dict[str, Any]:

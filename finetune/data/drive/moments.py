@@ -10,7 +10,7 @@ import numpy as np
 
 from loopwright.tools.drive.expected import expected_pose, moved
 from loopwright.tools.drive.scenarios import SCENARIOS, ScenarioName
-from loopwright.tools.drive.scene import HISTORY_STEPS, STEP_S, Pose, Scene
+from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Point, Pose, Scene
 from loopwright.tools.drive.simulator import Simulation
 
 HORIZONS_S = (0.5, 1.5, 3.0)
@@ -41,6 +41,8 @@ class Future(NamedTuple):
     """The road users at constant velocity."""
     then: Scene
     """What came."""
+    driven: tuple[Point, ...]
+    """Where the vehicle really was at 0.5, 1.0, ... 3.0 s; fewer points where its drive ended before."""
 
 
 def tracks(scenario: ScenarioName, seed: int, cameras: int, steps: int = 24) -> tuple[Track, ...]:
@@ -86,7 +88,13 @@ def futures(
                 pose = pose._replace(yaw_rad=0.0)
             seen_from = Pose(*truly.to_inner(pose.x_m, pose.y_m), pose.yaw_rad - truly.yaw_rad)
             then = track.scenes[now + steps].seen_from(seen_from)
-            yield Future(scene, horizon_s, pose, moved(scene, pose, horizon_s), then)
+            last = min(FUTURE_STEPS, len(track.scenes) - 1 - now)
+            driven = tuple(_rounded(track.pose_after(now, k)) for k in range(1, last + 1))
+            yield Future(scene, horizon_s, pose, moved(scene, pose, horizon_s), then, driven)
+
+
+def _rounded(pose: Pose) -> Point:
+    return round(pose.x_m, 2), round(pose.y_m, 2)
 
 
 def drives(seeds: Sequence[int]) -> Iterator[tuple[ScenarioName, int]]:
