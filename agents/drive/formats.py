@@ -17,6 +17,7 @@ from loopwright.agents.plain import plainly
 from loopwright.errors import DeveloperError
 from loopwright.models.answers import TextFormat
 from loopwright.models.markup import tag_content
+from loopwright.models.visual_tokens import codes_of, visual_pattern, visual_text
 from loopwright.schema import Frozen
 from loopwright.tools.drive.scene import FUTURE_STEPS, Action, Point, Waypoints
 
@@ -31,8 +32,8 @@ FRAME: tuple[Part, ...] = ("visual",)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 N_VISUAL = 64
 """Tokens of one frame, 8 x 8, row by row."""
-MOST_CODES = 1000
-"""An image tokenizer's codebook is smaller: a code has three digits at most."""
+MOST_CODES = 100_000
+"""No image tokenizer's codebook is larger."""
 THINK_CHARS = 160
 """Of the free words of a model that no grammar holds."""
 DM_PER_M = 10
@@ -106,11 +107,6 @@ def render(answer: DriveAnswer, parts: Sequence[Part] = PARTS) -> str:
     return "".join(f"<{part}>{said[part]}</{part}>" for part in parts)
 
 
-def visual_text(codes: Sequence[int]) -> str:
-    """Codes of a frame as tokens: `<|v7|><|v0|>...`."""
-    return "".join(f"<|v{code}|>" for code in codes)
-
-
 def seen_text(seen: Sequence[Seen]) -> str:
     """Road users as `<perception>` has them: "ahead 12 -3, from left 20 -5", or "none"."""
     return ", ".join(f"{one.where} {one.gap_m} {one.speed_mps}" for one in seen) or "none"
@@ -150,9 +146,9 @@ def _read_point(text: str) -> Point:
 
 
 def _read_visual(text: str) -> tuple[int, ...]:
-    codes = [int(code) for code in re.findall(r"<\|v([0-9]{1,3})\|>", text)]
-    if visual_text(codes) != text or len(codes) != N_VISUAL:
-        raise ValueError(f"`visual` is not {N_VISUAL} tokens `<|v0|>`, `<|v1|>`, ...")
+    codes = codes_of(text)
+    if len(codes) != N_VISUAL:
+        raise ValueError(f"`visual` has {len(codes)} visual tokens; {N_VISUAL} tokens are expected")
     return tuple(codes)
 
 
@@ -210,13 +206,11 @@ _PLACES = "|".join(sorted(WHERE, key=len, reverse=True))
 _SEEN_SHAPE = re.compile(rf"(?P<where>{_PLACES}) (?P<gap_m>-?[0-9]{{1,2}}) (?P<speed_mps>-?[0-9]{{1,2}})")
 _SEEN = rf"(?:{_PLACES}) (?:{'|'.join(('-?[0-9]', f'-?[1-{RANGE_M // 10 - 1}][0-9]', f'-?{RANGE_M}'))}) -?[0-9]{{1,2}}"
 _POINT = r"(?:0|-?[1-9][0-9]{0,3}) (?:0|-?[1-9][0-9]{0,2})"
-VISUAL_TOKEN = r"<\|v(?:0|[1-9][0-9]{0,2})\|>"
-"""The pattern of one visual token, as text."""
 _FREE = ", (?:left and right are|left is|right is) free"
 _PATTERNS: dict[Part, str] = {
     "perception": f"(?:none|{_SEEN}(?:, {_SEEN}){{0,{MOST_SEEN - 1}}})",
     "prediction": _POINT,
-    "visual": f"(?:{VISUAL_TOKEN}){{{N_VISUAL}}}",
+    "visual": visual_pattern(N_VISUAL),
     "think": rf"(?:clear|(?:{_PLACES}) (?:is near|closes in [0-4]\.[05] s))(?:{_FREE})?",
     "action": f"(?:{'|'.join(ACTIONS)})",
     "answer": f"{_POINT}(?:,{_POINT}){{{FUTURE_STEPS - 1}}}",
@@ -225,7 +219,7 @@ _PATTERNS: dict[Part, str] = {
 _LONGEST: dict[Part, int] = {
     "perception": MOST_SEEN * len("from right -60 -99, "),
     "prediction": len("-9999 -999"),
-    "visual": N_VISUAL * len("<|v999|>"),
+    "visual": N_VISUAL * len("<|v99999|>"),
     "think": len("from right closes in 4.5 s, left and right are free"),
     "action": max(map(len, ACTIONS)),
     "answer": FUTURE_STEPS * len("-9999 -999,"),

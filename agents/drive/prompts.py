@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from loopwright.agents.drive.formats import DECISION, PARTS, Part, point_text, points_text, seen_text, visual_text
+from loopwright.agents.drive.formats import DECISION, PARTS, Part, point_text, points_text, seen_text
 from loopwright.agents.drive.perception import agents_seen
 from loopwright.models.images import image_block
+from loopwright.models.visual_tokens import visual_text
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.drive.scene import Camera, Point, Scene
 

@@ -7,14 +7,14 @@ from loopwright.graphs.drive.report import drive_sections
 from loopwright.graphs.drive.run import DriveRun, open_world, prepare, roles_of
 from loopwright.graphs.drive.view import show
 from loopwright.graphs.loop.loop import Loop
-from loopwright.tools.drive.imagination import imagine_road
+from loopwright.tools.drive.imagination import decode_frame, imagine_road
 from loopwright.tools.drive.tools import drive, look_at_road, road_status
 
 LOOP = Loop(
     "drive",
     nodes=[nodes.perceive, nodes.predict, nodes.imagine, nodes.think, nodes.verify, nodes.act],
     world=open_world,
-    tools=[look_at_road, imagine_road, drive, road_status],
+    tools=[look_at_road, imagine_road, decode_frame, drive, road_status],
     state=nodes.STATE,
     roles=roles_of,
     feedback=FEEDBACK,

@@ -6,8 +6,7 @@ from typing import Any
 from loopwright.agents.drive.driver import Thought
 from loopwright.graphs.loop.lines import Line
 from loopwright.schema import Event
-from loopwright.tools.drive.imagination import imagine_road
-from loopwright.tools.drive.scene import STEP_S
+from loopwright.tools.drive.imagination import decode_frame, imagine_road
 from loopwright.tools.drive.tools import SeenRoad, drive, look_at_road
 
 Payload = Mapping[str, Any]
@@ -19,8 +18,10 @@ def describe(event: Event) -> Line | list[Line] | None:
     match event.kind:
         case "observed" if "error" not in payload and payload["tool"] == look_at_road.name:
             return _seen(SeenRoad.model_validate(payload["output"]))
-        case "observed" if payload["tool"] == imagine_road.name:
+        case "observed" if payload["tool"] in (imagine_road.name, decode_frame.name):
             return _imagined(payload)
+        case "encoded" | "predicted":
+            return []
         case "guarded" if payload["ok"]:
             return []
         case "replied" if payload["is_exact"] and payload["attempts"] == 1:
@@ -41,17 +42,7 @@ def _seen(seen: SeenRoad) -> Line:
 
 
 def _imagined(payload: Payload) -> list[Line]:
-    if "error" in payload:
-        return [Line("imagined", f"nothing: {payload['error']}", tone="warn")]
-    frames = payload["output"]["frames"]
-    how = f"by {payload['arguments']['source']}" if "source" in payload["arguments"] else "by the driver"
-    return [Line("imagined", f"{len(frames)} frames, up to {frames[-1]['horizon_s']:g} s ahead", how, "quiet")]
-
-
-def _predicted(payload: Payload) -> Line:
-    x_m, y_m = payload["waypoints"][-1]
-    seconds = len(payload["waypoints"]) * STEP_S
-    return Line("predicted", f"the ego at {x_m:.1f}, {y_m:.1f} m in {seconds:g} s", "by inertia and command", "quiet")
+    return [Line("imagined", f"nothing: {payload['error']}", tone="warn")] if "error" in payload else []
 
 
 def _came(payload: Payload) -> Line:
@@ -89,7 +80,6 @@ def _driven(payload: Payload) -> Line:
 
 
 _OWN: dict[str, Callable[[Payload], Line | list[Line]]] = {
-    "predicted": _predicted,
     "came": _came,
     "thought": _thought,
     "verified": _verified,

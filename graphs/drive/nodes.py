@@ -16,7 +16,8 @@ from loopwright.graphs.drive.frames import compare, is_due, pending
 from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
-from loopwright.tools.drive.futures import Future, constant_velocity, keeping_pace
+from loopwright.tools.drive.experience import experience
+from loopwright.tools.drive.futures import Foresee, Future, constant_velocity, keeping_pace
 from loopwright.tools.drive.imagination import Imagination, imagine_road
 from loopwright.tools.drive.planner import propose
 from loopwright.tools.drive.scene import STEP_S, Point, Scene
@@ -59,6 +60,7 @@ def perceive(state: State, ctx: Context) -> None:
     except ToolError as error:
         _fault(state, ctx, [f"the road cannot be looked at: {error}"])
         _fall_back(state, ctx, "the road cannot be looked at")
+    _compare(state, ctx, seen)
     if seen.totals.ended:
         _end(state, ctx, seen)
     if ctx.visit.step >= ctx.config.steps:
@@ -74,7 +76,6 @@ def perceive(state: State, ctx: Context) -> None:
         state["seen_s"] = None if seen.scene is None else seen.scene.time_s
         _fall_back(state, ctx, "; ".join(faults))
     state["seen_s"] = seen.scene.time_s
-    _compare(state, ctx, seen)
     _take_way(state, seen.scene)
     if _wishes(state).brakes:
         _fall_back(state, ctx, "a passenger said so")
@@ -95,7 +96,7 @@ def imagine(state: State, ctx: Context) -> None:
     if run.candidates > 1:
         ways = [_as_json(one.waypoints) for one in propose(scene, _style(state, ctx))[: run.candidates]]
     if run.imagine == "model":
-        turns.imagine(state, ctx, scene, ways)
+        turns.imagine(state, ctx, ways)
     else:
         found = ctx.map(_drawn, ways)
         state["imagined"] = [{"waypoints": way, **one} for way, one in zip(ways, found, strict=True)]
@@ -113,7 +114,7 @@ def think(state: State, ctx: Context) -> None:
     else:
         rejected = [tuple(map(tuple, one)) for one in state["rejected"]]
         most = ctx.config.candidates if ctx.config.candidates > 1 else None
-        thought = think_by_rule(scene, lambda way: _futures(state, ctx, way), _style(state, ctx), rejected, most)
+        thought = think_by_rule(scene, _foresee(state), _style(state, ctx), rejected, most)
     state["thought"] = ctx.computed("thought", thought.model_dump(mode="json"))
 
 
@@ -125,7 +126,7 @@ def verify(state: State, ctx: Context) -> None:
         return
     futures = constant_velocity(scene, thought.waypoints)
     if ctx.config.verifier == "imagined":
-        futures = tuple(_futures(state, ctx, thought.waypoints))
+        futures = tuple(_foresee(state)(thought.waypoints))
     found = verdict_of(scene, thought.waypoints, futures)
     ctx.computed("verified", {**found.model_dump(mode="json"), "waypoints": state["thought"]["waypoints"]})
     if found.ok:
@@ -138,13 +139,16 @@ def verify(state: State, ctx: Context) -> None:
     _settle(state, ctx, brake(scene, state["why"]))
 
 
-@node(to=("predict", "think"))
+@node(to=("predict", "think", "act"))
 def act(state: State, ctx: Context) -> None:
     """Hand the trajectory to the car, which follows it for half a second."""
     thought = Thought.model_validate(state["thought"])
     result = ctx.act(drive, because=_because(thought), waypoints=_as_json(thought.waypoints))
     if result.ok:
         state["last"] = _as_json(thought.waypoints)
+        if state["scene"]:
+            ended = result.output["ended"]
+            ctx.remember(**experience(_scene(state), thought.waypoints, action=thought.action, outcome=ended))
         return
     if result.rule == WITHDRAWN or result.rule == "approval":  # says nothing of the trajectory
         _again(state, ctx, "")
@@ -232,7 +236,8 @@ def _take_way(state: State, scene: Scene) -> None:
 
 def _compare(state: State, ctx: Context, seen: SeenRoad) -> None:
     """Hold frames that were imagined for this moment against what came."""
-    assert seen.scene is not None
+    if seen.scene is None:
+        return
     due, state["due"] = is_due(state["due"], seen.scene.time_s)
     top, blobs = seen.images.top, ctx.runtime.memory.blobs
     for frame in due if top is not None else ():
@@ -245,14 +250,18 @@ def _drawn(way: Any, ctx: Context) -> dict[str, Any]:
     )
 
 
-def _futures(state: State, ctx: Context, waypoints: Sequence[Point]) -> Sequence[Future]:
-    """What follows from a trajectory, as it was imagined."""
-    scene, imagined = _scene(state), state["imagined"]
-    if not imagined:
-        return keeping_pace(scene, waypoints)
-    wanted = _as_json(waypoints)
-    own = next((one for one in imagined if one["waypoints"] == wanted), imagined[0])
-    return Imagination(frames=own["frames"]).futures()
+def _foresee(state: State) -> Foresee:
+    """What follows from a trajectory, as it was imagined; without imagination the present stays around the ego."""
+    scene = _scene(state)
+    found = [(one["waypoints"], Imagination(frames=one["frames"]).futures()) for one in state["imagined"]]
+
+    def foresee(waypoints: Sequence[Point]) -> Sequence[Future]:
+        if not found:
+            return keeping_pace(scene, waypoints)
+        wanted = _as_json(waypoints)
+        return next((futures for way, futures in found if way == wanted), found[0][1])
+
+    return foresee
 
 
 def _end(state: State, ctx: Context, seen: SeenRoad) -> NoReturn:

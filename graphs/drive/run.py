@@ -19,6 +19,7 @@ DRIVER = "driver"
 ADAPTER = "drive"
 """The adapter that drives, where a card has it; else the base answers."""
 PlannerName = Literal["rule", "model"]
+ShownAs = Literal["tokens", "pictures", "none"]
 ImagineName = Literal["none", "constant-velocity", "oracle", "model"]
 
 
@@ -49,7 +50,11 @@ class DriveRun(RunConfig):
     repairs: int = Field(default=2, ge=0, le=10, description="times that a rejected trajectory is thought over")
     model: str = Field(default="small", description="name or path of the model card that drives and imagines")
     cameras: tuple[Camera, ...] = Field(default=(), description="pictures beside the view from above; repeat it")
-    text_only: bool = Field(default=False, description="tell the model the road users in words, and show no picture")
+    shown: ShownAs = Field(
+        default="tokens",
+        description="how a model is shown the road: as tokens of the image tokenizer, as pictures, or not at all",
+    )
+    told: bool = Field(default=True, description="name the nearest road users to the model in words")
     weight: FiniteFloat = Field(
         default=0.5, ge=0, le=1, description="of the command in the short-term prediction, the paper's lambda"
     )
@@ -88,8 +93,8 @@ def prepare(run: DriveRun) -> dict[str, Any]:
         MissingDependency: highway-env is not installed.
     """
     read_faults(run.faults)
-    if run.text_only and not run.asks_model:
-        raise BadInput("`text_only` True would not be read. Leave it out, or add `--planner model`.")
+    if run.shown == "none" and not run.told:
+        raise BadInput("`shown` 'none' and `told` False leave the model nothing to go by. Set one of them.")
     if run.candidates > 1 and run.imagine == "none":
         raise BadInput(f"`candidates` {run.candidates} are not imagined by `imagine` 'none'. Leave one of them out.")
     if run.candidates > 1 and run.planner == "model":

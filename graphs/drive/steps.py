@@ -28,8 +28,11 @@ class DriveStep(SessionStep):
     @property
     def imagined(self) -> Imagined | None:
         """The first frame with a picture."""
-        frames = [f for output in self._outputs() for f in output.get("frames", ()) if f["image"] is not None]
-        return Imagined(ImageRef.model_validate(frames[0]["image"]), frames[0]["horizon_s"]) if frames else None
+        frames = [frame for output in self._outputs() for frame in output.get("frames", (output,))]
+        drawn = [frame for frame in frames if frame.get("image") is not None]
+        by_model = [frame for frame in drawn if frame in self._outputs()]
+        frame = next(iter(by_model or drawn), None)
+        return None if frame is None else Imagined(ImageRef.model_validate(frame["image"]), frame["horizon_s"])
 
     @property
     def came(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ read serves all: drawn at constant velocity, told by the simulator (an oracle), 
 import base64
 import zlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,17 @@ from pydantic import Field
 from loopwright.errors import ToolError
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.contract import ToolContext, tool
+from loopwright.tools.drive.expected import moved
 from loopwright.tools.drive.futures import HORIZONS_S, Future, poses
 from loopwright.tools.drive.road import Place, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Point, Pose, Scene
 from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.views import TOP_FORWARD_M, TOP_M, occupancy_seen, top_view
 
+if TYPE_CHECKING:
+    from loopwright.models.networks.drive_tokens import ImageTokenizer
+
+Code = Annotated[int, Field(ge=0, lt=100_000, description="an index into the codebook, a number")]
 Source = Literal["constant-velocity", "oracle"]
 Picture = NDArray[np.uint8]
 CELLS = 128
@@ -96,7 +101,7 @@ def imagine_road(args: Imagine, context: ToolContext) -> Imagination:
         scene = sensed(world.scene).scene
         if scene is None:
             raise ToolError("The ego's own motion is not known, so that nothing can be imagined.")
-        moments = [_Moment(moved(scene, s, at), at) for s, at in zip(HORIZONS_S, poses(points), strict=True)]
+        moments = [_Moment(moved(scene, at, s), at) for s, at in zip(HORIZONS_S, poses(points), strict=True)]
     frames = []
     for horizon_s, moment in zip(HORIZONS_S, moments, strict=True):
         picture = top_view(moment.scene)
@@ -105,8 +110,24 @@ def imagine_road(args: Imagine, context: ToolContext) -> Imagination:
     return Imagination(frames=tuple(frames))
 
 
-def moved(scene: Scene, seconds: float, pose: Pose) -> Scene:
-    """The scene after a time, seen from `pose`, a pose of its frame, all others at the velocity that they have."""
-    agents = tuple(agent.model_copy(update={"box": agent.after(seconds)}) for agent in scene.agents)
-    then = scene.model_copy(update={"agents": agents, "time_s": scene.time_s + seconds})
-    return then.seen_from(pose)
+class Decode(Frozen):
+    """What `decode_frame` is given."""
+
+    codes: tuple[Code, ...] = Field(min_length=1, max_length=4096, description="of the image tokenizer, row by row")
+    horizon_s: float = Field(ge=STEP_S, le=HORIZONS_S[-1], description="of the frame, from now, s")
+    pose: FramePose = Field(description="where the frame's ego is, in the ego frame of the present")
+
+
+@tool(effect="write", timeout_s=60)
+def decode_frame(args: Decode, context: ToolContext) -> Frame:
+    """Make the picture of a frame that was imagined as codes, and keep it."""
+    picture = image_tokenizer().decode(np.array([args.codes], dtype=np.int64))[0]
+    pose = Pose(args.pose.x_m, args.pose.y_m, args.pose.yaw_rad)
+    return Frame.of(picture, pose, args.horizon_s, context.keep(picture))
+
+
+def image_tokenizer() -> "ImageTokenizer":
+    """The bundled one."""
+    from loopwright.models.networks.drive_tokens import bundled_tokenizer  # torch: seconds that only it has to spend
+
+    return bundled_tokenizer()
