@@ -1,13 +1,16 @@
 """The image tokenizer: codes of patches, pictures of codes, and files that are whole."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from loopwright.errors import BadInput
 from loopwright.models.networks.drive_tokens import (
+    BUNDLED,
     GRID,
     SIZE_PX,
     DriveTokenizer,
@@ -70,6 +73,13 @@ def test_weights_are_kept_and_damage_is_named(tmp_path: Path) -> None:
         load_network(path)
     with pytest.raises(BadInput, match="is not there"):
         load_network(tmp_path / "missing.safetensors")
+
+
+def test_the_card_is_of_these_weights() -> None:
+    card = yaml.safe_load(BUNDLED.with_name("drive_tokens.card.yaml").read_text(encoding="utf-8"))
+    data = BUNDLED.read_bytes()
+    assert (card["weights_sha256"], card["bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert len(data) < 6e6 and card["codes"] == bundled_tokenizer().n_codes
 
 
 def test_the_bundled_tokenizer_draws_what_it_was_shown() -> None:
