@@ -17,7 +17,7 @@ from loopwright.graphs.loop.acts import WITHDRAWN
 from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State, node
 from loopwright.tools.drive.experience import experience
-from loopwright.tools.drive.futures import Future, constant_velocity, keeping_pace
+from loopwright.tools.drive.futures import Foresee, Future, constant_velocity, keeping_pace
 from loopwright.tools.drive.imagination import Imagination, imagine_road
 from loopwright.tools.drive.planner import propose
 from loopwright.tools.drive.scene import STEP_S, Point, Scene
@@ -60,6 +60,7 @@ def perceive(state: State, ctx: Context) -> None:
     except ToolError as error:
         _fault(state, ctx, [f"the road cannot be looked at: {error}"])
         _fall_back(state, ctx, "the road cannot be looked at")
+    _compare(state, ctx, seen)
     if seen.totals.ended:
         _end(state, ctx, seen)
     if ctx.visit.step >= ctx.config.steps:
@@ -75,7 +76,6 @@ def perceive(state: State, ctx: Context) -> None:
         state["seen_s"] = None if seen.scene is None else seen.scene.time_s
         _fall_back(state, ctx, "; ".join(faults))
     state["seen_s"] = seen.scene.time_s
-    _compare(state, ctx, seen)
     _take_way(state, seen.scene)
     if _wishes(state).brakes:
         _fall_back(state, ctx, "a passenger said so")
@@ -114,7 +114,7 @@ def think(state: State, ctx: Context) -> None:
     else:
         rejected = [tuple(map(tuple, one)) for one in state["rejected"]]
         most = ctx.config.candidates if ctx.config.candidates > 1 else None
-        thought = think_by_rule(scene, lambda way: _futures(state, ctx, way), _style(state, ctx), rejected, most)
+        thought = think_by_rule(scene, _foresee(state), _style(state, ctx), rejected, most)
     state["thought"] = ctx.computed("thought", thought.model_dump(mode="json"))
 
 
@@ -126,7 +126,7 @@ def verify(state: State, ctx: Context) -> None:
         return
     futures = constant_velocity(scene, thought.waypoints)
     if ctx.config.verifier == "imagined":
-        futures = tuple(_futures(state, ctx, thought.waypoints))
+        futures = tuple(_foresee(state)(thought.waypoints))
     found = verdict_of(scene, thought.waypoints, futures)
     ctx.computed("verified", {**found.model_dump(mode="json"), "waypoints": state["thought"]["waypoints"]})
     if found.ok:
@@ -236,7 +236,8 @@ def _take_way(state: State, scene: Scene) -> None:
 
 def _compare(state: State, ctx: Context, seen: SeenRoad) -> None:
     """Hold frames that were imagined for this moment against what came."""
-    assert seen.scene is not None
+    if seen.scene is None:
+        return
     due, state["due"] = is_due(state["due"], seen.scene.time_s)
     top, blobs = seen.images.top, ctx.runtime.memory.blobs
     for frame in due if top is not None else ():
@@ -249,14 +250,18 @@ def _drawn(way: Any, ctx: Context) -> dict[str, Any]:
     )
 
 
-def _futures(state: State, ctx: Context, waypoints: Sequence[Point]) -> Sequence[Future]:
-    """What follows from a trajectory, as it was imagined."""
-    scene, imagined = _scene(state), state["imagined"]
-    if not imagined:
-        return keeping_pace(scene, waypoints)
-    wanted = _as_json(waypoints)
-    own = next((one for one in imagined if one["waypoints"] == wanted), imagined[0])
-    return Imagination(frames=own["frames"]).futures()
+def _foresee(state: State) -> Foresee:
+    """What follows from a trajectory, as it was imagined; without imagination the present stays around the ego."""
+    scene = _scene(state)
+    found = [(one["waypoints"], Imagination(frames=one["frames"]).futures()) for one in state["imagined"]]
+
+    def foresee(waypoints: Sequence[Point]) -> Sequence[Future]:
+        if not found:
+            return keeping_pace(scene, waypoints)
+        wanted = _as_json(waypoints)
+        return next((futures for way, futures in found if way == wanted), found[0][1])
+
+    return foresee
 
 
 def _end(state: State, ctx: Context, seen: SeenRoad) -> NoReturn:

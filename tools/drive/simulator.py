@@ -231,7 +231,7 @@ class Simulation:
                 return bool(self._ego.position[0] > self._env.end_position)
             case "roundabout":
                 on_exit = to.endswith("xs") and self._ego.lane.local_coordinates(self._ego.position)[0] > _EXIT_M
-                return on_exit or to.endswith("xr")
+                return bool(on_exit or to.endswith("xr"))
             case "intersection":
                 return bool(self._env.has_arrived(self._ego, _EXIT_M))
         return False
