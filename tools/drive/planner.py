@@ -39,6 +39,7 @@ class Style(NamedTuple):
     headway: float = 20.0
     closing: float = 30.0
     collision: float = 1000.0
+    impact: float = 20.0
     comfort: float = 0.08
     change: float = 1.5
     turn_back: float = 6.0
@@ -97,7 +98,7 @@ def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: S
         (x, y), (along, aside, speed, yaw) = candidate.waypoints[k], candidate.states[k]
         box = Box(x_m=x, y_m=y, yaw_rad=float(yaw), length_m=scene.length_m, width_m=scene.width_m)
         if future.covers(box, style.longer_m, style.wider_m):
-            cost += style.collision * (1.0 - 0.1 * k)
+            cost += style.collision * (1.0 - 0.1 * k) + style.impact * float(speed)
             return Rated(candidate, cost, future.horizon_s, tuple(gaps))
         gap = gap_on(future, candidate.path, along + scene.length_m / 2, aside, scene.width_m / 2 + style.wider_m)
         wanted = style.standstill_m + style.headway_s * speed
