@@ -22,6 +22,8 @@ MOST_AGENTS, MOST_LANES, MOST_POINTS = 512, 512, 1000
 """Of a scene, and of a lane's centre line."""
 Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
+Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
+"""Front, front left, front right, back, back left, back right."""
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""
@@ -130,6 +132,8 @@ class Sample(Frozen):
     agent_futures: dict[str, tuple[Box | None, ...]] = Field(
         default_factory=dict, description="by agent: its box at 0.5, 1.0, ... 3.0 s, in the ego frame of the scene"
     )
+    log: str = Field(default="", description="the drive that it is cut from: samples of one are not independent")
+    images: dict[Camera, str] = Field(default_factory=dict, description="paths of what the cameras saw")
 
 
 def headings(waypoints: Sequence[tuple[float, float]]) -> tuple[float, ...]:

@@ -105,6 +105,11 @@ class Simulation:
         return pose_of(self._ego)
 
     @property
+    def speed_mps(self) -> float:
+        """The ego's."""
+        return float(self._ego.speed)
+
+    @property
     def vehicles(self) -> tuple[str, ...]:
         """Every vehicle that a scene can be seen from, the ego first."""
         return (EGO, *(vehicle.name for vehicle in self._road.vehicles if vehicle is not self._ego))
@@ -232,7 +237,7 @@ class Simulation:
 
     def _draw_route(self) -> None:
         """The command of the drive: a lane on lane roads, an exit on the others."""
-        draws = np.random.Generator(np.random.PCG64([self.seed, SCENARIOS.index(self.scenario)]))
+        draws = np.random.Generator(np.random.PCG64([self.seed, 1]))  # others than the traffic's
         network, ego = self._road.network, self._ego
         exits = self._of_scenario.exits
         if exits:

@@ -7,9 +7,9 @@ from pydantic import Field, FiniteFloat
 from loopwright.errors import DeveloperError
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
+from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.totals import Totals
-from loopwright.tools.drive.views import Camera
 from loopwright.tools.drive.world import DriveWorld
 
 Place = Annotated[tuple[FiniteFloat, ...], Field(min_length=2, max_length=2)]
@@ -19,16 +19,10 @@ class Nothing(Frozen):
     """No arguments."""
 
 
-class Look(Frozen):
-    """What `look_at_road` is given."""
-
-    cameras: tuple[Camera, ...] = Field(default=("F",), max_length=6, description="beside the view from above")
-
-
 class Images(Frozen):
-    """The pictures of a moment; null what was not asked for."""
+    """The pictures of a moment, by the world's views; null where it has no such view."""
 
-    top: ImageRef
+    top: ImageRef | None = None
     F: ImageRef | None = None
     FL: ImageRef | None = None
     FR: ImageRef | None = None
@@ -63,10 +57,10 @@ def _in_words(args: Trajectory) -> str:
 
 
 @tool(effect="write", timeout_s=60)
-def look_at_road(args: Look, context: ToolContext) -> SeenRoad:
-    """Look at the road from above and through the cameras, and say what is where."""
+def look_at_road(args: Nothing, context: ToolContext) -> SeenRoad:
+    """Look at the road, from above and through the cameras, and say what is where."""
     world = _road(context)
-    images = {view: context.keep(world.picture(view)) for view in ("top", *dict.fromkeys(args.cameras))}
+    images = {view: context.keep(world.picture(view)) for view in world.views}
     return SeenRoad(scene=world.scene, images=Images(**images), totals=world.totals)
 
 
@@ -83,10 +77,10 @@ def drive(args: Trajectory, context: ToolContext) -> Acting[Totals]:
     return Totals.model_validate(outcome.result)
 
 
-TOOLS: tuple[Tool[Any, Any], ...] = (drive, look_at_road, road_status)
+TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, drive, look_at_road, road_status)
 
 
 def _road(context: ToolContext) -> DriveWorld:
-    if not all(hasattr(context.world, name) for name in ("scene", "picture", "totals")):
+    if not all(hasattr(context.world, name) for name in ("scene", "picture", "views")):
         raise DeveloperError(f"The world {context.world!r} has no road; give the `ToolContext` a `DriveWorld`.")
     return cast(DriveWorld, context.world)

@@ -63,16 +63,17 @@ def top_view(scene: Scene, size_px: int = TOP_PX, metres: float = TOP_M, forward
     def flat(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
         return [((metres / 2 - y) * scale, (forward_m - x) * scale) for x, y in points]
 
+    rim = 1 / scale  # a filled polygon has its outline too
     for colour, lane, narrower_m in _road(scene):
         canvas.fill(flat(_outline(lane, narrower_m)), colour)
     for agent in scene.agents:
         canvas.fill(flat(_trail(agent.box, agent.vx_mps, agent.vy_mps)), TRAIL)
     canvas.fill(flat(_trail(scene.ego, scene.speed_mps, 0.0)), TRAIL)
     for agent in scene.agents:
-        canvas.fill(flat(_corners(agent.box)), _colour(agent))
+        canvas.fill(flat(_corners(agent.box, narrower_m=rim)), _colour(agent))
         if agent.kind != "obstacle":
-            canvas.fill(flat(_corners(agent.box, 0.12, 0.32)), WINDSCREEN)
-    canvas.fill(flat(_corners(scene.ego)), EGO)
+            canvas.fill(flat(_corners(agent.box, 0.12, 0.32, rim)), WINDSCREEN)
+    canvas.fill(flat(_corners(scene.ego, narrower_m=rim)), EGO)
     return canvas.picture()
 
 
@@ -142,8 +143,9 @@ class _Canvas:
         self._draw = ImageDraw.Draw(self._image)
 
     def fill(self, points: Flat, colour: Colour) -> None:
+        """Fill a polygon of continuous coordinates, 0 at the outer edge of the first pixel."""
         if len(points) > 2:
-            self._draw.polygon(points, fill=colour)
+            self._draw.polygon([(x - 0.5, y - 0.5) for x, y in points], fill=colour)
 
     def picture(self) -> Picture:
         return np.asarray(self._image.reduce(self.factor))
@@ -211,11 +213,12 @@ def _quads(lane: Lane, narrower_m: float) -> Iterable[Flat]:
     return ((left[i], left[i + 1], right[i + 1], right[i]) for i in range(len(left) - 1))
 
 
-def _corners(box: Box, begin: float = -0.5, end: float = 0.5) -> Flat:
+def _corners(box: Box, begin: float = -0.5, end: float = 0.5, narrower_m: float = 0.0) -> Flat:
     """A box's corners, or those of a part of its length: from `begin` to `end`, -0.5 its rear and 0.5 its front."""
-    c, s, w = cos(box.yaw_rad), sin(box.yaw_rad), box.width_m / 2
-    sides = ((begin, -w), (begin, w), (end, w), (end, -w))
-    return [(box.x_m + c * a * box.length_m - s * b, box.y_m + s * a * box.length_m + c * b) for a, b in sides]
+    c, s, w = cos(box.yaw_rad), sin(box.yaw_rad), (box.width_m - narrower_m) / 2
+    rear, front = begin * box.length_m + narrower_m / 2, end * box.length_m - narrower_m / 2
+    sides = ((rear, -w), (rear, w), (front, w), (front, -w))
+    return [(box.x_m + c * a - s * b, box.y_m + s * a + c * b) for a, b in sides]
 
 
 def _trail(box: Box, vx_mps: float, vy_mps: float) -> Flat:

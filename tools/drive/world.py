@@ -7,6 +7,7 @@ it: `drive`. It knows no planner and no human.
 
 import threading
 from collections import OrderedDict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,12 +33,13 @@ Observation = dict[str, Any]
 View = Literal["top", Camera]
 VIEWS: tuple[View, ...] = get_args(View)
 ENV_ID = "loopwright/Drive-v0"
+REACH_M = 150.0
+"""More than a vehicle drives in 3 s."""
 REWARD_CRASHED = -5.0
 REWARD_UNCOMFORTABLE = -0.2
 _COMMANDS: tuple[Command, ...] = get_args(Command)
 _METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": round(1 / STEP_S)}
 _DRIVEN = TypeAdapter(tuple[Waypoints, ...])
-_OK = Verdict(ok=True)
 
 
 class Drive(Frozen):
@@ -64,7 +66,7 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         seed: int = 0,
         *,
         device: Path | None = None,
-        views: tuple[View, ...] = ("top",),
+        views: tuple[View, ...] = ("top", "F"),
         render_mode: str | None = None,
     ) -> None:
         """Stand at a device that may have been used before.
@@ -73,7 +75,7 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
             scenario: one of `SCENARIOS`.
             seed: draws the traffic and the route.
             device: the device's file; an existing one keeps its state. None: it lives in this process.
-            views: the pictures of an observation.
+            views: the pictures of an observation, and those that `look_at_road` keeps.
             render_mode: as gymnasium has it: None or "rgb_array".
 
         Raises:
@@ -86,19 +88,19 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
             raise UnknownName("view", unknown[0], VIEWS)
         self.scenario, self.seed = _known(scenario), seed
         self.render_mode = render_mode
-        self._views = views
+        self.views = views
         _ = _simulated(self.scenario, seed, ())  # says what is missing or wrong before a device is made
         super().__init__(device=device)
         _ = self.state  # refuses a device that is at another drive
         self.observation_space = spaces.Dict(
             {view: spaces.Box(0, 255, _shape(view), np.uint8) for view in views}
             | {
-                "ego": spaces.Box(-np.inf, np.inf, (2,), np.float32),
-                "history": spaces.Box(-np.inf, np.inf, (HISTORY_STEPS + 1, 2), np.float32),
+                "ego": spaces.Box(-100.0, 100.0, (2,), np.float32),
+                "history": spaces.Box(-REACH_M, REACH_M, (HISTORY_STEPS + 1, 2), np.float32),
                 "command": spaces.Discrete(len(_COMMANDS)),
             }
         )
-        self.action_space = spaces.Box(-150.0, 150.0, (FUTURE_STEPS, 2), np.float32)
+        self.action_space = spaces.Box(-REACH_M, REACH_M, (FUTURE_STEPS, 2), np.float32)
 
     # The drive
 
@@ -134,7 +136,12 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
 
     def check(self, act: Act) -> Verdict:
         """What a session's guard says of `act` now: the drive goes on, and the waypoints can be driven."""
-        return self._judged(self.state, act)
+        try:
+            return self._judged(self.state, act)
+        except ValidationError as error:
+            return Verdict(
+                ok=False, rule="arguments", reason=f"{error.error_count()} wrong: {error.errors()[0]['msg']}."
+            )
 
     # The world
 
@@ -155,7 +162,7 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         """See the class."""
         scene = self._simulation(state).scene()
         return {
-            **{view: _picture(scene, view) for view in self._views},
+            **{view: _picture(scene, view) for view in self.views},
             "ego": np.array([scene.speed_mps, scene.acceleration_mps2], dtype=np.float32),
             "history": np.array(scene.history, dtype=np.float32),
             "command": np.int64(_COMMANDS.index(scene.command)),
@@ -229,7 +236,7 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         if state["ended"]:
             return Verdict(ok=False, rule="ended", reason=f"the drive is over: {state['ended']}.")
         waypoints = Drive.model_validate(act.arguments).waypoints
-        return check_envelope(waypoints, self._simulation(state).scene().speed_mps)
+        return check_envelope(waypoints, self._simulation(state).speed_mps)
 
     def _simulation(self, state: State) -> Simulation:
         return _simulated(state["scenario"], state["seed"], _DRIVEN.validate_python(state["driven"]))
@@ -261,6 +268,7 @@ def _known(scenario: str) -> str:
     return scenario
 
 
+@cache
 def _engine() -> str:
     return f"highway-env {version('highway-env')}"
 
@@ -274,7 +282,8 @@ def _picture(scene: Scene, view: View) -> Picture:
 
 
 _KEPT: OrderedDict[tuple[str, int, tuple[Waypoints, ...]], Simulation] = OrderedDict()
-_KEEP = 32
+_KEEP = 512
+"""Drives in memory, about 50 kB each."""
 _LOCK = threading.Lock()
 
 
@@ -287,6 +296,8 @@ def _simulated(scenario: str, seed: int, driven: tuple[Waypoints, ...]) -> Simul
     with _LOCK:
         kept = next((n for n in range(len(driven), -1, -1) if (scenario, seed, driven[:n]) in _KEPT), None)
         known = None if kept is None else _KEPT[scenario, seed, driven[:kept]]
+        if kept is not None:
+            _KEPT.move_to_end((scenario, seed, driven[:kept]))
     if known is not None and kept == len(driven):
         return known
     simulation = Simulation(scenario, seed) if known is None else known.copy()
