@@ -110,7 +110,7 @@ def paths_of(scene: Scene) -> Paths:
     if not found:
         straight = Lane(centre=((-20.0, 0.0), (100.0, 0.0)))
         return Paths({"keep": path_of(straight)}, "keep")  # type: ignore[dict-item]  # the ego is on it
-    is_route, keep = min(found, key=lambda one: max(0.0, abs(one[1].aside_m) - one[1].width_m / 2) - 0.1 * one[0])
+    is_route, keep = min(found, key=lambda one: max(0.0, abs(one[1].aside_m) / one[1].width_m - 0.5) - 0.25 * one[0])
     by_side: dict[Side, Path] = {"keep": keep}
     route: Side = "keep"
     for on_route, path in found:

@@ -38,12 +38,16 @@ class Style(NamedTuple):
     wider_m: float = 0.35
     headway: float = 20.0
     closing: float = 30.0
+    crowding: float = 10.0
     collision: float = 1000.0
     impact: float = 20.0
     comfort: float = 0.08
     change: float = 1.5
     turn_back: float = 6.0
     off_route: float = 1.0
+
+
+STYLE = Style()
 
 
 class Candidate(NamedTuple):
@@ -69,7 +73,7 @@ class Rated(NamedTuple):
     """To the next vehicle on its path, at each horizon up to the hit; inf: none within sight."""
 
 
-def propose(scene: Scene, style: Style = Style()) -> tuple[Candidate, ...]:
+def propose(scene: Scene, style: Style = STYLE) -> tuple[Candidate, ...]:
     """What the ego might do, the best first as far as nobody is in its way."""
     paths = paths_of(scene)
     towards = _under_way(scene, paths.by_side)
@@ -89,10 +93,10 @@ def propose(scene: Scene, style: Style = Style()) -> tuple[Candidate, ...]:
     return tuple(sorted(found, key=lambda one: one.cost))
 
 
-def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: Style = Style()) -> Rated:
+def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: Style = STYLE) -> Rated:
     """What a candidate costs, given the futures that follow from it."""
     gaps: list[float] = []
-    cost, before = candidate.cost, inf
+    cost, before, since_s = candidate.cost, inf, 0.0
     for future in futures:
         k = round(future.horizon_s / STEP_S) - 1
         (x, y), (along, aside, speed, yaw) = candidate.waypoints[k], candidate.states[k]
@@ -103,15 +107,16 @@ def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: S
         gap = gap_on(future, candidate.path, along + scene.length_m / 2, aside, scene.width_m / 2 + style.wider_m)
         wanted = style.standstill_m + style.headway_s * speed
         cost += style.headway * max(0.0, 1.0 - gap / wanted) / len(HORIZONS_S)
-        closing = (before - gap) / STEP_S if isfinite(before) and isfinite(gap) else 0.0
+        cost += style.crowding * max(0.0, 1.0 - gap / style.standstill_m)
+        closing = (before - gap) / (future.horizon_s - since_s) if isfinite(before) and isfinite(gap) else 0.0
         if closing > 0:
             cost += style.closing * max(0.0, 1.0 - gap / closing / style.time_to_collision_s) / len(HORIZONS_S)
         gaps.append(gap)
-        before = gap
+        before, since_s = gap, future.horizon_s
     return Rated(candidate, cost, None, tuple(gaps))
 
 
-def choose(scene: Scene, foresee: Foresee, style: Style = Style(), most: int = 100) -> Rated:
+def choose(scene: Scene, foresee: Foresee, style: Style = STYLE, most: int = 100) -> Rated:
     """The candidate of least cost. Asks for no more futures than it takes to know."""
     best: Rated | None = None
     for candidate in propose(scene, style)[:most]:
