@@ -132,7 +132,7 @@ def choose(scene: Scene, foresee: Foresee, style: Style = STYLE, most: int = 100
 
 
 def gap_on(future: Future, candidate: Candidate, k: int, scene: Scene, wider_m: float) -> float:
-    """How far before the ego's front, on its way from horizon number `k`, the first occupied cell is; inf: none in sight."""
+    """How far before the ego, on its way from horizon `k` on, the first occupied cell is; inf: none in sight."""
     path, states = candidate.path, candidate.states
     ahead = states[k, 0] + scene.length_m / 2 + np.arange(0.0, SIGHT_M, 0.5)
     aside = np.interp(ahead, states[k:, 0], states[k:, 1])

@@ -1,6 +1,7 @@
 """The roads of the drive world and their traffic, made by highway-env. The only module that imports it."""
 
 from collections.abc import Mapping
+from math import atan, atan2, cos, hypot, pi, sin
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from highway_env.envs.highway_env import HighwayEnv
 from highway_env.envs.intersection_env import ConnectedLaneIntersectionEnv
 from highway_env.envs.merge_env import ConnectedLaneMergeGenericEnv
 from highway_env.envs.roundabout_env import ConnectedLaneRoundaboutGenericEnv
+from highway_env.road.lane import CircularLane, SineLane, StraightLane
 from highway_env.road.road import Road
 from highway_env.vehicle.behavior import IDMVehicle
 from highway_env.vehicle.kinematics import Vehicle
@@ -20,13 +22,19 @@ TICKS_PER_S = 10
 DT_S = 1 / TICKS_PER_S
 
 
-class Traffic(IDMVehicle):
+class Traffic(IDMVehicle):  # type: ignore[misc]  # highway-env is untyped
     """Drives by IDM and MOBIL. Its parameters are its own: `IntersectionEnv` rewrites those of `IDMVehicle`."""
 
     DISTANCE_WANTED = 10.0
     COMFORT_ACC_MAX = 3.0
     COMFORT_ACC_MIN = -5.0
     name = ""
+
+    def handle_collisions(self, other: Any, dt: float = 0) -> None:
+        """As the base class, which first takes a longer way to see that the other is far away."""
+        (ax, ay), (bx, by) = self.position.tolist(), other.position.tolist()
+        if hypot(bx - ax, by - ay) < (self.diagonal + other.diagonal) / 2 + abs(self.speed) * dt + 0.01:
+            super().handle_collisions(other, dt)
 
 
 class CrossingTraffic(Traffic):
@@ -35,6 +43,53 @@ class CrossingTraffic(Traffic):
     DISTANCE_WANTED = 7.0
     COMFORT_ACC_MAX = 6.0
     COMFORT_ACC_MIN = -3.0
+
+
+class _QuickMixin:
+    """Where a vehicle is on each lane is most of what a step asks; with plain numbers it takes a third of the time."""
+
+    def on_lane(
+        self: Any, position: Any, longitudinal: float | None = None, lateral: float | None = None, margin: float = 0
+    ) -> bool:
+        if longitudinal is None or lateral is None:
+            longitudinal, lateral = self.local_coordinates(position)
+        if not -self.VEHICLE_LENGTH <= longitudinal < self.length + self.VEHICLE_LENGTH:
+            return False
+        return bool(abs(lateral) <= self.width / 2 + margin)
+
+    def distance_with_heading(self: Any, position: Any, heading: float | None, heading_weight: float = 1.0) -> float:
+        s, r = self.local_coordinates(position)
+        distance = abs(r) + max(s - self.length, 0.0) + max(-s, 0.0)
+        if heading is None:
+            return float(distance)
+        return float(distance + heading_weight * abs((heading - self.heading_at(s) + pi) % (2 * pi) - pi))
+
+
+class _Straight(_QuickMixin, StraightLane):  # type: ignore[misc]  # highway-env is untyped
+    def local_coordinates(self, position: Any) -> tuple[float, float]:
+        (x, y), (x0, y0), (ux, uy) = position.tolist(), self.start.tolist(), self.direction.tolist()
+        return (x - x0) * ux + (y - y0) * uy, (y - y0) * ux - (x - x0) * uy
+
+
+class _Sine(_QuickMixin, SineLane):  # type: ignore[misc]  # highway-env is untyped
+    def local_coordinates(self, position: Any) -> tuple[float, float]:
+        longitudinal, lateral = _Straight.local_coordinates(self, position)
+        return longitudinal, lateral - self.amplitude * sin(self.pulsation * longitudinal + self.phase)
+
+    def heading_at(self, longitudinal: float) -> float:
+        return float(self.heading) + atan(
+            self.amplitude * self.pulsation * cos(self.pulsation * longitudinal + self.phase)
+        )
+
+
+class _Circular(_QuickMixin, CircularLane):  # type: ignore[misc]  # highway-env is untyped
+    def local_coordinates(self, position: Any) -> tuple[float, float]:
+        (x, y), (x0, y0) = position.tolist(), self.center.tolist()
+        turned = (atan2(y - y0, x - x0) - self.start_phase + pi) % (2 * pi) - pi
+        return self.direction * turned * self.radius, self.direction * (self.radius - hypot(x - x0, y - y0))
+
+
+_QUICK: Mapping[type, type] = {StraightLane: _Straight, SineLane: _Sine, CircularLane: _Circular}
 
 
 class EgoMixin:
@@ -110,8 +165,10 @@ def build(scenario: str, seed: int, cruise_mps: float) -> Built:
     """The scenario as `seed` draws it; the ego, where it drives by itself, drives at `cruise_mps`."""
     make, traffic, ego_class, config = _ENVIRONMENTS[scenario]
     kind = f"{traffic.__module__}.{traffic.__name__}"
-    env = make({**config, "other_vehicles_type": kind, "simulation_frequency": TICKS_PER_S}, seed)  # type: ignore[call-arg]
+    env = make({**config, "other_vehicles_type": kind, "simulation_frequency": TICKS_PER_S}, seed)
     road, given = env.road, env.vehicle
+    for lane in road.network.lanes_list():
+        lane.__class__ = _QUICK[type(lane)]
     ego = ego_class.create_from(given)
     ego.target_speed = cruise_mps
     ego.name = "ego"

@@ -7,7 +7,7 @@ same drive, bit for bit, whatever ran before in the process. Knows no pictures, 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from math import hypot, inf, pi
+from math import hypot, inf, isfinite, pi
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -154,7 +154,7 @@ class Simulation:
             seconds: a multiple of 0.1 s.
 
         Raises:
-            BadInput: the drive has ended.
+            BadInput: the drive has ended, or these are not six finite waypoints.
         """
         if self.ended:
             raise BadInput(f"The drive has ended ({self.ended}). Start another `Simulation`.")
@@ -193,6 +193,9 @@ class Simulation:
     # Inside
 
     def _set(self, waypoints: Sequence[Point] | None) -> None:
+        good = [point for point in waypoints or () if len(point) == 2 and all(map(isfinite, point))]
+        if waypoints is not None and not len(good) == len(waypoints) == FUTURE_STEPS:
+            raise BadInput(f"`waypoints` = {waypoints!r:.200}; expected {FUTURE_STEPS} pairs of finite numbers, m.")
         self._ego.track = None if waypoints is None else Track(self.pose, waypoints)
         self._ego.tracked_ticks = 0
 
@@ -227,7 +230,7 @@ class Simulation:
                 return bool(self._ego.position[0] > self._env.end_position)
             case "roundabout":
                 on_exit = to.endswith("xs") and self._ego.lane.local_coordinates(self._ego.position)[0] > _EXIT_M
-                return on_exit or to.endswith("xr")
+                return bool(on_exit or to.endswith("xr"))
             case "intersection":
                 return bool(self._env.has_arrived(self._ego, _EXIT_M))
         return False

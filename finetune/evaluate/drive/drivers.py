@@ -15,6 +15,8 @@ from loopwright.tools.drive.planner import Style, choose, propose
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene, Waypoints
 from loopwright.tools.drive.simulator import Simulation
 
+ORACLE_WITHIN_M = 120.0
+"""Who is further away now does not come to matter within 3 s."""
 Driver = Callable[[Simulation], Waypoints | None]
 """What is driven next; None: as the simulator's own vehicles drive, by IDM and MOBIL."""
 MakeDriver = Callable[[int], Driver]
@@ -36,7 +38,7 @@ def planned(foresight: Foresight) -> MakeDriver:
 
 def oracle(simulation: Simulation, scene: Scene) -> Foresee:
     """What really comes of a trajectory, other drivers' reactions to it included."""
-    return lambda waypoints: of_moments(simulation.futures(waypoints))
+    return lambda waypoints: of_moments(simulation.futures(waypoints, ORACLE_WITHIN_M))
 
 
 FORESIGHTS: Mapping[str, Foresight] = {

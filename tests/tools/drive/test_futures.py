@@ -34,7 +34,10 @@ def test_a_cell_is_where_the_view_from_above_draws_it() -> None:
 
 def test_beyond_the_grid_nothing_is_occupied() -> None:
     everywhere = Future(1.0, Pose(), np.ones((64, 64), dtype=bool))
-    assert everywhere.at(np.array([[43.9, 31.9], [44.1, 0.0], [-20.1, 0.0], [0.0, 32.1]])).tolist() == [True, *[False] * 3]
+    assert everywhere.at(np.array([[43.9, 31.9], [44.1, 0.0], [-20.1, 0.0], [0.0, 32.1]])).tolist() == [
+        True,
+        *[False] * 3,
+    ]
 
 
 def test_a_grid_is_read_from_the_pose_that_it_was_seen_from() -> None:
@@ -53,7 +56,8 @@ def test_a_box_is_covered_where_any_of_it_is_occupied_also_in_its_middle() -> No
 
 
 @pytest.mark.parametrize(
-    ("of", "x_m"), [(standing, [30.0] * 4), (keeping_pace, [40, 50, 60, 70, 80, 90]), (constant_velocity, [36, 42, 48, 54, 60, 66])]
+    ("of", "x_m"),
+    [(standing, [30.0] * 4), (keeping_pace, [40, 50, 60, 70, 80, 90]), (constant_velocity, [36, 42, 48, 54, 60, 66])],
 )
 def test_where_the_car_ahead_is_taken_to_be(of, x_m: list[float]) -> None:  # type: ignore[no-untyped-def]
     """30 m ahead at 12 m/s, the ego at 20 m/s."""
@@ -76,7 +80,9 @@ def test_an_oracle_tells_where_the_others_really_come_to_be() -> None:
     start = simulation.pose
     for future in futures[:2]:
         simulation.follow(waypoints, future.horizon_s - simulation.time_s)
-        there = [agent.box for agent in simulation.scene().agents if abs(agent.box.y_m) < 12 and -15 < agent.box.x_m < 40]
+        there = [
+            agent.box for agent in simulation.scene().agents if abs(agent.box.y_m) < 12 and -15 < agent.box.x_m < 40
+        ]
         assert there
         pose = Pose(*start.to_inner(simulation.pose.x_m, simulation.pose.y_m), simulation.pose.yaw_rad - start.yaw_rad)
         for box in there:

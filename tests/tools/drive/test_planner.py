@@ -98,7 +98,9 @@ def test_the_gap_is_measured_along_the_path(gap_m: float, expected: float) -> No
     scene = road(car(2.5 + gap_m + 2.3))
     stopped = next(one for one in propose(scene.model_copy(update={"speed_mps": 0.0}), STYLE) if one.side == "keep")
     future = standing(scene, ((0.0, 0.0),) * 6)[0]
-    assert gap_on(future, stopped._replace(states=stopped.states * (0, 0, 0, 0) + (100.0, 0, 0, 0)), 0, scene, 0.35) == pytest.approx(expected, abs=0.5)
+    assert gap_on(
+        future, stopped._replace(states=stopped.states * (0, 0, 0, 0) + (100.0, 0, 0, 0)), 0, scene, 0.35
+    ) == pytest.approx(expected, abs=0.5)
 
 
 def test_a_candidate_that_runs_into_somebody_says_when() -> None:

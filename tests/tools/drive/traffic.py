@@ -21,7 +21,13 @@ def road(
     lanes = [Lane(centre=((-100.0, y), (200.0, y)), is_route=y == route_m) for y in lanes_m]
     history = tuple((-speed_mps * STEP_S * k, 0.0) for k in range(HISTORY_STEPS, -1, -1))
     return Scene(
-        source="hand", token="1", speed_mps=speed_mps, history=history, agents=agents, lanes=tuple(lanes), command=command
+        source="hand",
+        token="1",
+        speed_mps=speed_mps,
+        history=history,
+        agents=agents,
+        lanes=tuple(lanes),
+        command=command,
     )
 
 
