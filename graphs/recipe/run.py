@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from loopwright.agents.recipe.judge import JUDGE
+from loopwright.agents.recipe.predictor import PREDICTOR
 from loopwright.agents.recipe.scsr import FEWEST
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
@@ -16,7 +17,7 @@ from loopwright.graphs.loop.declare import Role
 from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
-PREDICTOR, GENERATOR = "predictor", "generator"
+GENERATOR = "generator"
 ADAPTER = "recipe"
 """The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
 PredictorName = Literal["network", "model", "recipe"]
