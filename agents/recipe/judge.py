@@ -118,7 +118,8 @@ class ModelJudge:
         labels = said[what].labels
         if ask.can_score(JUDGE):
             sure = label_odds(what, image, getattr(self._known, what), len(labels), JUDGE, ask)
-            return Judged(tuple(Scored(label, sure.get(label, 0.0)) for label in labels), plausible(sure))
+            initial = tuple(Scored(label, sure.get(label, 0.0)) for label in labels)
+            return Judged(initial, plausible(sure), tuple(Scored(*one) for one in sure.items()))
         answer: JudgeAnswer = ask.ask(
             JUDGE, judge_messages(image, what, labels), JsonFormat(JudgeAnswer), may_fail=True
         )

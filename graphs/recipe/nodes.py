@@ -79,9 +79,9 @@ def predict_ingredients(state: State, ctx: Context) -> None:
 
 
 def write_plainly(state: State, ctx: Context) -> None:
-    """Write instructions from the picture alone, for whoever compares."""
+    """Have the model write instructions from the picture alone, for whoever compares."""
     image = _shown(state, ctx)
-    if ctx.config.compare and ctx.config.writer == "model" and image is not None:
+    if ctx.config.compare and image is not None:
         steps = ctx.ask(GENERATOR, instructions_messages(image), INSTRUCTIONS)
         state["plain"] = _drafted(ctx, "picture", steps)
 

@@ -2,12 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from loopwright.agents.recipe.formats import actions_form, ingredients_form
-from loopwright.agents.recipe.judge import LabelSet, Prediction, label_odds
-from loopwright.agents.recipe.prompts import actions_messages, ingredients_messages
-from loopwright.errors import NoAnswer
+from loopwright.agents.recipe.judge import LabelSet, Prediction
+from loopwright.agents.recipe.predictor import predict_by_model
 from loopwright.graphs.loop.context import Context
-from loopwright.graphs.recipe.run import PREDICTOR
 from loopwright.schema import ImageRef
 from loopwright.tools.pictures import read_picture
 from loopwright.tools.recipe.extract import Vocabularies
@@ -25,7 +22,9 @@ def predict(what: LabelSet, image: ImageRef | None, ctx: Context) -> dict[str, A
         case "recipe":
             found = ctx.computed("predicted", _told(what, Prediction(labels=ctx.prepared["truth"][what])))
         case _:
-            found = ctx.computed("predicted", _told(what, _asked(what, image, ctx)))
+            found = ctx.computed(
+                "predicted", _told(what, predict_by_model(what, image, getattr(known_of(ctx), what), ctx))
+            )
     return {name: value for name, value in found.items() if name != "what"}
 
 
@@ -64,21 +63,3 @@ def _network() -> "DishRecogniser":
     from loopwright.models.networks.recipe import bundled_network  # torch: seconds that only a run has to spend
 
     return bundled_network()
-
-
-def _asked(what: LabelSet, image: ImageRef | None, ctx: Context) -> Prediction:
-    """A model's answer, and the odds that it gives all labels where it can score them; no answer names nothing."""
-    known: Vocabulary = getattr(known_of(ctx), what)
-    names, think = known.classes, ""
-    try:
-        if what == "actions":
-            answer = ctx.ask(PREDICTOR, actions_messages(image), actions_form(names), may_fail=True)
-            labels, think = answer.actions, answer.think
-        else:
-            labels = ctx.ask(PREDICTOR, ingredients_messages(image), ingredients_form(names), may_fail=True)
-    except NoAnswer:
-        return Prediction()
-    odds: dict[str, float] = {}
-    if ctx.can_score(PREDICTOR):
-        odds = label_odds(what, image, known, len(labels), PREDICTOR, ctx)
-    return Prediction(labels=labels, odds={name: round(p, 4) for name, p in odds.items()}, think=think)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from loopwright.agents.recipe.judge import JUDGE
+from loopwright.agents.recipe.predictor import PREDICTOR
 from loopwright.agents.recipe.scsr import FEWEST
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
@@ -16,7 +17,7 @@ from loopwright.graphs.loop.declare import Role
 from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
-PREDICTOR, GENERATOR = "predictor", "generator"
+GENERATOR = "generator"
 ADAPTER = "recipe"
 """The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
 PredictorName = Literal["network", "model", "recipe"]
@@ -60,7 +61,7 @@ class RecipeRun(RunConfig):
     repairs: int = Field(default=2, ge=0, le=10, description="times that a text that contradicts its labels is redone")
     text_only: bool = Field(default=False, description="do not show the writer the picture: it reads text only")
     compare: bool = Field(
-        default=False, description="also have a model write from the picture alone, and report both texts"
+        default=False, description="also have the model write from the picture alone, and report both texts"
     )
     image_px: int = Field(default=SIZE_PX, ge=32, le=2048, description="edge of the dish's picture, px")
 
@@ -75,7 +76,8 @@ class RecipeRun(RunConfig):
 def roles_of(run: RecipeRun) -> dict[str, Role]:
     """The models that a run asks."""
     predictor = run.predictor_model or run.model
-    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)} if run.writer == "model" else {}
+    writes = run.writer == "model" or run.compare
+    found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)} if writes else {}
     if run.predictor == "model":
         found[PREDICTOR] = Role(card=predictor, adapter=ADAPTER)
     if run.judge == "model":
@@ -111,7 +113,6 @@ def _refuse_unread(run: RecipeRun) -> None:
     for name, companion in (
         ("predictor_model", "predictor"),
         ("judge_model", "judge"),
-        ("compare", "writer"),
         ("text_only", "writer"),
     ):
         if getattr(run, name) and getattr(run, companion) != "model":

@@ -269,7 +269,6 @@ class TestRecorded:
         ({"dish": "soup"}, "`soup` is no dish"),
         ({"dish": "simulated:x"}, "has the seed 'x'"),
         ({"judge_model": "small"}, "--judge model"),
-        ({"writer": "rule", "compare": True}, "--writer model"),
         ({"predictor": "network", "predictor_model": "small"}, "--predictor model"),
     ],
 )
@@ -289,8 +288,9 @@ def test_a_predictor_that_names_nothing_is_asked_about(cook: Cook) -> None:
     assert written(session)[0] == ["tomato"]
 
 
-def test_the_report_marks_words_and_stands_alone(cook: Cook, memory: Memory, tmp_path: Path) -> None:
-    session = cook(compare=True)
+@pytest.mark.parametrize("writer", ["model", "rule"])
+def test_the_report_marks_words_and_stands_alone(cook: Cook, memory: Memory, tmp_path: Path, writer: str) -> None:
+    session = cook(compare=True, writer=writer)
     session.run()
     page = Page(report_session(memory, session.id, tmp_path / "report.html", LOOP))
     page.assert_stands_alone()

@@ -1,12 +1,13 @@
 """What the recipe loop adds to the command line."""
 
 from loopwright.cli.plugin import LoopCommands
-from loopwright.cli.recipe import data, demo, doctor, train
+from loopwright.cli.recipe import data, demo, doctor, evaluate, train
 
 COMMANDS = LoopCommands(
     commands={
         "demo recipe": demo.demo,
         "data build recipe": data.build,
+        "eval recipe": evaluate.evaluate,
         "train recipe-network": train.train_network,
     },
     checks=(doctor.network,),
