@@ -205,7 +205,7 @@ def test_every_loop_shows_its_own_pictures_and_titles(ann: Tab, api: Api) -> Non
     expect(page.locator(".lw-views figcaption")).to_have_text(["imagined", "came"])
     expect(page.get_by_text("0.9 m to the car in front")).to_be_visible()
     ann.open(f"/sessions/{session}/compare")
-    expect(page.locator(".lw-compare figcaption")).to_have_text(["imagined", "came"])
+    expect(page.locator(".lw-compare figcaption")).to_have_text(["imagined", "came"] * 2)
     api.post(session, "stop")
 
 

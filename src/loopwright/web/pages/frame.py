@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 from nicegui import ui
 
 from loopwright.errors import LoopwrightError
-from loopwright.graphs.loop.lines import visible
 from loopwright.web.access import EXPIRES
 from loopwright.web.console import Console
 
@@ -74,10 +73,10 @@ async def attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     try:
         return await asyncio.to_thread(action, *args, **kwargs)
     except LoopwrightError as error:
-        warn(str(error), type="negative")
+        warn(str(error), "negative")
         return None
 
 
-def warn(text: str, **how: Any) -> None:
+def warn(text: str, kind: Literal["warning", "negative"] = "warning") -> None:
     """Say what went wrong, for long enough to be read."""
-    ui.notify(visible(text), **{"type": "warning", "multi_line": True, "close_button": "OK", "timeout": 12_000} | how)
+    ui.notify(text, type=kind, multi_line=True, close_button="OK", timeout=12_000)
