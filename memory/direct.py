@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from loopwright.digests import Written, changes_text, digests, seal_hash
 from loopwright.errors import BadInput
-from loopwright.memory.values import LAST, STALE_S, check_text, stop_text
+from loopwright.memory.values import LAST, MAX_AUTHOR, MAX_TEXT, STALE_S, check_text, kept_text
 
 RETRY_S = 0.001
 """Pause between two attempts to write; SQLite's own grow to 0.1 s, in which others take their turn."""
@@ -30,7 +30,7 @@ def put_stop(url: str, session_id: str, text: str, *, author: str, timeout_s: fl
     database does not work.
     """
     try:
-        author = check_text("author", author, max_length=200)
+        author = check_text("author", author, max_length=MAX_AUTHOR)
         if url.startswith("sqlite:///"):
             with _sqlite(unquote(url.removeprefix("sqlite:///")), timeout_s) as execute:
                 return _put(execute, session_id, text, author, lambda: datetime.now(UTC), sqlite=True)
@@ -60,7 +60,8 @@ def _put(
     if lease is None or not _is_alive(lease[0], lease[1], now):
         return None
     status, n_seals, last_hash = session
-    values = {"author": author, "text": stop_text(text), "is_stop": True, "received_at": now}
+    text = kept_text(text, max_length=MAX_TEXT, otherwise="STOP")
+    values = {"author": author, "text": text, "is_stop": True, "received_at": now}
     kept = values | {"received_at": now.replace(tzinfo=None).isoformat(" ", "microseconds") if sqlite else now}
     insert = "INSERT INTO messages (session_id, author, text, is_stop, received_at) VALUES (?, ?, ?, ?, ?) RETURNING id"
     (message_id,) = execute(insert, (session_id, *kept.values())).fetchone()

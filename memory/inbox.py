@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from loopwright.memory.sessions import lock_held, lock_session
 from loopwright.memory.store import Store
 from loopwright.memory.tables import ACTIVE_STOP, Base, MessageTable
-from loopwright.memory.values import MAX_TEXT, check_text, plain_json, stop_text
+from loopwright.memory.values import MAX_AUTHOR, MAX_TEXT, check_text, kept_text, plain_json
 from loopwright.schema import Message
 
 _TABLE = Base.metadata.tables["messages"]
@@ -38,16 +38,17 @@ class Inbox:
     def put(self, session_id: str, text: str, *, author: str = "clinician", is_stop: bool = False) -> Message:
         """Deliver a message. Once a STOP is delivered, no act of the session is authorised until `clear_stop`.
 
-        A STOP is delivered whatever its text is like: what cannot be kept of it is left out.
+        A STOP is delivered whatever its text and its author are like: what cannot be kept of them is left out.
 
         Raises:
             BadInput: empty, longer than `MAX_TEXT`, or not text.
             UnknownName: there is no such session.
         """
         if is_stop:
-            text = stop_text(text)
+            text = kept_text(text, max_length=MAX_TEXT, otherwise="STOP")
+            author = kept_text(author, max_length=MAX_AUTHOR, otherwise="unknown")
         values: dict[str, Any] = {
-            "author": check_text("author", author, max_length=200),
+            "author": check_text("author", author, max_length=MAX_AUTHOR),
             "text": check_text("text", text, max_length=MAX_TEXT),
             "is_stop": is_stop,
         }

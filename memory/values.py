@@ -12,13 +12,14 @@ LAST = "last"
 STALE_S = 10.0
 """A lease whose last beat is older than this has run out, s."""
 
+MAX_AUTHOR = 200
 MAX_TEXT = 2000
 """Characters of one message; longer ones are refused rather than cut."""
 
 
-def stop_text(text: str) -> str:
-    """A STOP's text as it is kept: what cannot be kept of it is left out."""
-    return text.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT].strip() or "STOP"
+def kept_text(text: str, *, max_length: int, otherwise: str) -> str:
+    """What can be kept of a text, where no text may be refused; `otherwise` where nothing can."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:max_length].strip() or otherwise
 
 
 def check_text(name: str, value: str, *, max_length: int) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, field_validator
 
 from loopwright.agents.carm.formats import Ladder
 from loopwright.errors import BadInput
-from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.config import RunConfig, takes_files
 from loopwright.models.conformal import COVERAGES
 from loopwright.settings import CArmSettings, settings
 from loopwright.tools.carm.case import Case
@@ -32,8 +32,15 @@ NavigatorName = Literal["atlas", "vlm", "vlm-unaided"]
 class CArmRun(RunConfig):
     """One run of the C-arm loop."""
 
-    volume: str = Field(description="a NIfTI file, a DICOM folder, `phantom:SEED`, `stranger:KIND:SEED` or `chest`")
-    landmarks: Path | None = Field(default=None, description="JSON or CSV file of landmark positions")
+    volume: str = Field(
+        description="a NIfTI file, a DICOM folder, `phantom:SEED`, `stranger:KIND:SEED` or `chest`",
+        json_schema_extra=takes_files(".nii", ".nii.gz"),
+    )
+    landmarks: Path | None = Field(
+        default=None,
+        description="JSON or CSV file of landmark positions",
+        json_schema_extra=takes_files(".json", ".csv"),
+    )
     start: str = Field(description="a landmark, or a pose X,Y,Z[,ALPHA,BETA] in mm and degrees of the patient frame")
     target: tuple[str, ...] = Field(min_length=1, description="landmark to centre; repeat it for several in turn")
     localiser: LocaliserName = Field(

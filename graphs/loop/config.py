@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
@@ -23,7 +24,21 @@ OnUncertain = Literal["ask", "proceed", "stop"]
 def problems(error: ValidationError) -> str:
     """What pydantic has against values, as this project says it: the name in backticks, the value, what is wrong."""
     found = error.errors(include_url=False)
-    return "; ".join(f"`{'.'.join(map(str, e['loc']))}` = {e['input']!r:.100}: {e['msg']}" for e in found)
+    given = ["" if e["type"] == "missing" else f" = {e['input']!r:.100}" for e in found]
+    names = [".".join(map(str, e["loc"])) for e in found]
+    return "; ".join(f"`{name}`{value}: {e['msg']}" for name, value, e in zip(names, given, found, strict=True))
+
+
+FILES = "x-files"
+"""In the JSON schema of a setting: how names of files end that it takes."""
+
+
+def takes_files(*suffixes: str) -> dict[str, JsonValue]:
+    """For `Field(json_schema_extra=...)` of a setting that may be the path of a file, though its type is not a path.
+
+    The console offers to send such a file. `suffixes`: how its name ends, as `.nii.gz`.
+    """
+    return {FILES: list(suffixes)}
 
 
 class RunConfig(BaseModel):

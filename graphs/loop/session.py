@@ -99,10 +99,10 @@ class Session:
         """
         require_models(self._memory.sessions.get(self.id).config["models"], self.models)
 
-    def pause(self) -> None:
-        """Come to rest after what is running. Thread-safe; meant for signal handlers."""
+    def pause(self, reason: str = "paused by the user") -> None:
+        """Come to rest after what is running. Thread-safe; meant for signal handlers. `reason` is for the record."""
         if self._runtime is not None:
-            self._runtime.cancel.pause("paused by the user")
+            self._runtime.cancel.pause(reason)
 
     @property
     def questions(self) -> list[Question]:

@@ -14,7 +14,7 @@ from loopwright.agents.surgery.goals import read_goal
 from loopwright.agents.surgery.history import MemoryMode, MemorySettings, NearAs
 from loopwright.agents.surgery.knowledge import load_knowledge
 from loopwright.errors import BadInput
-from loopwright.graphs.loop.config import RunConfig
+from loopwright.graphs.loop.config import RunConfig, takes_files
 from loopwright.graphs.loop.declare import Role
 from loopwright.tools.surgery.statistics import bundled_statistics, read_statistics
 from loopwright.tools.surgery.tools import ShownClip
@@ -56,7 +56,9 @@ class SurgeryRun(RunConfig):
     )
     procedure: str = Field(default="cholecystectomy", description="a procedure that comes with it, or a folder")
     statistics: Path | None = Field(
-        default=None, description="`statistics.json` for the planner `ngram`, as `data build surgery` writes it"
+        default=None,
+        description="`statistics.json` for the planner `ngram`, as `data build surgery` writes it",
+        json_schema_extra=takes_files(".json"),
     )
     perform: Perform = Field(
         default="video",

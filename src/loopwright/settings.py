@@ -49,6 +49,12 @@ class ApprovalSettings(_Section):
     expires_s: float = Field(default=600.0, gt=0, description="an act approved longer ago is asked for again, s")
 
 
+class ConsoleSettings(_Section):
+    """The web console."""
+
+    max_file_mb: float = Field(default=500.0, gt=0, description="largest file that may be sent to it, MB")
+
+
 class LogSettings(_Section):
     """Console for people, JSON for machines."""
 
@@ -87,6 +93,7 @@ class Settings(BaseSettings):
     )
     memory: MemorySettings = MemorySettings()
     approval: ApprovalSettings = ApprovalSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     carm: CArmSettings = CArmSettings()
 

@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.web.serving import SLOW_MACHINE_S, Server
 
+from loopwright.web.access import cookie_name
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = (
     "--disable-gpu",
@@ -42,7 +44,7 @@ class Tab:
         self.context.set_default_timeout(SLOW_MACHINE_S * 1000)
         self.context.add_cookies(
             [
-                {"name": "loopwright_token", "value": server.token, "url": server.url},
+                {"name": cookie_name(server.port), "value": server.token, "url": server.url},
                 {"name": "loopwright_author", "value": author, "url": server.url},
             ]
         )
@@ -70,3 +72,26 @@ class Tab:
         if folder is not None:
             self.page.wait_for_timeout(600)
             self.page.screenshot(path=folder / f"{name}.png")
+
+
+CONTRAST = """() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const rgba = (text) => (text.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number);
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const [r, g, b, a = 1] = rgba(getComputedStyle(e).backgroundColor);
+      if (a > 0.5) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll('.lw-top *, .lw-main *')]
+    .filter((e) => e.checkVisibility() && !e.closest('svg'))
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+    .map((e) => {
+      const [a, b] = [light(rgba(getComputedStyle(e).color)), light(ground(e))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.textContent.trim().slice(0, 40)];
+    })
+    .filter(([ratio]) => ratio < 4.5);
+}"""
+"""Texts whose contrast to what is behind them is below WCAG's AA."""

@@ -98,3 +98,14 @@ windows = Loop(
     state={"left": "", "right": ""},
     summary="ask two questions at once",
 )
+
+
+def show_strip(config: RunConfig, prepared: Mapping[str, Any], step: SessionStep) -> StepView:
+    """A film strip: what was seen, what was imagined, what came."""
+    assert step.seen is not None
+    image = ImageRef.model_validate(step.seen["image"])
+    pictures = tuple(Picture(image, title) for title in ("seen", "imagined", "came"))
+    return StepView(pictures, Markup("<h3>Imagined</h3><p>0.9 m to the car in front</p>"))
+
+
+strip = gauge.varied(name="strip", show=show_strip, pointed=None)

@@ -18,6 +18,7 @@ from loopwright.settings import sqlite_url
 ROOT = Path(__file__).parents[2]
 SLOW_MACHINE_S = 60.0
 """How long a test waits for what takes a moment on an idle machine."""
+MAX_FILE_MB = 2
 ON = '{"name": "set_heater", "arguments": {"on": true}}'
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Server:
             "LOOPWRIGHT_CONFIG": str(folder / "loopwright.toml"),
             "LOOPWRIGHT_DATA_DIR": str(folder),
             "LOOPWRIGHT_CACHE_DIR": os.environ.get("LOOPWRIGHT_CACHE_DIR", str(folder / "cache")),
+            "LOOPWRIGHT_CONSOLE__MAX_FILE_MB": str(MAX_FILE_MB),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path])),
         }
         self.url, self.token = "", ""
@@ -78,15 +80,15 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
-    def end(self) -> None:
-        """End it as Ctrl-C does."""
+    def end(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it, as Ctrl-C does or otherwise."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(how)
         self._process.wait(SLOW_MACHINE_S)
 
-    def restart(self) -> None:
+    def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it, and start it again at the same port."""
-        self.end()
+        self.end(how)
         self.start(self.port)
 
     def client(self, token: str | None = None) -> httpx.Client:

@@ -1,5 +1,6 @@
 """The event API over a real server: commands, events, and answers to what will not do."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -88,14 +89,44 @@ def test_a_killed_worker_leaves_a_session_that_the_inbox_names(api: Api) -> None
     api.post(session, "stop")
 
 
-def test_sessions_outlive_the_server(api: Api) -> None:
+def test_sessions_outlive_a_server_that_is_killed(api: Api) -> None:
     session = api.start()
     api.asks(session, "q1")
-    api.server.restart()
+    api.server.restart(signal.SIGKILL)
+    api = Api(api.server)
     assert api.get(session)["is_held"]
     assert api.post(session, "questions/q1", answer="approve").is_success
     api.asks(session, "q2")
     api.post(session, "stop")
+
+
+def test_a_session_is_paused_keeps_its_question_and_goes_on_with_another_model(api: Api) -> None:
+    session = api.start()
+    api.asks(session, "q1")
+    assert api.post(session, "pause", author="Ann").is_success
+    paused = api.rests(session, "paused")
+    assert [each["id"] for each in paused["questions"]] == ["q1"]
+    until(lambda: not api.get(session)["is_held"])
+    again = api.post(session, "pause")
+    assert again.status_code == 409 and "nothing to pause" in again.json()["error"]
+    events = api.http.get(f"/sessions/{session}/events", params={"limit": 500}).json()
+    assert events[-1]["payload"] == {"reason": "paused by Ann"}
+    other = api.server.folder / "another.yaml"
+    other.write_text(api.server.card.read_text())
+    assert api.post(session, "questions/q1", answer="approve").is_success
+    assert api.post(session, "resume", models={"navigator": str(other)}).is_success
+    api.asks(session, "q2")
+    events = api.http.get(f"/sessions/{session}/events", params={"limit": 500}).json()
+    assert [e["payload"]["model"] for e in events if e["kind"] == "replied"] == ["heats", "another"]
+    api.post(session, "stop")
+
+
+def test_a_process_that_the_console_did_not_start_is_not_paused(api: Api) -> None:
+    with api.server.memory() as memory:
+        session = memory.sessions.create("thermostat", {}).id
+        with memory.sessions.acquire(session):
+            refused = api.post(session, "pause")
+    assert refused.status_code == 409 and "Ctrl-C" in refused.json()["error"]
 
 
 class TestBadInput:
@@ -144,7 +175,7 @@ class TestBadInput:
 
     def test_bodies_that_are_too_long_or_no_json(self, api: Api) -> None:
         too_long = api.http.post("/sessions", content=b"x" * (MAX_BODY_BYTES + 1))
-        assert too_long.status_code == 413 and "takes no files" in too_long.json()["error"]
+        assert too_long.status_code == 413 and "at most 1000000 bytes" in too_long.json()["error"]
         pieces = api.http.post("/sessions", content=(b"x" * 100_000 for _ in range(20)))  # no length is declared
         assert pieces.status_code == 413
         upload = api.http.post("/sessions", files={"file": ("scan.nii", b"\0" * 1000)})

@@ -1,51 +1,17 @@
 """The pages in a real browser: what a person sees and does, in one tab or two, with a connection that may be cut."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.models.chat_server import MODEL, ChatServer, Turn
-from tests.web.browser import NEEDS_BROWSER, Tab, chromium
+from tests.web.browser import CONTRAST, NEEDS_BROWSER, Tab
 from tests.web.serving import SLOW_MACHINE_S, Api, Server, until
 
 from loopwright.memory.events import NewEvent
 
 pytestmark = NEEDS_BROWSER
-expect.set_options(timeout=SLOW_MACHINE_S * 1000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def _tabs() -> list[Tab]:
-    return []
-
-
-@pytest.fixture
-def ann(browser: Browser, server: Server, _tabs: list[Tab]) -> Iterator[Tab]:
-    """Ann's tab. Nothing goes wrong in it, and nothing that it asks for is elsewhere."""
-    tab = Tab(browser, server, "Ann")
-    yield tab
-    tab.context.close()
-    outside = [url for url in tab.requests if urlsplit(url).netloc not in ("", f"127.0.0.1:{server.port}")]
-    assert outside == []
-    assert [said for said in tab.problems if "ERR_" not in said and "409" not in said] == []
-
-
-@pytest.fixture
-def waiting(api: Api) -> Iterator[str]:
-    """A session of the gauge that awaits the approval of its first act."""
-    session = api.start("gauge", room="kitchen")
-    api.asks(session, "q1")
-    yield session
-    api.post(session, "stop")
 
 
 def happened(page: Page) -> str:
@@ -165,6 +131,11 @@ def test_free_text_is_heard_and_asked_about_where_it_is_not_understood(ann: Tab,
 @pytest.mark.parametrize("how", ["button", "key while typing"])
 def test_stop(ann: Tab, waiting: str, how: str, api: Api) -> None:
     page = ann.session(waiting)
+    page.set_viewport_size({"width": 1366, "height": 400})
+    page.mouse.move(300, 300)
+    page.mouse.wheel(0, 5000)
+    expect(page.locator(".lw-top")).not_to_be_in_viewport()
+    expect(page.locator(".lw-stop")).to_be_in_viewport(ratio=1)
     if how == "button":
         page.locator(".lw-stop").click()
     else:
@@ -204,6 +175,13 @@ def test_looks_back_goes_back_forks_and_compares(ann: Tab, waiting: str, api: Ap
     page.get_by_role("button", name="Go back to this step").click()
     expect(page.locator(".lw-badge")).to_have_text("paused")
     expect(page.locator(".lw-step.left-behind")).to_have_count(3)
+    first = page.locator(".lw-step").nth(0)
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(first).to_have_class(re.compile("chosen"))
+    expect(first).to_be_focused()  # whoever has no mouse goes on from there
+    expect(page.get_by_text("Step 1:0 has taken its place")).to_be_visible()
+    expect(page.get_by_role("button", name="Go back to this step")).to_have_count(0)
     page.get_by_role("button", name="Go on").click()
     expect(page.locator(".lw-ask")).to_contain_text("q4")
     page.get_by_role("button", name="Compare").click()
@@ -273,6 +251,8 @@ def test_a_tablet_shows_question_and_picture_without_scrolling_sideways(
     page = tablet.session(waiting)
     for part in (".lw-stop", ".lw-ask", "svg.lw-picture"):
         expect(page.locator(part).first).to_be_in_viewport(ratio=1)
+    tops = [page.locator(part).first.bounding_box() for part in ("svg.lw-picture", ".lw-ask", ".lw-timeline")]
+    assert [box["y"] for box in tops if box] == sorted(box["y"] for box in tops if box)
     assert page.evaluate("document.documentElement.scrollWidth") <= 820
     tablet.context.close()
 
@@ -352,26 +332,3 @@ def test_the_export_is_one_page_that_needs_nothing(ann: Tab, waiting: str, api: 
     expect(offline.locator("img").first).to_have_js_property("naturalWidth", 300)
     expect(offline.get_by_role("heading", name="Graph")).to_be_visible()
     assert [url for url in ann.requests[before:] if not url.startswith(("file:", "data:"))] == []
-
-
-CONTRAST = """() => {
-  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const rgba = (text) => (text.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number);
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const [r, g, b, a = 1] = rgba(getComputedStyle(e).backgroundColor);
-      if (a > 0.5) return [r, g, b];
-    }
-    return [255, 255, 255];
-  };
-  return [...document.querySelectorAll('.lw-top *, .lw-main *')]
-    .filter((e) => e.checkVisibility() && !e.closest('svg'))
-    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
-    .map((e) => {
-      const [a, b] = [light(rgba(getComputedStyle(e).color)), light(ground(e))];
-      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.textContent.trim().slice(0, 40)];
-    })
-    .filter(([ratio]) => ratio < 4.5);
-}"""
-"""Texts whose contrast to what is behind them is below WCAG's AA."""

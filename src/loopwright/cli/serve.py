@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.cli.output import json_line, plain, stderr, stdout
 from loopwright.cli.run_session import Json, opened_memory
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.settings import settings
@@ -50,7 +49,7 @@ def serve(
         if as_json:
             json_line({"url": served.url})
         else:
-            stdout().print(f"Console: {escape(served.url)}")
+            stdout().print(f"Console: {plain(served.url)}")
             stdout().print(f"Whoever has this address may use it, for {token_hours:g} h. End the server with Ctrl-C.")
         warn_if_open(host)
         if open_:
@@ -62,7 +61,7 @@ def warn_if_open(host: str) -> None:
     """Say what it means where an address is not this machine's alone."""
     if not _is_loopback(host):
         stderr().print(
-            f"[yellow]`--host` {escape(host)} opens the server to every machine that can reach this one, "
+            f"[yellow]`--host` {plain(host)} opens the server to every machine that can reach this one, "
             "unencrypted.[/yellow] Who has the token can run loops and approve acts as you can. Put a proxy with "
             "TLS in front, or use an SSH tunnel."
         )

@@ -6,19 +6,28 @@ from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from starlette.exceptions import HTTPException
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.step_view import Pointed
+from loopwright.settings import settings
+from loopwright.web.access import EXPIRES, SessionId
 from loopwright.web.console import AnswerKind, Console, Overview
+from loopwright.web.files import check_name, keep_file
 from loopwright.web.live import stream
 from loopwright.web.refusal import Refusal, status_of
 
 MAX_PAGE = 500
 """Events, or sessions, of one answer."""
 Author = Annotated[str, Field(default="clinician", min_length=1, max_length=200, description="who speaks")]
+FileName = Annotated[str, Query(min_length=1, max_length=500, description="how the file is called")]
+_FILE = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 """A picture is named by its content."""
+
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class _Body(BaseModel):
@@ -46,10 +55,16 @@ class FeedbackBody(_Body):
     author: Author
 
 
-class StopBody(_Body):
-    """Who says STOP."""
+class PauseBody(_Body):
+    """Who asks for a pause."""
 
     author: Author
+
+
+class StopBody(_Body):
+    """Who says STOP: whatever their name is like, it is heard."""
+
+    author: str = "clinician"
 
 
 class AnswerBody(_Body):
@@ -81,8 +96,10 @@ def add_api(app: FastAPI, console: Console) -> None:
     api = APIRouter(prefix="/api")
     for add in (_reading, _speaking, _running):
         add(api, console)
+    api.add_api_route("/{rest:path}", _nothing_there, methods=_METHODS, include_in_schema=False)
     app.include_router(api)
     app.add_exception_handler(LoopwrightError, _refused)
+    app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
@@ -102,7 +119,7 @@ def _reading(api: APIRouter, console: Console) -> None:
         return [_overview_json(each) for each in console.inbox()]
 
     @api.get("/sessions/{session_id}")
-    def session(session_id: str) -> dict[str, Any]:
+    def session(session_id: SessionId) -> dict[str, Any]:
         view = console.view(session_id)
         return {
             **view.row.model_dump(mode="json"),
@@ -114,25 +131,29 @@ def _reading(api: APIRouter, console: Console) -> None:
 
     @api.get("/sessions/{session_id}/events")
     def events(
-        session_id: str, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100
+        session_id: SessionId,
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     ) -> list[dict[str, Any]]:
         return [each.model_dump(mode="json") for each in console.events(session_id, after)[:limit]]
 
     @api.get("/sessions/{session_id}/stream")
-    def live(session_id: str, last_event_id: Annotated[str, Header()] = "0") -> StreamingResponse:
+    def live(
+        session_id: SessionId, request: Request, last_event_id: Annotated[str, Header()] = "0"
+    ) -> StreamingResponse:
         console.row(session_id)
         if not last_event_id.isdecimal():
             raise Refusal(f"`Last-Event-ID` is {last_event_id!r}; expected the `seq` of an event.", 400)
-        frames = stream(console, session_id, int(last_event_id))
+        frames = stream(console, session_id, int(last_event_id), request.scope[EXPIRES])
         return StreamingResponse(frames, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     @api.get("/sessions/{session_id}/images/{sha256}")
-    def image(session_id: str, sha256: str) -> Response:
+    def image(session_id: SessionId, sha256: str) -> Response:
         ref, data = console.image(session_id, sha256)
         return Response(data, media_type=ref.media_type, headers=FOREVER)
 
     @api.get("/sessions/{session_id}/report")
-    def report(session_id: str) -> Response:
+    def report(session_id: SessionId) -> Response:
         page = console.report(session_id)
         named = "".join(c if c.isalnum() or c in "-_" else "_" for c in session_id)
         headers = {"content-disposition": f'attachment; filename="{named}.html"'}
@@ -141,21 +162,25 @@ def _reading(api: APIRouter, console: Console) -> None:
 
 def _speaking(api: APIRouter, console: Console) -> None:
     @api.post("/sessions/{session_id}/feedback")
-    def feedback(session_id: str, body: FeedbackBody) -> dict[str, Any]:
+    def feedback(session_id: SessionId, body: FeedbackBody) -> dict[str, Any]:
         return console.say(session_id, body.text, body.author)
 
     @api.post("/sessions/{session_id}/stop")
-    def stop(session_id: str, body: StopBody) -> dict[str, Any]:
+    def stop(session_id: SessionId, body: StopBody) -> dict[str, Any]:
         return console.stop(session_id, body.author)
 
+    @api.post("/sessions/{session_id}/pause")
+    def pause(session_id: SessionId, body: PauseBody) -> dict[str, Any]:
+        return console.pause(session_id, body.author)
+
     @api.post("/sessions/{session_id}/questions/{question_id}")
-    def answer(session_id: str, question_id: str, body: AnswerBody) -> dict[str, Any]:
+    def answer(session_id: SessionId, question_id: str, body: AnswerBody) -> dict[str, Any]:
         return console.answer(
             session_id, question_id, body.answer, body.author, text=body.text, arguments=body.arguments
         )
 
     @api.post("/sessions/{session_id}/point")
-    def point(session_id: str, body: PointBody) -> list[dict[str, str]]:
+    def point(session_id: SessionId, body: PointBody) -> list[dict[str, str]]:
         found = console.point(session_id, body.branch, body.step, Pointed(body.at_px, body.to_px))
         return [each._asdict() for each in found]
 
@@ -165,16 +190,23 @@ def _running(api: APIRouter, console: Console) -> None:
     def start(body: StartBody) -> dict[str, str]:
         return {"session": console.start(body.loop, body.config, body.models)}
 
+    @api.put("/loops/{loop}/files/{setting}", status_code=201, openapi_extra=_FILE)
+    async def file(loop: str, setting: str, name: FileName, request: Request) -> dict[str, Any]:
+        checked = check_name(console.loop(loop), setting, name)
+        limit = settings().console.max_file_mb
+        kept = await keep_file(console.folder / "files", checked, request.stream(), max_mb=limit)
+        return {"path": str(kept.path), "bytes": kept.n_bytes, "sha256": kept.sha256}
+
     @api.post("/sessions/{session_id}/resume")
-    def resume(session_id: str, body: ModelsBody) -> dict[str, str]:
+    def resume(session_id: SessionId, body: ModelsBody) -> dict[str, str]:
         return {"session": console.resume(session_id, body.models)}
 
     @api.post("/sessions/{session_id}/rewind")
-    def rewind(session_id: str, body: StepBody) -> dict[str, str]:
+    def rewind(session_id: SessionId, body: StepBody) -> dict[str, str]:
         return {"session": console.rewind(session_id, body.step)}
 
     @api.post("/sessions/{session_id}/fork", status_code=201)
-    def fork(session_id: str, body: StepBody) -> dict[str, str]:
+    def fork(session_id: SessionId, body: StepBody) -> dict[str, str]:
         return {"session": console.fork(session_id, body.step)}
 
 
@@ -206,6 +238,17 @@ def _overview_json(each: Overview) -> dict[str, Any]:
         "questions": [asked.json() for asked in each.questions],
         "needs": each.needs,
     }
+
+
+def _nothing_there(request: Request) -> None:
+    raise Refusal(
+        f"The API has no {request.method} {request.url.path!r}. `GET /api/openapi.json` says what it has.", 404
+    )
+
+
+def _failed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:

@@ -25,8 +25,10 @@ from loopwright.graphs.sessions import headline, report_session
 from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view, thumbnail
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.memory import Memory, SessionRow
+from loopwright.memory.values import MAX_AUTHOR, check_text
 from loopwright.schema import Event, ImageRef
 from loopwright.tools.contract import Tool
+from loopwright.web.pausing import ask_for_pause
 from loopwright.web.reading import Asked, Logs, open_questions
 from loopwright.web.refusal import Refusal
 from loopwright.web.tokens import read_tokens
@@ -235,6 +237,19 @@ class Console:
         self.memory.inbox.put(session_id, text, author=author, is_stop=True)
         stop_at_rest(self.memory, session_id, lambda: self.loop(row.loop))
         return {"kind": "stop", "status": self.row(session_id).status}
+
+    def pause(self, session_id: str, author: str) -> dict[str, Any]:
+        """Have a session that runs come to rest after what it is doing; what it asked stays asked.
+
+        Raises:
+            Refusal: nobody runs it, or a process that the console did not start.
+        """
+        row = self.memory.sessions.get(session_id)
+        self._require_hearing(row)
+        if session_id not in self.memory.sessions.held():
+            raise Refusal(f"Nobody runs session {session_id}, so there is nothing to pause.", 409)
+        ask_for_pause(self.folder, session_id, check_text("author", author, max_length=MAX_AUTHOR))
+        return {"status": self.row(session_id).status}
 
     def answer(
         self, session_id: str, question_id: str, kind: AnswerKind, author: str, *, text: str = "", arguments: Any = None

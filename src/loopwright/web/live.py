@@ -6,6 +6,7 @@ twice. Frames without an id tell what is no event: the session's status, and wha
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,11 +16,11 @@ POLL_S = 0.2
 KEEP_ALIVE_S = 15.0
 
 
-async def stream(console: Console, session_id: str, after: int) -> AsyncIterator[str]:
-    """The frames of one client, until it goes away."""
+async def stream(console: Console, session_id: str, after: int, expires: float) -> AsyncIterator[str]:
+    """The frames of one client, until it goes away or its token expires, s since the epoch."""
     told: tuple[Any, ...] = ()
     quiet_s = 0.0
-    while True:
+    while time.time() < expires:
         view = await asyncio.to_thread(console.view, session_id)
         frames = []
         for event in view.events[after:]:

@@ -14,9 +14,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 MAX_SHOWN_BYTES = 20_000
 
 
+def session_file(folder: Path, session_id: str) -> Path:
+    """A session's file in a folder; ids are anybody's text, so the name is a hash of it."""
+    return folder / f"{hashlib.sha256(session_id.encode()).hexdigest()[:32]}.txt"
+
+
 def token_file(folder: Path, session_id: str) -> Path:
-    """Where a session's model is overheard; ids are anybody's text, so the name is a hash of it."""
-    return folder / "speaking" / f"{hashlib.sha256(session_id.encode()).hexdigest()[:32]}.txt"
+    """Where a session's model is overheard."""
+    return session_file(folder / "speaking", session_id)
 
 
 def read_tokens(folder: Path, session_id: str) -> str:

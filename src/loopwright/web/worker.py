@@ -12,7 +12,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -25,6 +25,7 @@ from loopwright.log import configure_logging
 from loopwright.memory import Memory, open_memory
 from loopwright.schema import Frozen
 from loopwright.settings import settings
+from loopwright.web.pausing import pausing
 from loopwright.web.refusal import status_of
 from loopwright.web.tokens import TokenWriter, token_file
 
@@ -64,9 +65,12 @@ def obey(order: Order, memory: Memory, answer: Answer) -> None:
 def run(session: Session, folder: Path, answer: Answer) -> None:
     """Run a session to its rest, waiting for answers."""
     hears = TokenWriter(token_file(folder, session.id))
-    for n, _ in enumerate(session.stream(wait=True, callbacks=[hears])):
-        if n == 0:  # not before: a session that runs elsewhere is refused
-            answer({"session": session.id})
+    with closing(session.stream(wait=True, callbacks=[hears])) as events:
+        next(events, None)  # a session that runs elsewhere is refused here
+        answer({"session": session.id})
+        with pausing(folder, session.id, session.pause):
+            for _ in events:
+                pass
 
 
 def work(order_fd: int, answer_fd: int) -> int:

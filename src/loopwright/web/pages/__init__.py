@@ -8,7 +8,10 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from nicegui import ui
+from nicegui import Client, ui
+from nicegui import app as pages_app
+from starlette.requests import Request
+from starlette.responses import Response
 
 from loopwright.web.console import Console
 from loopwright.web.pages.compare import compare_page
@@ -27,6 +30,7 @@ def add_pages(app: FastAPI, console: Console) -> None:
     frame = Frame(console)
     for add in (sessions_page, inbox_page, start_page, session_page, compare_page):
         add(frame)
+    _add_page_of_nothing(frame)
     app.mount("/assets", StaticFiles(directory=STATIC))
     ui.add_head_html(
         '<link rel="stylesheet" href="/assets/console.css"><script defer src="/assets/console.js"></script>',
@@ -40,3 +44,11 @@ def add_pages(app: FastAPI, console: Console) -> None:
         reconnect_timeout=RECONNECT_S,
         show_welcome_message=False,
     )
+
+
+def _add_page_of_nothing(frame: Frame) -> None:
+    @pages_app.exception_handler(404)
+    def nothing_there(request: Request, _: Exception) -> Response:
+        with Client(ui.page("", title="Not found · Loopwright"), request=request) as client, frame.page():
+            ui.label(f"The console has no page {request.url.path!r}.").classes("lw-error")
+        return client.build_response(request, 404)

@@ -8,9 +8,10 @@ from nicegui import ui
 
 from loopwright.errors import LoopwrightError
 from loopwright.graphs.steps import SessionStep
+from loopwright.web.access import SessionId
 from loopwright.web.console import Console
 from loopwright.web.pages.frame import RESPONSE_S, Frame
-from loopwright.web.pages.parts import lines_html, picture_svg, session_url
+from loopwright.web.pages.parts import lines_html, others_html, picture_svg, session_url
 
 
 class Side(NamedTuple):
@@ -30,7 +31,7 @@ def compare_page(frame: Frame) -> None:
     """The page that compares."""
 
     @ui.page("/sessions/{session_id}/compare", title="Compare · Loopwright", response_timeout=RESPONSE_S)
-    async def compare(session_id: str, left: int = 0, right: int = -1) -> None:
+    async def compare(session_id: SessionId, left: int = 0, right: int = -1) -> None:
         try:
             sides = await asyncio.to_thread(_sides, frame.console, session_id)
         except LoopwrightError as error:
@@ -85,6 +86,9 @@ def _cell(console: Console, side: Side, one: SessionStep | None) -> Markup:
     row = console.row(side.session_id)
     shown = console.step_view(row, one)
     picture = picture_svg(side.session_id, one, shown.pictures[0]) if shown.pictures else ""
+    others = others_html(side.session_id, one, shown)
     loop = console.loop_if_any(row.loop)
     lines = Markup("").join(lines_html("", console.lines(event, loop)) for event in one.events)
-    return Markup('<div class="lw-card"><h2>Step {}</h2>{}{}{}</div>').format(one.name, picture, shown.html, lines)
+    return Markup('<div class="lw-card"><h2>Step {}</h2>{}{}{}{}</div>').format(
+        one.name, picture, others, shown.html, lines
+    )

@@ -1,14 +1,16 @@
 """What every page has: the bar at the top, who speaks, and one way to say what went wrong."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 from nicegui import ui
 
 from loopwright.errors import LoopwrightError
+from loopwright.web.access import EXPIRES
 from loopwright.web.console import Console
 
 P = ParamSpec("P")
@@ -31,6 +33,8 @@ class Frame:
     def page(self, current: str = "", session_id: str = "") -> Iterator[None]:
         """The frame of a page; what is made inside goes into its middle."""
         ui.colors(primary=PRIMARY, positive=POSITIVE, negative=NEGATIVE)
+        request = ui.context.client.request
+        expires = request.scope.get(EXPIRES) if request else None
         with ui.element("header").classes("lw-top"):
             ui.label("Loopwright").classes("brand")
             for where, name in (("/", "Sessions"), ("/inbox", "Inbox"), ("/start", "Start")):
@@ -40,7 +44,9 @@ class Frame:
             self._who()
             ui.label("Research software, not a medical device").classes("notice")
         ui.html('<div id="lw-banner" class="lw-banner" role="status" aria-live="assertive"></div>', sanitize=False)
-        with ui.element("div").classes("lw-main") as main:
+        with ui.element("main").classes("lw-main") as main:
+            if expires is not None:
+                main.props(f"data-lasts={expires - time.time() + 1:.0f}")
             if session_id:
                 main.props(f'data-session="{quote(session_id, safe="")}"')
             yield
@@ -50,8 +56,10 @@ class Frame:
             name = quote(str(who.value or "").strip()[:200], safe="")
             ui.run_javascript(f'document.cookie = "{AUTHOR_COOKIE}={name}; path=/; max-age={YEAR_S}; SameSite=Strict"')
 
-        who = ui.input(value=author(), placeholder="your name").props('dense borderless aria-label="Your name"')
-        who.classes("you").on("change", keep)
+        with ui.element("label").classes("you"):
+            ui.label("You are")
+            who = ui.input(value=author(), placeholder="your name")
+            who.props('dense borderless aria-label="Your name" maxlength=200').on("change", keep)
 
 
 def author() -> str:
@@ -65,5 +73,10 @@ async def attempt(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     try:
         return await asyncio.to_thread(action, *args, **kwargs)
     except LoopwrightError as error:
-        ui.notify(str(error), type="negative", multi_line=True, close_button="OK", timeout=12_000)
+        warn(str(error), "negative")
         return None
+
+
+def warn(text: str, kind: Literal["warning", "negative"] = "warning") -> None:
+    """Say what went wrong, for long enough to be read."""
+    ui.notify(text, type=kind, multi_line=True, close_button="OK", timeout=12_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from markupsafe import Markup
 from nicegui import ui
@@ -9,12 +10,19 @@ from nicegui import ui
 from loopwright.graphs.step_view import StepView, thumbnail
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import Console, SessionView
-from loopwright.web.pages.parts import image_url, picture_svg
+from loopwright.web.pages.parts import image_url, others_html, picture_svg
 
 Place = tuple[int, int]
 """Branch and step."""
 SHOWN_STEPS = 100
 """Of a long session the newest; the export has them all."""
+
+
+class Thumb(NamedTuple):
+    """A step in the timeline: a button that stays, so that the focus stays on it, and what is inside."""
+
+    at: ui.element
+    inside: ui.html
 
 
 class Looking:
@@ -25,9 +33,9 @@ class Looking:
         self._chosen: Place | None = None
         self._steps: Sequence[SessionStep] = ()
         self._told: object = None
-        self._shown_actions: Place | None = None
-        self._thumbs: dict[Place, tuple[ui.html, str]] = {}
-        with ui.element("section").classes("lw-card").props('aria-label="Picture"'):
+        self._shown_actions: tuple[int, int, int] | None = None
+        self._thumbs: dict[Place, Thumb] = {}
+        with ui.element("section").classes("lw-card lw-look").props('aria-label="Picture"'):
             with ui.element("div").classes("lw-row"):
                 self._title = ui.html("", sanitize=False)
                 self._live = ui.button("Follow the newest", on_click=self.follow).props("flat dense")
@@ -74,10 +82,9 @@ class Looking:
         if shown.pictures:
             main = picture_svg(self._view.row.id, one, shown.pictures[0], points=points)
         self._set(self._picture, main)
-        others = Markup("").join(picture_svg(self._view.row.id, one, each) for each in shown.pictures[1:])
-        views = Markup('<div class="lw-views more">{}</div>').format(others) if others else Markup("")
-        self._more.set_visibility(bool(views or shown.html.strip()))
-        self._set(self._more, views + shown.html)
+        more = others_html(self._view.row.id, one, shown) + shown.html
+        self._more.set_visibility(bool(more.strip()))
+        self._set(self._more, more)
         self._draw_timeline(one)
         self._draw_actions(one)
 
@@ -85,32 +92,37 @@ class Looking:
         with self._timeline:
             for each in self._steps[-SHOWN_STEPS:]:
                 place = each.branch, each.step
-                html = self._thumb(each, is_chosen=each is one)
                 if place not in self._thumbs:
-                    made = ui.html(html, sanitize=False).on("click", partial(self._choose, place))
-                    self._thumbs[place] = made, html
-                elif self._thumbs[place][1] != html:
-                    self._thumbs[place][0].set_content(html)
-                    self._thumbs[place] = self._thumbs[place][0], html
+                    at = ui.element("button").classes("lw-step").on("click", partial(self._choose, place))
+                    with at:
+                        self._thumbs[place] = Thumb(at, ui.html("", sanitize=False))
+                thumb = self._thumbs[place]
+                is_so = {"chosen": each is one, "left-behind": each.is_left_behind}
+                thumb.at.classes(
+                    " ".join(name for name, so in is_so.items() if so),
+                    remove=" ".join(name for name, so in is_so.items() if not so),
+                )
+                thumb.at.props(f"aria-pressed={str(each is one).lower()}")
+                self._set(thumb.inside, self._inside(each))
 
-    def _thumb(self, each: SessionStep, *, is_chosen: bool) -> Markup:
+    def _inside(self, each: SessionStep) -> Markup:
         image = thumbnail(each)
         picture = Markup('<span class="none">–</span>')
         if image is not None:
-            url = image_url(self._view.row.id, image)
-            picture = Markup('<img src="{}" alt="" loading="lazy">').format(url)
-        classes = " ".join(("lw-step", *["chosen"] * is_chosen, *["left-behind"] * each.is_left_behind))
-        return Markup('<button class="{}" aria-pressed="{}">{}step {}</button>').format(
-            classes, str(is_chosen).lower(), picture, each.name
-        )
+            picture = Markup('<img src="{}" alt="" loading="lazy">').format(image_url(self._view.row.id, image))
+        return Markup("{}step {}").format(picture, each.name)
 
     def _draw_actions(self, one: SessionStep) -> None:
-        if self._shown_actions == (one.branch, one.step):
+        newest = max((each for each in self._steps if each.step == one.step), key=lambda each: each.branch)
+        if self._shown_actions == (one.branch, one.step, newest.branch):
             return
-        self._shown_actions = one.branch, one.step
+        self._shown_actions = one.branch, one.step, newest.branch
         self._at_step.clear()
         with self._at_step:
-            self._actions(one)
+            if newest is one:
+                self._actions(one)
+            else:
+                ui.label(f"Step {newest.name} has taken its place: go back to that one.").classes("lw-soft lw-small")
 
     @staticmethod
     def _set(at: ui.html, html: str) -> None:

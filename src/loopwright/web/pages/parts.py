@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from loopwright.agents.sessions.export import image_refs
 from loopwright.graphs.loop.lines import Line, visible
-from loopwright.graphs.step_view import Picture
+from loopwright.graphs.step_view import Picture, StepView
 from loopwright.graphs.steps import SessionStep
 from loopwright.schema import Event, ImageRef
 from loopwright.web.console import Overview
@@ -95,6 +95,13 @@ def picture_svg(session_id: str, step: SessionStep, picture: Picture, *, points:
     )
 
 
+def others_html(session_id: str, step: SessionStep, shown: StepView) -> Markup:
+    """The pictures of a step beside its main one, with their titles: a film strip, say."""
+    figure = Markup("<figure>{}<figcaption>{}</figcaption></figure>")
+    others = [figure.format(picture_svg(session_id, step, each), each.title) for each in shown.pictures[1:]]
+    return Markup('<div class="lw-views">{}</div>').format(Markup("").join(others)) if others else Markup("")
+
+
 def act_table(arguments: Mapping[str, Any]) -> Markup:
     """The exact arguments of an act."""
     row = Markup("<tr><th>{}</th><td>{}</td></tr>")
@@ -150,4 +157,4 @@ def _picture_of(session_id: str, part: Any) -> Markup:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

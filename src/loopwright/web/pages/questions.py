@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from nicegui import ui
 
@@ -20,6 +20,14 @@ Answer = Callable[..., Awaitable[Any]]
 """(question id, kind, text=, arguments=): sends an answer."""
 
 
+class Card(NamedTuple):
+    """An open question on the page."""
+
+    at: ui.element
+    state: ui.label
+    answers: ui.element
+
+
 class Questions:
     """The open questions of one page. A card stays as it is while its question does, with what is typed into it."""
 
@@ -27,31 +35,34 @@ class Questions:
         self._answer = answer
         self._at = ui.element("section").classes("lw-column lw-asks")
         self._at.props('aria-label="Open questions" aria-live="polite"')
-        self._cards: dict[str, tuple[ui.element, ui.label]] = {}
+        self._cards: dict[str, Card] = {}
 
     def show(self, view: SessionView) -> None:
         """Show the questions that are open now."""
         open_ = {asked.question.id: asked for asked in view.questions}
         for gone in self._cards.keys() - open_.keys():
-            self._cards.pop(gone)[0].delete()
+            self._cards.pop(gone).at.delete()
         with self._at:
             for name, asked in open_.items():
                 if name not in self._cards:
                     self._cards[name] = self._card(view, asked)
-                self._cards[name][1].set_text(_state_of(view, asked))
+                self._cards[name].state.set_text(_state_of(view, asked))
+                self._cards[name].answers.set_visibility(asked.answer is None)
 
-    def _card(self, view: SessionView, asked: Asked) -> tuple[ui.element, ui.label]:
+    def _card(self, view: SessionView, asked: Asked) -> Card:
         question = asked.question
         with ui.element("div").classes("lw-card lw-ask") as card:
-            ui.html(f'<span class="lw-soft lw-small">{question.id} · step {asked.step}</span>', sanitize=False)
+            ui.label(f"{question.id} · step {asked.step}").classes("lw-soft lw-small")
             ui.label(visible(question.text)).classes("what")
             if asked.act is not None:
                 ui.html(act_table(asked.act["arguments"]), sanitize=False)
             state = ui.label().classes("lw-soft lw-small")
-            extra = ui.element("div").classes("lw-column")
-            with ui.element("div").classes("lw-row"):
-                self._buttons(view, asked, extra)
-        return card, state
+            with ui.element("div").classes("lw-column") as answers:
+                row = ui.element("div").classes("lw-row")
+                extra = ui.element("div").classes("lw-column")  # below: no button moves away from under a finger
+                with row:
+                    self._buttons(view, asked, extra)
+        return Card(card, state, answers)
 
     def _buttons(self, view: SessionView, asked: Asked, extra: ui.element) -> None:
         name, options = asked.question.id, asked.question.options
@@ -111,7 +122,10 @@ def _state_of(view: SessionView, asked: Asked) -> str:
         return f"{asked.answer.author} said “{asked.answer.text}”, which the session has not heard yet. {expires}"
     waited = _minutes((datetime.now(UTC) - asked.asked_at).total_seconds())
     holds = f" A yes expires after {_minutes(holds_s)}." if asked.question.about == APPROVAL else ""
-    nobody = "" if view.is_held else " Nobody runs the session now; an answer starts it again."
+    nobody = ""
+    if not view.is_held:
+        how = "an answer starts it again" if view.status == "waiting" else "answer, and go on"
+        nobody = f" Nobody runs the session now: {how}."
     return f"Asked {waited} ago.{holds}{nobody}"
 
 

@@ -7,12 +7,16 @@ from markupsafe import Markup
 from nicegui import events, ui
 
 from loopwright.errors import LoopwrightError
+from loopwright.graphs.loop.lines import visible
 from loopwright.graphs.sessions import headline
 from loopwright.graphs.step_view import Pointed
 from loopwright.graphs.steps import SessionStep
+from loopwright.web.access import SessionId
 from loopwright.web.console import SessionView
-from loopwright.web.pages.frame import RESPONSE_S, Frame, attempt, author
+from loopwright.web.pages.forms import hinted
+from loopwright.web.pages.frame import RESPONSE_S, Frame, attempt, author, warn
 from loopwright.web.pages.looking import Looking
+from loopwright.web.pages.models import ModelsDialog
 from loopwright.web.pages.parts import badge, session_url
 from loopwright.web.pages.questions import Questions
 from loopwright.web.pages.record import Record
@@ -26,13 +30,14 @@ def session_page(frame: Frame) -> None:
     """The page of one session."""
 
     @ui.page("/sessions/{session_id}", title="Session · Loopwright", response_timeout=RESPONSE_S)
-    async def session(session_id: str) -> None:
+    async def session(session_id: SessionId) -> None:
         try:
             view = await asyncio.to_thread(frame.console.view, session_id)
         except LoopwrightError as error:
             with frame.page():
-                ui.label(str(error)).classes("lw-error")
+                ui.label(visible(str(error))).classes("lw-error")
             return
+        ui.page_title(f"{visible(session_id)} · Loopwright")
         with frame.page(session_id=session_id):
             page = SessionPage(frame, view)
         await page.refresh()
@@ -76,6 +81,8 @@ class SessionPage:
             self._status.set_content(badge(view.status))
             can_go_on = not view.is_held and not view.row.has_ended
             self._go_on.set_visibility(can_go_on)
+            self._models.set_visibility(can_go_on and bool(view.row.config.get("models")))
+            self._pause.set_visibility(view.is_held)
         self._questions.show(view)
         self._speaking.set_visibility(bool(view.speaking))
         if view.speaking:
@@ -94,7 +101,9 @@ class SessionPage:
                     ui.label(f"{view.row.loop} · {headline(view.loop, view.row)}").classes("lw-soft")
                     if view.row.parent:
                         ui.link(f"forked from {view.row.parent}", session_url(view.row.parent))
-            self._go_on = ui.button("Go on", on_click=self._resume).props("unelevated")
+            self._go_on = ui.button("Go on", on_click=lambda: self._resume()).props("unelevated")
+            self._models = ui.button("Models …", on_click=ModelsDialog(view, self._resume).open).props("outline")
+            self._pause = ui.button("Pause", on_click=self._come_to_rest).props("outline")
             ui.button("Export", on_click=lambda: ui.navigate.to(f"/api{session_url(self._id)}/report")).props("outline")
             ui.button("Compare", on_click=lambda: ui.navigate.to(f"{session_url(self._id)}/compare")).props("outline")
             ui.html(
@@ -113,8 +122,7 @@ class SessionPage:
     def _say_card(self, view: SessionView) -> None:
         with ui.element("div").classes("lw-card"), ui.element("div").classes("lw-row no-wrap"):
             box = ui.input("Say something to the session").props("outlined dense").classes("grow").style("flex: 1")
-            hint = self._console.language(view.row).examples.replace('"', "”")
-            box.props(f'hint="{hint}"')
+            hinted(box, self._console.language(view.row).examples)
 
             async def send() -> None:
                 text = (box.value or "").strip()
@@ -125,25 +133,30 @@ class SessionPage:
             ui.button("Send", on_click=send).props("unelevated")
 
     def _step_actions(self, step: SessionStep) -> None:
-        ui.button("Go back to this step", on_click=lambda: self._rewind(step.step)).props("outline dense")
-        ui.button("Fork here", on_click=lambda: self._fork(step.step)).props("outline dense")
+        ui.button("Go back to this step", on_click=lambda: self._rewind(step.step)).props("outline")
+        ui.button("Fork here", on_click=lambda: self._fork(step.step)).props("outline")
 
     # What is done
 
     async def _say(self, text: str) -> bool:
         said = await attempt(self._console.say, self._id, text, author())
         if said is not None and said["kind"] == "unclear":
-            ui.notify(said["question"], type="warning", multi_line=True, close_button="OK", timeout=12_000)
+            warn(said["question"])
         return said is not None
 
     async def _answer(self, name: str, kind: Any, **how: Any) -> None:
         await attempt(self._console.answer, self._id, name, kind, author(), **how)
         await self.refresh()
 
-    async def _resume(self) -> None:
+    async def _resume(self, models: dict[str, str] | None = None) -> None:
         self._go_on.props("loading")
-        await attempt(self._console.resume, self._id)
+        await attempt(self._console.resume, self._id, models)
         self._go_on.props(remove="loading")
+
+    async def _come_to_rest(self) -> None:
+        self._pause.props("loading")
+        await attempt(self._console.pause, self._id, author())
+        self._pause.props(remove="loading")
 
     async def _rewind(self, step: int) -> None:
         """Back to a step. A session that runs is stopped first, which is on record."""
@@ -178,7 +191,7 @@ class SessionPage:
                     self._menu.close()
                     await self._say(text)
 
-                understood = each.understood.replace('"', "”")
-                ui.button(each.text, on_click=send).props(f'outline align=left title="{understood}"')
+                button = ui.button(visible(each.text), on_click=send).props("outline align=left")
+                button.props["title"] = visible(each.understood)
             ui.button("Nothing", on_click=self._menu.close).props("flat")
         self._menu.open()

@@ -1,12 +1,14 @@
 """The form that begins a session, made of the loop's configuration."""
 
+import asyncio
+
 from nicegui import ui
 
-from loopwright.errors import BadInput
+from loopwright.errors import BadInput, LoopwrightError
 from loopwright.graphs.loop.loop import Loop
 from loopwright.web.api import roles_of
-from loopwright.web.pages.forms import SchemaForm
-from loopwright.web.pages.frame import RESPONSE_S, Frame, attempt
+from loopwright.web.pages.forms import SchemaForm, hinted
+from loopwright.web.pages.frame import RESPONSE_S, Frame
 from loopwright.web.pages.parts import session_url
 
 IN_A_BROWSER = {"approval": "human", "on_uncertain": "ask"}
@@ -37,15 +39,15 @@ def start_page(frame: Frame) -> None:
 def _form(frame: Frame, loop: Loop) -> None:
     ui.label(loop.summary).classes("lw-soft")
     with ui.element("div").classes("lw-card lw-form"):
-        form = SchemaForm(loop.config.model_json_schema(), IN_A_BROWSER)
+        form = SchemaForm(loop.config.model_json_schema(), IN_A_BROWSER, loop=loop.name)
         roles = roles_of(loop)
         models: dict[str, ui.input] = {}
         for role, card in (roles or {}).items():
-            entry = ui.input(f"model of the {role}", value=card or "").props("outlined dense")
-            models[role] = entry.props('hint="a model card\'s name or path"')
+            models[role] = ui.input(f"model of the {role}", value=card or "").props("outlined dense")
+            hinted(models[role], "a model card's name or path")
         more = ui.textarea("models (ROLE=CARD, one a line)") if roles is None else None
         if more is not None:
-            more.props('outlined dense autogrow rows=1 hint="where other models than the loop\'s own are wanted"')
+            hinted(more.props("outlined dense autogrow rows=1"), "where other models than the loop's own are wanted")
         wrong = ui.label().classes("lw-error").props('role="alert"')
 
         async def begin() -> None:
@@ -60,9 +62,11 @@ def _form(frame: Frame, loop: Loop) -> None:
             lines = (more.value or "").splitlines() if more is not None else []
             given |= {role.strip(): card.strip() for role, _, card in (line.partition("=") for line in lines) if card}
             button.props("loading")
-            session = await attempt(frame.console.start, loop.name, config, given)
-            button.props(remove="loading")
-            if session is not None:
-                ui.navigate.to(session_url(session))
+            try:
+                ui.navigate.to(session_url(await asyncio.to_thread(frame.console.start, loop.name, config, given)))
+            except LoopwrightError as error:
+                wrong.set_text(str(error))
+            finally:
+                button.props(remove="loading")
 
         button = ui.button("Start", on_click=begin).props("unelevated")

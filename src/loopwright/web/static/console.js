@@ -1,23 +1,29 @@
 // What has to work without the server's page code: STOP, who speaks, and pointing at the picture.
 (() => {
-  const cookie = (name) => decodeURIComponent((document.cookie.match(`(?:^|; )${name}=([^;]*)`) || [])[1] || "");
-  const author = () => cookie("loopwright_author") || "clinician";
-  const banner = (text, ok) => {
+  const author = () => {
+    const kept = (document.cookie.match("(?:^|; )loopwright_author=([^;]*)") || [])[1] || "";
+    try { return decodeURIComponent(kept).slice(0, 200) || "clinician"; } catch { return "clinician"; }
+  };
+  const BANNER_MS = 10000; // how long the banner says what is over
+  let hiding;
+  const banner = (text, ok, isOver) => {
     const at = document.getElementById("lw-banner");
     if (!at) return;
+    clearTimeout(hiding);
     at.textContent = text;
     at.className = `lw-banner on${ok ? " ok" : ""}`;
+    if (isOver) hiding = setTimeout(() => { at.className = "lw-banner"; }, BANNER_MS);
   };
 
   // STOP goes by a request of its own, and is tried again until it is answered.
   let stopping = false;
   async function stop() {
-    const session = document.querySelector("[data-session]")?.dataset.session;
+    const session = document.querySelector("[data-session]")?.dataset.session; // as it stands in an address
     if (!session || stopping) return;
     stopping = true;
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await fetch(`/api/sessions/${encodeURIComponent(session)}/stop`, {
+        const answer = await fetch(`/api/sessions/${session}/stop`, {
           method: "POST",
           keepalive: true,
           headers: { "content-type": "application/json" },
@@ -25,11 +31,11 @@
         });
         const said = await answer.json().catch(() => ({}));
         if (answer.status < 500) {
-          banner(answer.ok ? `STOP was delivered at ${new Date().toLocaleTimeString()}.` : `STOP: ${said.error}`, answer.ok);
+          banner(answer.ok ? `STOP was delivered at ${new Date().toLocaleTimeString()}.` : `STOP: ${said.error}`, answer.ok, true);
           break;
         }
       } catch {}
-      banner(`STOP is NOT delivered: no connection. Attempt ${attempt}; it is tried again.`, false);
+      banner(`STOP is NOT delivered: no connection. Attempt ${attempt}; it is tried again.`, false, false);
       await new Promise((done) => setTimeout(done, 500));
     }
     stopping = false;
@@ -85,4 +91,34 @@
     cursor = [Math.min(width, Math.max(0, cursor[0] + way[0] * far)), Math.min(height, Math.max(0, cursor[1] + way[1] * far))];
     hint(svg, cursor);
   });
+
+  // A file that is sent to the server; the path that it has there goes into the field beside it.
+  document.addEventListener("change", async (event) => {
+    const input = event.target;
+    const file = input.matches?.("input[data-to]") && input.files[0];
+    if (!file) return;
+    const row = input.closest(".lw-row");
+    const status = row.querySelector("[role=status]");
+    const size = `${file.name}, ${(file.size / 1e6).toPrecision(2)} MB`;
+    status.textContent = `Sending ${size} …`;
+    try {
+      if (file.size > input.dataset.maxMb * 1e6) throw new Error(`it has more than ${input.dataset.maxMb} MB`);
+      const answer = await fetch(`${input.dataset.to}?name=${encodeURIComponent(file.name)}`, { method: "PUT", body: file });
+      const said = await answer.json();
+      if (!answer.ok) throw new Error(said.error);
+      status.textContent = `Sent: ${size}`;
+      row.dispatchEvent(new CustomEvent("kept", { detail: said.path }));
+    } catch (error) {
+      status.textContent = `${file.name} was not sent: ${error.message}`;
+    }
+    input.value = "";
+  });
+
+  // A page whose token has expired says so: the server refuses to show it once more.
+  const timer = setInterval(() => {
+    const lasts = document.querySelector("[data-lasts]")?.dataset.lasts;
+    if (lasts === undefined || performance.now() < lasts * 1000) return;
+    clearInterval(timer);
+    location.reload();
+  }, 500);
 })();
