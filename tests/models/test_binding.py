@@ -104,7 +104,7 @@ def test_a_response_format_holds_a_reply(model: LocalChatModel) -> None:
     Turn.model_validate_json(model.invoke(ASK, response_format=schema).text)
     assert model.invoke(ASK, response_format={"type": "json_object"}).text.startswith("{")
     assert model.invoke(ASK, response_format={"type": "text"}).text == model.invoke(ASK).text
-    with pytest.raises(BadInput, match="`response_format` = {'type': 'xml'}"):
+    with pytest.raises(BadInput, match=r"`response_format` = .'type': 'xml'"):
         model.invoke(ASK, response_format={"type": "xml"})
     replies = [
         model.bind_tools([move], response_format=schema).invoke(ASK, temperature=3.0, seed=seed) for seed in range(8)
