@@ -63,10 +63,12 @@ class Feedback(Frozen):
         patterns: regular expressions that have to match a whole message, which comes in lower case and without white
             space around; their named groups are the fields.
         examples: messages that say this, for help texts and questions.
+        amounts: by field, what is offered to somebody who gave no number ("a bit").
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[str, ...]] = ()
+    amounts: ClassVar[dict[str, tuple[float, ...]]] = {}
 
     @classmethod
     def read(cls, text: str) -> "Feedback | Reject | Unclear | None":
@@ -84,6 +86,13 @@ class Feedback(Frozen):
     def example(cls) -> str:
         """One message that says this."""
         return f"`{cls.examples[0]}`" if cls.examples else cls.__name__
+
+    def in_words(self) -> str | None:
+        """A message that says this value, which `read` understands; it is read back to whoever used other words.
+
+        None where there is none: such a value is not taken from free text.
+        """
+        return None
 
     def order(self) -> tuple[str, dict[str, Any]] | None:
         """The tool call that this orders to the letter, by name and arguments; such an act needs no further consent."""
