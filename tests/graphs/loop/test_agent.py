@@ -52,7 +52,7 @@ def by_agent(state: State, ctx: Context) -> None:
 
 
 def test_what_an_agent_says_and_does_is_on_record(bench: Bench) -> None:
-    session = bench.start(one(by_agent), scripted(), approval="guard")
+    session = bench.start(one(by_agent, state={"found": None}), scripted(), approval="guard")
     assert session.run() == "succeeded", session.events[-1]
     acted = [event.payload for event in session.events if event.kind == "acted"]
     assert [(act["tool"], act["status"]) for act in acted] == [
@@ -67,7 +67,7 @@ def test_what_an_agent_says_and_does_is_on_record(bench: Bench) -> None:
 
 def test_a_human_is_asked_before_an_agent_acts(bench: Bench) -> None:
     models = scripted()
-    session = bench.start(one(by_agent), models, approval="human")
+    session = bench.start(one(by_agent, state={"found": None}), models, approval="human")
     for _ in range(2):
         session.run()
         (question,) = session.questions
@@ -81,7 +81,7 @@ def test_a_human_is_asked_before_an_agent_acts(bench: Bench) -> None:
 
 def test_what_a_human_refuses_is_told_to_the_agent(bench: Bench) -> None:
     models = scripted()
-    session = bench.start(one(by_agent), models, approval="human")
+    session = bench.start(one(by_agent, state={"found": None}), models, approval="human")
     session.run()
     session.say("reject: it is warm enough")
     session.run()
@@ -93,7 +93,7 @@ def test_what_a_human_refuses_is_told_to_the_agent(bench: Bench) -> None:
 
 def test_an_agent_that_is_broken_off_goes_on_where_it_was(bench: Bench) -> None:
     replies = scripted()["navigator"].replies
-    loop = one(by_agent)
+    loop = one(by_agent, state={"found": None})
     first = bench.start(loop, {"navigator": ScriptedChatModel(replies=replies[:1])}, approval="guard")
     with pytest.raises(Exception, match="no reply left"):
         first.run()
