@@ -24,8 +24,8 @@ def feedback(
 ) -> None:
     """What becomes of phrases that nobody wrote rules for: understood, asked about, misread, or taken for another.
 
-    A simulated clinician says yes to a proposal that is what was meant, and no to any other. The bar is that nothing is
-    taken for something else without a question.
+    A simulated clinician says yes to a proposal that is what was meant, and no to any other. The bar is that nothing
+    moves that was not meant.
     """
     from loopwright.agents.sessions.interpreting import Interpreter
     from loopwright.finetune.evaluate.feedback import OUTCOMES, Phrasings, asking, evaluate_feedback
@@ -45,16 +45,20 @@ def feedback(
         if model is not None:
             interpreter = Interpreter(language, asking(model))
             rows += evaluate_feedback(name, language, said, model, interpreter, _progress(name))
-    bars = [
-        Bar(f"{row.world}, {row.model}, {row.variant}: nothing wrong unasked", -row.figures["wrong"], 0) for row in rows
-    ]
+    bars = [Bar(f"{row.world}, {row.model}, {row.variant}: no wrong motion", -row.figures["moved"], 0) for row in rows]
     if as_json:
         for each in [*(row.as_json() for row in rows), summary("feedback", bars)]:
             json_line(each)
     else:
-        heads = ("loop", "read by", "phrases", "N", *OUTCOMES)
+        heads = ("loop", "read by", "phrases", "N", *OUTCOMES, "moved")
         lines = [
-            (row.world, row.model, row.variant, str(row.n), *(f"{row.figures[name]:.3f}" for name in OUTCOMES))
+            (
+                row.world,
+                row.model,
+                row.variant,
+                str(row.n),
+                *(f"{row.figures[name]:.3f}" for name in (*OUTCOMES, "moved")),
+            )
             for row in rows
         ]
         stdout().print(markdown_table(heads, lines), markup=False)
