@@ -16,6 +16,7 @@ HASH := $(shell git hash-object pyproject.toml)
 RUN := $(VENV)/.installed-run-$(HASH)
 DEV := $(VENV)/.installed-dev-$(HASH)
 WEB := $(VENV)/.installed-web-$(HASH)
+DRIVE := $(VENV)/.installed-drive-$(HASH)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -31,8 +32,8 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery demo-recipe console chromium test test-weights attack static lint fmt types mypy pyright \
-	layers unit docs bench clean chest
+.PHONY: help demo demo-surgery demo-recipe demo-drive console chromium test test-weights attack static lint fmt types mypy \
+	pyright layers unit docs bench clean chest
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +51,10 @@ console: $(WEB) ## Serve the web console and open it in the browser (installs wh
 
 demo-recipe: $(RUN) ## Run the recipe loop on a simulated dish and write a report (installs what is missing)
 	@$(BIN)/loopwright demo recipe
+	@$(activate)
+
+demo-drive: $(DRIVE) ## Run the drive loop in the simulator and write a report (installs what is missing)
+	@$(BIN)/loopwright demo drive
 	@$(activate)
 
 test: $(DEV) chest static unit ## Run everything that CI runs (installs what is missing)
@@ -129,8 +134,12 @@ $(RUN): | $(BIN)/python
 
 $(DEV): | $(BIN)/python
 	$(call install,[dev])
-	@touch $(RUN) $(DEV) $(WEB)
+	@touch $(RUN) $(DEV) $(WEB) $(DRIVE)
 
 $(WEB): | $(BIN)/python
 	$(call install,[web])
 	@touch $(RUN) $(WEB)
+
+$(DRIVE): | $(BIN)/python
+	$(call install,[drive])
+	@touch $(RUN) $(DRIVE)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.models.json_schema import plain_schema
 from loopwright.models.spelling import REQUIRED, Spelling
+from loopwright.models.visual_tokens import split_visual, visual_ids
 from loopwright.schema import Frozen
 
 if TYPE_CHECKING:
@@ -60,17 +61,20 @@ class Grammar(Frozen):
 
     kind: Literal["json", "regex", "lark"]
     text: str = Field(description="the JSON schema, the regular expression or the Lark rules of the whole answer")
-    longest_bytes: int = Field(ge=0, description="no answer is longer, in UTF-8, its open parts empty")
+    longest_bytes: int = Field(
+        ge=0, description="no answer's text is longer, in UTF-8, its open parts empty, visual tokens apart"
+    )
     is_open: bool = Field(default=False, description="some parts have no longest length, and end with the token budget")
+    n_visual: int = Field(default=0, ge=0, description="visual tokens of every answer")
 
     @property
     def max_tokens(self) -> int:
         """A budget that no legal answer exceeds, its end token included, whatever the tokenizer.
 
-        A token adds at least one byte. Nothing smaller is safe: a model may spell what usually is one token. Of an open
-        grammar it is what closing the answer takes at most, wherever it stands.
+        A token of text adds at least one byte. Nothing smaller is safe: a model may spell what usually is one token. Of
+        an open grammar it is what closing the answer takes at most, wherever it stands.
         """
-        return self.longest_bytes + 1 + (_CLOSING if self.is_open else 0)
+        return self.longest_bytes + self.n_visual + 1 + (_CLOSING if self.is_open else 0)
 
     def budget(self, max_tokens: int) -> int:
         """A reply's longest length in tokens, where `max_tokens` are meant for open parts."""
@@ -109,22 +113,24 @@ def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
     """The texts that `pattern` matches as a whole: Python's syntax, without look-around and back-references.
 
     The classes `\\d`, `\\w`, `\\s` and their opposites are those of `re.ASCII`: Unicode's differ from engine to engine.
+    A `loopwright.models.visual_tokens.visual_pattern` in it stands for tokens of the model's vocabulary.
 
     Raises:
         DeveloperError: the pattern is malformed, matches nothing, or matches more than `longest_chars` characters.
     """
-    try:
-        width = import_module("re._parser").parse(pattern).getwidth()[1]  # no public door tells a pattern's width
-    except re.error as error:
-        raise DeveloperError(f"The pattern {pattern!r} is no regular expression: {error}.") from error
+    width = _longest_match(pattern)
     if width > longest_chars:
         n_chars = str(width) if width < _ANY_WIDTH else "any number of"
         raise DeveloperError(
             f"The pattern {pattern!r} matches up to {n_chars} characters, but `longest_chars` is {longest_chars!r}. "
             "Bound each repetition (`{0,200}` in place of `*`) and count again."
         )
-    grammar = _satisfiable(Grammar(kind="regex", text=pattern, longest_bytes=_UTF8_BYTES * width), pattern)
-    return grammar.model_copy(update={"longest_bytes": width}) if _is_ascii(pattern) else grammar
+    texts, counts = split_visual(pattern)
+    longest_bytes = 0
+    for text in texts:
+        _satisfiable(Grammar(kind="regex", text=text, longest_bytes=0), pattern)
+        longest_bytes += _longest_match(text) * (1 if _is_ascii(text) else _UTF8_BYTES)
+    return Grammar(kind="regex", text=pattern, longest_bytes=longest_bytes, n_visual=sum(counts))
 
 
 @lru_cache(maxsize=64)
@@ -174,7 +180,7 @@ class Matcher:
         end_ids: the tokens that end the model's turn (`generation_config.eos_token_id`); None: the tokenizer's own.
 
     Raises:
-        BadInput: the tokenizer lacks an end token, a byte of ASCII, or what every answer needs.
+        BadInput: the tokenizer lacks an end token, a byte of ASCII, visual tokens, or what every answer needs.
         DeveloperError: the grammar is too large for llguidance.
     """
 
@@ -182,7 +188,8 @@ class Matcher:
         self, grammar: Grammar, tokenizer: "PreTrainedTokenizerFast", end_ids: Sequence[int] | None = None
     ) -> None:
         self._words, spelling, self._ids = _words(tokenizer, tuple(end_ids) if end_ids is not None else None)
-        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling, self._words), log_level=0)
+        visual = _any_visual(tokenizer) if grammar.n_visual else ""
+        self._matcher = LLMatcher(self._words, _compiled(grammar, spelling, self._words, visual), log_level=0)
         self._grammar = grammar
         if spelling is not None:
             self._matcher.compute_bitmask()
@@ -338,6 +345,15 @@ def _satisfiable(grammar: Grammar, name: str) -> Grammar:
     return grammar
 
 
+def _longest_match(pattern: str) -> int:
+    """Characters that a pattern matches at most."""
+    try:
+        width: int = import_module("re._parser").parse(pattern).getwidth()[1]  # no public door tells a pattern's width
+    except re.error as error:
+        raise DeveloperError(f"The pattern {pattern!r} is no regular expression: {error}.") from error
+    return width
+
+
 def _is_ascii(pattern: str) -> bool:
     """Whether every match is ASCII. A pattern that is too large to tell counts as not."""
     other = f"start: TEXT\nTEXT: /{regex_to_lark(pattern, _ASCII)}/ & ~/[\\x00-\\x7F]*/"
@@ -354,8 +370,12 @@ def _cause(matcher: LLMatcher) -> str:
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
 
 
-def _compiled(grammar: Grammar, spelling: Spelling | None = None, words: LLTokenizer | None = None) -> str:
-    """llguidance's form of `grammar` for a tokenizer, without the characters that it cannot spell."""
+def _compiled(
+    grammar: Grammar, spelling: Spelling | None = None, words: LLTokenizer | None = None, visual: str = ""
+) -> str:
+    """llguidance's form of `grammar` for a tokenizer, without the characters that it cannot spell; `visual` are its
+    visual tokens.
+    """
     restrict: Callable[[str], str] = str if spelling is None else spelling.restrict
     if grammar.kind == "json":
         return LLMatcher.grammar_from_json_schema(restrict(grammar.text), overrides=_JSON)
@@ -363,9 +383,22 @@ def _compiled(grammar: Grammar, spelling: Spelling | None = None, words: LLToken
         rules = [line.partition("%json ") for line in grammar.text.splitlines()]
         lines = [f"{_with_tokens(rule, words)}{mark}{restrict(schema) if mark else ''}" for rule, mark, schema in rules]
         return LLMatcher.grammar_from_lark("\n".join(lines))
-    text = f"/{regex_to_lark(grammar.text, _ASCII)}/"
+    texts, counts = split_visual(grammar.text)
     writable = f" & /{spelling.characters}*/" if spelling is not None else ""
-    return LLMatcher.grammar_from_lark(f"start: TEXT\nTEXT: {text}{writable}")
+    terminals = [f"TEXT{k}: /{regex_to_lark(text, _ASCII)}/{writable}" for k, text in enumerate(texts)]
+    tokens = [f" {visual}{{{count}}} TEXT{k}" for k, count in enumerate(counts, start=1)]
+    return LLMatcher.grammar_from_lark("\n".join([f"start: TEXT0{''.join(tokens)}", *terminals]))
+
+
+def _any_visual(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """llguidance's form of any visual token."""
+    ids = visual_ids(tokenizer)
+    if not ids:
+        raise BadInput(
+            f"The answer has visual tokens, and the tokenizer `{tokenizer.name_or_path}` has none. Take a role whose "
+            "adapter was trained with `model.visual_tokens`."
+        )
+    return f"<[{ids[0]}-{ids[-1]}]>"
 
 
 def _with_tokens(rule: str, words: LLTokenizer | None) -> str:

@@ -20,6 +20,13 @@ SAYS = {
         "finished succeeded: it is warm enough",
         "replays the same: True",
     ),
+    "drive.py": (
+        "heard clinician: “slower, please”",
+        "fault the ego's own motion is no number",
+        "fallback brake along the path",
+        "imagined and came: N = ",
+        "replays the same: True",
+    ),
     "replace_a_node.py": (
         "localise -> second_opinion -> review",
         "succeeded: T12 is centred",

@@ -27,12 +27,13 @@ from loopwright.finetune.runs.checkpoints import ended, last_checkpoint, tensorb
 from loopwright.finetune.sft.lora import lora_config
 from loopwright.finetune.sft.record import ADAPTER_FOLDER, RunRecord, claim, identify, refuse_other_inputs
 from loopwright.finetune.sft.start import start_of
-from loopwright.finetune.sft.train import check_optimiser, placement
+from loopwright.finetune.sft.train import check_optimiser, load_to_train
 from loopwright.finetune.sft.watch import Progress, Watch
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.registry import get_loop
 from loopwright.models.local.engine import Engine
-from loopwright.models.local.loading import Base, load_base, out_of_memory
+from loopwright.models.local.loading import Base, out_of_memory
+from loopwright.models.visual_tokens import visual_ids
 from loopwright.schema import Frozen
 
 TOLD = ("reward", "reward_std", "kl", "turns", "completions/mean_length", "learning_rate")
@@ -92,8 +93,9 @@ def train(
     watch = Watch(config, record, on_progress, method="grpo", figures=("loss", *TOLD[:3]), told=TOLD)
     if checkpoint and (end := ended(checkpoint)):
         return _result(watch, end, watch.recover(end, checkpoint, out_dir))
-    base = load_base(config.model.base, folder=config.model.folder, **placement(config.model))
-    model = get_peft_model(base.model, lora_config(config.lora, base.model))
+    base = load_to_train(config.model)
+    visual = visual_ids(base.tokenizer)[: config.model.visual_tokens]
+    model = get_peft_model(base.model, lora_config(config.lora, base.model, visual))
     if start:
         start.put_into(cast(PeftModel, model))
     with play_with(config, base, cast(PeftModel, model), loop) as player:

@@ -25,6 +25,7 @@ from loopwright.finetune.grpo.sessions import Draw, Played
 from loopwright.finetune.runs.seeds import seed_of
 from loopwright.models.local.batch import collate
 from loopwright.models.local.engine import Generation
+from loopwright.models.visual_tokens import visual_ids
 
 Batch = dict[str, Any]
 
@@ -47,6 +48,7 @@ class Trainer(GRPOTrainer):
         self._allowed: Tensor | None = None
         self._buffer: list[Batch] = []
         super().__init__(reward_funcs=[_never_called], **arguments)
+        _complete_reference(cast(nn.Module, self.model))
         self.n_parts: int = cast(GRPOConfig, self.args).steps_per_generation or 1
 
     # What TRL's own draws, tokenises and scores
@@ -105,6 +107,10 @@ class Trainer(GRPOTrainer):
         parts = [turns[first:last] or turns[:1] for first, last in pairwise(borders)]
         pad = cast(int, self._tokenizer.pad_token_id)
         made = [as_batch([g for g, _ in part], [a for _, a in part], pad) for part in parts]
+        if self.config.optimiser.masks_visual:
+            visual = torch.tensor(visual_ids(self._tokenizer))
+            for batch in made:
+                batch["tool_mask"] = batch["tool_mask"].masked_fill(torch.isin(batch["completion_ids"], visual), 0)
         for batch, (first, last) in zip(made, pairwise(borders), strict=True):
             if first == last:  # fewer turns than parts: one that is mute
                 batch["tool_mask"] = torch.zeros_like(batch["tool_mask"])
@@ -214,6 +220,15 @@ def _is_free(allowed: Any) -> bool:
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+
+def _complete_reference(model: nn.Module) -> None:
+    """Give the reference the trained rows of tokens too: TRL copies what has `.default.` within its name alone."""
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        other = parameters.get(f"{name.removesuffix('.default')}.ref")
+        if other is not None:
+            other.data.copy_(parameter.data)
 
 
 def _never_called(**_: Any) -> list[float | None]:

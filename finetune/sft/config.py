@@ -20,6 +20,9 @@ class BaseModelConfig(Frozen):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: float32 on a CPU")
     quantisation: Literal["nf4"] | None = Field(default=None, description="of the frozen base; nf4 makes it QLoRA")
     image_size_px: int | None = Field(default=None, ge=1, description="edge that pictures are resized to; None: as is")
+    visual_tokens: int = Field(
+        default=0, ge=0, le=100_000, description="tokens `<|v0|>`, ... that are added and trained with the adapter"
+    )
 
     @property
     def folder(self) -> Path | None:

@@ -1,12 +1,15 @@
 """Which layers an adapter touches: towers and parts by name, as one expression that peft stores with the adapter."""
 
 import re
+from collections.abc import Sequence
 
 from peft import LoraConfig
 from torch import nn
+from transformers import PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import LoraSettings
+from loopwright.models.local.vocabulary import embeddings
 
 VISION = r"(?:.*\.)?(?:visual|vision_tower|vision_model)\."
 """Where the vision tower begins: Qwen's name for it, and that of LLaVA and Gemma."""
@@ -24,8 +27,8 @@ def target_pattern(settings: LoraSettings) -> str:
     return f"{tower}{BLOCK}(?:{'|'.join(PARTS[part] for part in PARTS if getattr(settings, part))})"
 
 
-def lora_config(settings: LoraSettings, model: nn.Module) -> LoraConfig:
-    """The adapter that `settings` describe, for `model`.
+def lora_config(settings: LoraSettings, model: PreTrainedModel, tokens: Sequence[int] = ()) -> LoraConfig:
+    """The adapter that `settings` describe, for `model`; the rows of `tokens` in its embeddings are trained with it.
 
     Raises:
         BadInput: a tower or a part that is asked for has no layer in this model.
@@ -42,6 +45,7 @@ def lora_config(settings: LoraSettings, model: nn.Module) -> LoraConfig:
         lora_dropout=settings.dropout,
         target_modules=target_pattern(settings),
         bias="none",
+        trainable_token_indices={name: list(tokens) for name in embeddings(model)} if tokens else None,
     )
 
 

@@ -15,10 +15,11 @@ from loopwright.errors import BadInput
 from loopwright.finetune.runs.settings import CONFIG, RunSettings
 from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.models.local.loading import load_config
+from loopwright.models.local.vocabulary import RECORD
 from loopwright.schema import Frozen
 from loopwright.tools.files import write_whole
 
-RUN, RECORD = "run.json", "loopwright.json"
+RUN = "run.json"
 ADAPTER_FOLDER = "adapter"
 """Where in its run's folder a finished adapter lies."""
 PACKAGES = ("loopwright", "torch", "transformers", "peft", "trl")

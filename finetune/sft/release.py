@@ -19,6 +19,7 @@ from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig
 from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord, identify
 from loopwright.models.local.loading import check_weights, load_base, load_config
+from loopwright.models.local.vocabulary import extend, visual_tokens_of
 from loopwright.tools.files import write_whole
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
@@ -72,7 +73,8 @@ def merge(path: Path, out_dir: Path, base: str | None = None) -> Path:
     adapter = open_adapter(path)
     _refuse_taken(out_dir)
     at = BaseModelConfig(base=base or adapter.base)
-    loaded = load_base(at.base, folder=at.folder, device="cpu", dtype="float32")
+    bare = load_base(at.base, folder=at.folder, device="cpu", dtype="float32")
+    loaded = extend(bare, visual_tokens_of(adapter.folder))
     _refuse_other_base(adapter, at)
     source = str(at.folder or at.base)
     merged = _attached(loaded.model, adapter).merge_and_unload(safe_merge=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from peft import PeftModel
+from peft.utils.other import TrainableTokensWrapper
 from transformers import PrinterCallback, TrainerState
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -33,6 +34,8 @@ from loopwright.finetune.sft.record import (
 from loopwright.finetune.sft.start import start_of
 from loopwright.finetune.sft.watch import Progress, Watch
 from loopwright.models.local.loading import Base, load_base, out_of_memory
+from loopwright.models.local.vocabulary import extend
+from loopwright.models.visual_tokens import visual_ids
 from loopwright.schema import Frozen
 
 
@@ -72,7 +75,7 @@ def train(config: Config, out_dir: Path, on_progress: Progress = lambda _: None)
     begun = checkpoint is not None or (out_dir / ADAPTER_FOLDER).exists()  # else nothing is there to be spoilt
     if begun:
         config.refuse_other(out_dir)
-    base = load_base(config.model.base, folder=config.model.folder, **placement(config.model))
+    base = load_to_train(config.model)
     if not base.takes_images:
         rows, validation = rows.text_only(), validation and validation.text_only()
     identity = identify(config.model)
@@ -122,8 +125,11 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
         train_dataset=rows.dataset,
         eval_dataset=validation.dataset if validation else None,
         processing_class=base.processor,
-        peft_config=lora_config(config.lora, base.model),
+        peft_config=lora_config(config.lora, base.model, visual_ids(base.tokenizer)[: config.model.visual_tokens]),
     )
+    head = cast(PeftModel, trainer.model).get_output_embeddings()
+    if isinstance(head, TrainableTokensWrapper):
+        head.bias = None  # TRL asks for it, and peft's wrapper hides that a head has none
     if config.emphasis:
         model = cast(PeftModel, trainer.model)
         model.register_forward_hook(emphasis(config.emphasis, base.tokenizer), with_kwargs=True)
@@ -205,9 +211,10 @@ def _result(config: Config, watch: Watch, state: TrainerState, adapter: Path) ->
     )
 
 
-def placement(model: BaseModelConfig) -> dict[str, Any]:
-    """Where a base goes, as `load_base` takes it."""
-    return model.model_dump(include={"device", "dtype", "quantisation"})
+def load_to_train(model: BaseModelConfig) -> Base:
+    """The base that a run trains on, with its visual tokens."""
+    placement = model.model_dump(include={"device", "dtype", "quantisation"})
+    return extend(load_base(model.base, folder=model.folder, **placement), model.visual_tokens)
 
 
 def _cases(config: Config) -> tuple[str, ...]:

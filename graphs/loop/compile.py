@@ -212,7 +212,7 @@ def _visited(
     left = _run_node(each, inner, ctx, values, config)
     if not runtime.is_checkpointed:
         runtime.recorder.flush()
-    changed = {name: value for name, value in values.items() if name not in state or state[name] != value}
+    changed = {name: value for name, value in values.items() if name not in state or _differs(state[name], value)}
     _require_declared(loop, each, state, values)
     after = _after(loop, each, kit, ctx, values)
     ending = None if left is None or left.goto is not None else (left.status, left.reason)
@@ -223,6 +223,11 @@ def _visited(
     if ending is not None:
         return {**update, "status": ending[0], "reason": ending[1]}, END
     return update, None if left is None else left.goto
+
+
+def _differs(before: Any, now: Any) -> bool:
+    """Whether they are other JSON: 0, 0.0, -0.0 and False are equal in Python alone."""
+    return bool(before != now) or repr(before) != repr(now)
 
 
 def _record_input(ctx: Context) -> None:

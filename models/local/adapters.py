@@ -1,10 +1,10 @@
-"""LoRA adapters on one base, through peft: load, switch, unload. Any folder that peft wrote.
+"""LoRA adapters on one base, through peft: load, switch, unload. Any folder that peft wrote, visual tokens or none.
 
 Knows nothing of threads: the engine calls it from the one thread that uses the model.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
@@ -14,15 +14,18 @@ from transformers import PreTrainedModel
 from loopwright.errors import BadInput
 from loopwright.models.load_lock import MODEL_LOAD_LOCK
 from loopwright.models.local.loading import check_weights
+from loopwright.models.local.vocabulary import ROWS, TokenRows, visual_tokens_of
 
 
 class Adapters:
-    """The adapters of one base, by the folder that each came from."""
+    """The adapters of one base, by the folder that each came from. `n_tokens` is the size of its vocabulary."""
 
-    def __init__(self, base: PreTrainedModel) -> None:
+    def __init__(self, base: PreTrainedModel, n_tokens: int) -> None:
         self._base = base
+        self._n_tokens = n_tokens
         self._wrapped: PeftModel | None = None
         self._names: dict[Path, str] = {}
+        self._rows: dict[str, TokenRows] = {}
         self._loaded = 0
 
     @property
@@ -71,22 +74,30 @@ class Adapters:
             with self._wrapped.disable_adapter():
                 yield
         else:
-            self._wrapped.set_adapter(self._names[folder])
-            yield
+            name = self._names[folder]
+            self._wrapped.set_adapter(name)
+            with self._rows[name].active() if name in self._rows else nullcontext():
+                yield
 
     def _add(self, folder: Path, name: str) -> None:
+        has_rows = visual_tokens_of(folder) > 0
+        config = adapter_config(folder)
         if self._wrapped is None:
-            config = PeftConfig.from_pretrained(str(folder))
-            config.inference_mode = True
             self._wrapped = PeftModel(self._base, config, adapter_name=name)
+        else:
+            self._wrapped.add_adapter(name, config)
         result = self._wrapped.load_adapter(str(folder), name, torch_device=str(self._base.device))
         self._wrapped.requires_grad_(False).eval()
-        for what, keys in (("lacks", result.missing_keys), ("has no place for", result.unexpected_keys)):
+        unexpected = [key for key in result.unexpected_keys if not (has_rows and ROWS in key)]
+        for what, keys in (("lacks", result.missing_keys), ("has no place for", unexpected)):
             if keys:
                 raise ValueError(f"the base and the adapter differ: it {what} {len(keys)} tensors, `{keys[0]}` first.")
+        if has_rows:
+            self._rows[name] = TokenRows.of(folder, self._base, self._n_tokens)
 
     def _remove(self, name: str) -> None:
         """Undo `_add`, however far it came."""
+        self._rows.pop(name, None)
         if self._wrapped is None:
             return
         if set(self._wrapped.peft_config) <= {name}:
@@ -94,6 +105,15 @@ class Adapters:
             self._wrapped = None
         elif name in self._wrapped.peft_config:
             self._wrapped.delete_adapter(name)
+
+
+def adapter_config(folder: Path) -> PeftConfig:
+    """peft's settings of an adapter that is only used. Visual tokens are no part of them: `TokenRows` has those."""
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = True
+    if visual_tokens_of(folder):
+        config.trainable_token_indices = None
+    return config
 
 
 def _trained_on(folder: Path) -> str | None:

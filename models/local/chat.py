@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_t
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from PIL import Image, ImageOps
 from pydantic import ConfigDict, Field, SkipValidation, ValidationError
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from loopwright.errors import BadInput, UnknownName
 from loopwright.models.answers import AnswerFormat, ToolCallFormat
@@ -32,7 +32,9 @@ from loopwright.models.local.batch import Inputs, batches, collate
 from loopwright.models.local.conversation import Turn, turns, with_plain_text, without_system
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
 from loopwright.models.local.holding import held
+from loopwright.models.local.processor import tokenizer_of
 from loopwright.models.local.text import TextStream
+from loopwright.models.local.vocabulary import Processor
 from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
@@ -112,7 +114,7 @@ class LocalChatModel(LoopwrightChatModel):
         found = np.empty((2, len(prompts), len(choices)))
         temperature = self.card.choice_temperature.get(self.adapter or "", 1.0)
         prepared = [self.prepare(prompt) for prompt in prompts]
-        tokenizer: Any = self.engine.tokenizer
+        tokenizer: Any = self.tokenizer
         with _tokenizing:
             tokens = tokens_of(choices, tokenizer)
 
@@ -131,6 +133,16 @@ class LocalChatModel(LoopwrightChatModel):
     @property
     def _adapter_folder(self) -> Path | None:
         return self.card.adapters[self.adapter] if self.adapter is not None else None
+
+    @property
+    def processor(self) -> Processor:
+        """What prepares prompts: the base's, with the visual tokens of the role's adapter."""
+        return self.engine.processor_of(self._adapter_folder)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The processor's."""
+        return tokenizer_of(self.processor)
 
     @property
     def _llm_type(self) -> str:
@@ -198,7 +210,7 @@ class LocalChatModel(LoopwrightChatModel):
         """
         if not self.engine.takes_images:
             self._refuse_images(messages)
-        knows_tools = tool_calls.knows_tools(str(self.engine.processor.chat_template))
+        knows_tools = tool_calls.knows_tools(str(self.processor.chat_template))
         conversation = turns(messages, self._open, tools, template_knows_tools=knows_tools)
         try:
             return self._encode(conversation, list(tools) if tools and knows_tools else None)
@@ -216,7 +228,7 @@ class LocalChatModel(LoopwrightChatModel):
             return self._apply_template(without_system(conversation), tools)
 
     def _apply_template(self, conversation: Sequence[Turn], tools: list[dict[str, Any]] | None) -> Inputs:
-        processor: Any = self.engine.processor
+        processor: Any = self.processor
         with _tokenizing:
             encoded = processor.apply_chat_template(
                 list(conversation) if self.engine.takes_images else with_plain_text(conversation),
@@ -254,14 +266,12 @@ class LocalChatModel(LoopwrightChatModel):
 
     def _matcher(self, grammar: Grammar) -> Matcher:
         with _tokenizing:
-            return Matcher(grammar, self.engine.tokenizer, sorted(self.engine.eos_token_ids))
+            return Matcher(grammar, self.tokenizer, sorted(self.engine.eos_token_ids))
 
     def decode(self, token_ids: list[int]) -> str:
         """The text of these token ids, without special tokens."""
         with _tokenizing:
-            return str(
-                self.engine.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            )
+            return str(self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 class Reply:

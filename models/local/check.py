@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from peft import PeftConfig, PeftModel, PeftType
+from peft import PeftModel, PeftType
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.models.cards import ModelCard
 from loopwright.models.load_lock import MODEL_LOAD_LOCK
+from loopwright.models.local.adapters import adapter_config
 from loopwright.models.local.loading import auto_model, check_weights, load_config
 from loopwright.models.local.processor import load_processor, takes_images
+from loopwright.models.local.vocabulary import ROWS, TokenRows, visual_tokens_of
 
 
 class LocalCheck:
@@ -71,16 +73,22 @@ class LocalCheck:
         folder = self._card.adapters[role]
         check_weights(folder, f"Adapter `{folder}`", config_name="adapter_config.json")
         try:
-            config = PeftConfig.from_pretrained(str(folder))
+            config = adapter_config(folder)
             with MODEL_LOAD_LOCK:
-                wrapped = PeftModel(self._built(), config, adapter_name=role, low_cpu_mem_usage=True)
+                built = self._built()
+                wrapped = PeftModel(built, config, adapter_name=role, low_cpu_mem_usage=True)
                 loaded = wrapped.load_adapter(str(folder), role, torch_device="cpu", low_cpu_mem_usage=True)
+            n_visual = visual_tokens_of(folder)
+            if n_visual:
+                TokenRows.of(folder, built, first=0)
         except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             raise self._misfit(folder, str(error)) from error
-        if strange := [*loaded.missing_keys, *loaded.unexpected_keys]:
+        unexpected = [key for key in loaded.unexpected_keys if not (n_visual and ROWS in key)]
+        if strange := [*loaded.missing_keys, *unexpected]:
             raise self._misfit(folder, f"{len(strange)} tensors have no counterpart, `{strange[0]}` first.")
         n_parameters = sum(p.numel() for name, p in wrapped.named_parameters() if f".{role}." in name)
-        return f"{PeftType(config.peft_type).value}, {n_parameters / 1e6:.3g} million parameters"
+        tokens = f", {n_visual} visual tokens" if n_visual else ""
+        return f"{PeftType(config.peft_type).value}, {n_parameters / 1e6:.3g} million parameters{tokens}"
 
     @cached_property
     def _folder(self) -> Path:

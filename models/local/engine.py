@@ -29,6 +29,7 @@ from loopwright.models.local.adapters import Adapters
 from loopwright.models.local.batch import Inputs, collate, fits, layout
 from loopwright.models.local.loading import Base, load_base, out_of_memory
 from loopwright.models.local.sampling import Drawn, Finish, Row, RowSampler, RowsFinished
+from loopwright.models.local.vocabulary import Processor, visual_tokens_of, with_visual_tokens
 from loopwright.schema import CancelToken
 
 T = TypeVar("T")
@@ -154,7 +155,8 @@ class Engine:
         self.eos_token_ids = base.eos_token_ids
         self._model = base.model
         self._pad_token_id: Any = self.tokenizer.pad_token_id
-        self._adapters = Adapters(base.model)
+        self._adapters = Adapters(base.model, len(base.tokenizer))
+        self._processors: dict[Path, Processor] = {}
         self._max_batch, self._window_s, self._expected_s = max_batch, window_s, expected_s
         self._traced = traced
         self._n_expected = 0
@@ -166,6 +168,15 @@ class Engine:
     def n_context(self) -> int | None:
         """Longest prompt and reply together, tokens; None where the model names no limit."""
         return getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+
+    def processor_of(self, adapter: Path | None) -> Processor:
+        """The base's, with the visual tokens of the adapter in a folder where that has any."""
+        if adapter is None:
+            return self.processor
+        if adapter not in self._processors:
+            count = visual_tokens_of(adapter)
+            self._processors[adapter] = with_visual_tokens(self.processor, count) if count else self.processor
+        return self._processors[adapter]
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
@@ -242,6 +253,7 @@ class Engine:
             BadInput: it is not loaded.
         """
         self._thread.submit(self._adapters.unload, folder).result()
+        self._processors.pop(folder, None)
 
     def _serve(self) -> None:
         """One batch, if a batch before has not already taken everything that waited."""

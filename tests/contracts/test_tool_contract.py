@@ -23,6 +23,7 @@ from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
 from loopwright.tools.contract import Tool, ToolContext
+from loopwright.tools.drive.world import DriveWorld
 from loopwright.tools.recipe.world import KitchenWorld
 from loopwright.tools.registry import TOOLS
 from loopwright.tools.surgery.world import SurgicalVideoWorld
@@ -85,6 +86,11 @@ def surgery(device: Path) -> World:
     return SurgicalVideoWorld("simulated:7", device=device, frame_px=32)
 
 
+def road(device: Path) -> World:
+    """A simulated drive."""
+    return DriveWorld("merge", 7, device=device)
+
+
 def kitchen(device: Path) -> World:
     """A simulated dish."""
     return KitchenWorld("simulated:7", device=device, image_px=32)
@@ -95,7 +101,7 @@ class Rig:
 
     def __init__(self, folder: Path, memory: Memory, tool: AnyTool) -> None:
         self.files = (folder / "memory.sqlite", folder / "device.sqlite")
-        worlds = {"surgery": surgery, "recipe": kitchen}
+        worlds = {"surgery": surgery, "drive": road, "recipe": kitchen}
         of_loop = tool.function.__module__.removeprefix("loopwright.tools.").partition(".")[0]
         self.world: World = worlds.get(of_loop, c_arm)(self.files[1])
         self.memory = memory

@@ -19,6 +19,7 @@ from loopwright.settings import CArmSettings
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.volume import Volume
 from loopwright.tools.carm.world import CArmWorld
+from loopwright.tools.drive.world import DriveWorld
 from loopwright.tools.recipe.dish import RecordedDish
 from loopwright.tools.recipe.recipe import Recipe
 from loopwright.tools.recipe.world import KitchenWorld
@@ -67,6 +68,11 @@ def _recorded_kitchen(device: Path | None) -> World:
     return KitchenWorld(RecordedDish(toast), device=device, image_px=32)
 
 
+def _ahead(metres: float, aside: float = 0.0) -> Act:
+    """Drive straight on, `metres` within 3 s."""
+    return Act(tool="drive", arguments={"waypoints": [[metres * k / 6, aside * k / 6] for k in range(1, 7)]})
+
+
 WORLDS = {
     "room": Sample(
         open=lambda device: Room(device=device),
@@ -91,6 +97,12 @@ WORLDS = {
         move=Act(tool="next_clip"),
         other_move=Act(tool="record_plan", arguments={"actions": ["Dissection"]}),
         refused=Act(tool="next_clip", arguments={"instead": "Dissection"}),
+    ),
+    "drive": Sample(
+        open=lambda device: DriveWorld("intersection", 7, device=device),
+        move=_ahead(24.0),
+        other_move=_ahead(24.0, aside=0.5),
+        refused=_ahead(500.0),
     ),
     "kitchen": Sample(
         open=lambda device: KitchenWorld("simulated:7", device=device, image_px=32),

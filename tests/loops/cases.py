@@ -12,6 +12,7 @@ from tests.loops.kiln import kiln, nested
 from tests.loops.thermostat import thermostat
 
 from loopwright.graphs.carm import LOOP as CARM
+from loopwright.graphs.drive import LOOP as DRIVE
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.recipe import LOOP as RECIPE
 from loopwright.graphs.surgery import LOOP as SURGERY
@@ -83,6 +84,22 @@ def cooking() -> Models:
     return dict.fromkeys(("predictor", "generator"), Answering(answer=cook))
 
 
+def keep_going(prompt: str) -> str:
+    """Drive straight on at the speed that one has."""
+    found = re.search(r"Speed ([0-9.]+)", prompt)
+    speed_mps = float(found[1]) if found else 0.0
+    points = ",".join(f"{round(5 * speed_mps * step)} 0" for step in range(1, 7))
+    return (
+        "<perception>none</perception><prediction>0 0</prediction><think>clear</think><action>keep</action>"
+        f"<answer>{points}</answer>"
+    )
+
+
+def driving() -> Models:
+    """A model that keeps lane and speed."""
+    return {"driver": Answering(answer=keep_going)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopCase:
     """A loop, and what the suite has to know of it.
@@ -100,6 +117,7 @@ class LoopCase:
 
 
 TO_A_LANDMARK = {"volume": "phantom:30000", "start": "T12", "target": "Left hemidiaphragm"}
+A_DRIVE = {"scenario": "highway", "seed": 2000003, "steps": 2, "planner": "model", "shown": "none"}
 A_DISH = {"dish": "simulated:2000007", "predictor": "model", "writer": "model", "compare": True}
 CASES = {
     case.loop.name: case
@@ -114,6 +132,7 @@ CASES = {
             config=A_DISH,
             is_slow=True,
         ),
+        LoopCase(loop=DRIVE, models=driving, config=A_DRIVE, is_slow=True),
         LoopCase(loop=CARM, config=TO_A_LANDMARK, is_slow=True),
     )
 }

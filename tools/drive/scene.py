@@ -18,8 +18,14 @@ HISTORY_STEPS = 4
 """Before the present: 2 s."""
 FUTURE_STEPS = 6
 """Of a trajectory: 3 s."""
+MOST_AGENTS, MOST_LANES, MOST_POINTS = 512, 512, 1000
+"""Of a scene, and of a lane's centre line."""
 Command = Literal["straight", "left", "right"]
 """Where the route goes next: along the lane, or to the lane, branch or exit on that side."""
+Action = Literal["keep", "slower", "faster", "left", "right", "stop"]
+"""What a trajectory does: along the lane at this, a lower or a higher speed, a change of lane, or a halt."""
+Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
+"""Front, front left, front right, back, back left, back right."""
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""
@@ -46,11 +52,11 @@ class Pose(NamedTuple):
 class Box(Frozen):
     """A rectangle on the ground."""
 
-    x_m: FiniteFloat
-    y_m: FiniteFloat
-    yaw_rad: FiniteFloat = 0.0
-    length_m: Annotated[FiniteFloat, Field(gt=0, le=60)] = 4.6
-    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 1.9
+    x_m: FiniteFloat = Field(description="its centre, forward of the origin, m")
+    y_m: FiniteFloat = Field(description="its centre, left of the origin, m")
+    yaw_rad: FiniteFloat = Field(default=0.0, description="its direction, to the left of the x axis, rad")
+    length_m: FiniteFloat = Field(default=4.6, gt=0, le=60, description="along its direction, m")
+    width_m: FiniteFloat = Field(default=1.9, gt=0, le=20, description="across, m")
 
     def seen_from(self, pose: Pose) -> Self:
         """The same rectangle in the frame of `pose`, a pose of this frame."""
@@ -61,11 +67,11 @@ class Box(Frozen):
 class Agent(Frozen):
     """Another road user: where it is, and its velocity along the axes of the ego frame."""
 
-    id: str
-    kind: str = "car"
+    id: str = Field(max_length=80)
+    kind: str = Field(default="car", max_length=40)
     box: Box
-    vx_mps: FiniteFloat = 0.0
-    vy_mps: FiniteFloat = 0.0
+    vx_mps: FiniteFloat = Field(default=0.0, description="over the ground, forward, m/s")
+    vy_mps: FiniteFloat = Field(default=0.0, description="over the ground, to the left, m/s")
 
     def after(self, seconds: float) -> Box:
         """Where it will be at constant velocity."""
@@ -81,8 +87,8 @@ class Agent(Frozen):
 class Lane(Frozen):
     """A lane: points of its centre line, in the direction of travel."""
 
-    centre: tuple[Point, ...] = Field(min_length=2)
-    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 4.0
+    centre: tuple[Point, ...] = Field(min_length=2, max_length=MOST_POINTS, description="x and y, m")
+    width_m: FiniteFloat = Field(default=4.0, gt=0, le=20, description="across, m")
     is_route: bool = Field(default=False, description="whether the ego's route follows it")
 
     def seen_from(self, pose: Pose) -> Self:
@@ -93,19 +99,19 @@ class Lane(Frozen):
 class Scene(Frozen):
     """One moment of traffic, in the ego frame of that moment. What a data set does not tell is empty."""
 
-    source: str = Field(description="simulator scenario or data set")
-    token: str = Field(description="names the moment within its source")
-    time_s: FiniteFloat = 0.0
-    speed_mps: FiniteFloat
-    acceleration_mps2: FiniteFloat = 0.0
+    source: str = Field(max_length=80, description="simulator scenario or data set")
+    token: str = Field(max_length=200, description="names the moment within its source")
+    time_s: FiniteFloat = Field(default=0.0, description="since the log or drive began, s")
+    speed_mps: FiniteFloat = Field(description="of the ego, m/s")
+    acceleration_mps2: FiniteFloat = Field(default=0.0, description="of the ego, forward, m/s^2")
     history: tuple[Point, ...] = Field(
-        min_length=HISTORY_STEPS + 1, max_length=HISTORY_STEPS + 1, description="the ego at -2.0, -1.5, ... 0 s"
+        min_length=HISTORY_STEPS + 1, max_length=HISTORY_STEPS + 1, description="the ego at -2.0, -1.5, ... 0 s, m"
     )
     command: Command = "straight"
-    length_m: Annotated[FiniteFloat, Field(gt=0, le=60)] = 5.0
-    width_m: Annotated[FiniteFloat, Field(gt=0, le=20)] = 2.0
-    agents: tuple[Agent, ...] = ()
-    lanes: tuple[Lane, ...] = ()
+    length_m: FiniteFloat = Field(default=5.0, gt=0, le=60, description="of the ego, m")
+    width_m: FiniteFloat = Field(default=2.0, gt=0, le=20, description="of the ego, m")
+    agents: tuple[Agent, ...] = Field(default=(), max_length=MOST_AGENTS)
+    lanes: tuple[Lane, ...] = Field(default=(), max_length=MOST_LANES)
 
     @property
     def ego(self) -> Box:
@@ -128,6 +134,8 @@ class Sample(Frozen):
     agent_futures: dict[str, tuple[Box | None, ...]] = Field(
         default_factory=dict, description="by agent: its box at 0.5, 1.0, ... 3.0 s, in the ego frame of the scene"
     )
+    log: str = Field(default="", description="the drive that it is cut from: samples of one are not independent")
+    images: dict[Camera, str] = Field(default_factory=dict, description="paths of what the cameras saw")
 
 
 def headings(waypoints: Sequence[tuple[float, float]]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from loopwright.errors import BadInput
-from loopwright.tools.recipe.json_entries import read_entries
+from loopwright.tools.json_entries import read_entries
 from loopwright.tools.recipe.markdown import parse_markdown
 from loopwright.tools.recipe.recipe import Recipe, raise_problem
 from loopwright.tools.recipe.recipe1m import LAYER_1, read_recipe1m

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.errors import BadInput
-from loopwright.tools.recipe.json_entries import read_entries
+from loopwright.tools.json_entries import read_entries
 from loopwright.tools.recipe.recipe import Recipe, raise_problem
 
 LAYER_1, LAYER_2, PARSED = "layer1.json", "layer2.json", "det_ingrs.json"

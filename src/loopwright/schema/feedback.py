@@ -64,11 +64,13 @@ class Feedback(Frozen):
             space around; their named groups are the fields.
         examples: messages that say this, for help texts and questions.
         amounts: by field, what is offered to somebody who gave no number ("a bit").
+        takes_questions: whether a message that ends with a question mark may say this.
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[str, ...]] = ()
     amounts: ClassVar[dict[str, tuple[float, ...]]] = {}
+    takes_questions: ClassVar[bool] = False
 
     @classmethod
     def read(cls, text: str) -> "Feedback | Reject | Unclear | None":

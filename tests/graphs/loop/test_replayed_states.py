@@ -79,3 +79,17 @@ def test_a_replay_that_never_comes_to_a_rewound_step_differs(bench: Bench) -> No
     bench.whole(session)
     early = loop.replace(judge=lambda state, ctx: ctx.end("failed", "at once"))
     assert "was recorded and not replayed" in str(early.replay(session.id, bench.memory).difference)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, -0.0), (1, 1.0), (1, True), ([[0.0]], [[-0.0]])])
+def test_a_value_that_only_python_takes_for_the_same_is_kept(bench: Bench, before: Any, after: Any) -> None:
+    def change(state: State, ctx: Context) -> None:
+        state["spot"] = after
+
+    def tell(state: State, ctx: Context) -> None:
+        ctx.end("succeeded", repr(state["spot"]))
+
+    session = bench.start(one(change, tell, roles={}, state={"spot": before}))
+    assert session.run() == "succeeded"
+    assert session.state["reason"] == repr(after)
+    bench.whole(session)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loopwright.errors import BadInput
-from loopwright.tools.recipe.json_entries import read_entries
+from loopwright.tools.json_entries import read_entries
 from loopwright.tools.recipe.loaders import read_recipes
 from loopwright.tools.recipe.recipe import Recipe, RecipeRules, is_used
 from loopwright.tools.recipe.recipe1m import read_recipe1m

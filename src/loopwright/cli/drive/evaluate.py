@@ -1,0 +1,65 @@
+"""`loopwright eval drive`: trajectories beside what came, on recorded drives."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from loopwright.cli.drive import imagination, openloop
+from loopwright.errors import BadInput
+
+
+def evaluate(
+    what: Annotated[
+        Literal["open", "imagination"],
+        typer.Option(
+            help="What to measure: `open`: trajectories beside what came, on recorded drives; `imagination`: imagined "
+            "frames beside what came, on simulated ones."
+        ),
+    ] = "open",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Recorded drives to test on: nuScenes, Argoverse 2, comma2k19, traffic or planning samples; repeat it "
+            "for several."
+        ),
+    ] = None,
+    train_data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Further recorded drives for what learns; those of a tested log are not used for it."),
+    ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of trajectories by token, anybody's; repeat it for several. See docs/drive-data.md."),
+    ] = None,
+    axes: Annotated[
+        Literal["ego", "fsdrive"],
+        typer.Option(help="Of predicted points: `ego` (forward, left), or `fsdrive` (right, forward)."),
+    ] = "ego",
+    ego_status: Annotated[
+        bool, typer.Option("--ego-status/--no-ego-status", help="Whether baselines see the ego's speed and past.")
+    ] = True,
+    n: Annotated[int, typer.Option(min=1, help="Moments of each horizon (imagination).")] = 200,
+    model: Annotated[str, typer.Option(help="Model card whose adapter `drive` imagines (imagination).")] = "small",
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Leave out moments with missing or damaged data, and say which.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write tables (Markdown), rows (JSON) and a picture to this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> int:
+    """Measure trajectories, errors and collisions under every convention, or imagined frames, beside baselines."""
+    if what == "imagination":
+        return imagination.run(n, model, out, as_json)
+    if not data:
+        raise BadInput("Give `--data PATH`: recorded drives to measure on.")
+    asked = openloop.Asked(
+        data=data,
+        training=train_data or [],
+        predictions=predictions or [],
+        axes=axes,
+        ego_status=ego_status,
+        skip=skip,
+    )
+    return openloop.run(asked, out, as_json)

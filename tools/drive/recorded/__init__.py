@@ -1,0 +1,1 @@
+"""Recorded drives, whoever recorded them, as samples of one format."""
