@@ -7,7 +7,6 @@ import pytest
 from tests.graphs.loop.small import one
 from tests.loops.bench import Bench
 from tests.loops.cases import Answering, Models
-from tests.loops.thermostat import SetTarget
 
 from loopwright.errors import OperatorError
 from loopwright.graphs.loop.context import Context
@@ -19,9 +18,9 @@ WORDS = "make it cosy in here, 23 or so"
 
 
 def wait(state: State, ctx: Context) -> None:
-    for said in ctx.feedback(SetTarget):
-        ctx.end("succeeded", f"target {said.target_c}")
-    ctx.ask_human("What now?")
+    for heard in ctx.ask_human("What now?"):
+        if heard.kind == "set_target":
+            ctx.end("succeeded", f"target {heard.words['target_c']}")
 
 
 def models(*replies: Any) -> Models:
