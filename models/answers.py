@@ -207,15 +207,15 @@ class JsonFormat(Generic[T]):
     @cached_property
     def json_schema(self) -> dict[str, Any]:
         """As endpoints enforce it: closed, every field required."""
-        if isinstance(self.schema, dict) and "type" in self.schema and "properties" not in self.schema:
-            return {"title": "answer", **self.schema}  # any object
+        if (own := self._own_schema) is not None and "properties" not in own:
+            return {"title": "answer", **own}  # any object, or one of several
         return convert_to_json_schema(self._titled, strict=True)
 
     @cached_property
     def plain_schema(self) -> dict[str, Any]:
         """As grammars are made of it: fields with a default may be left out."""
-        if isinstance(self.schema, dict) and "type" in self.schema:
-            return plain_schema(self.schema, self.name)
+        if (own := self._own_schema) is not None:
+            return plain_schema(own, self.name)
         schema = convert_to_json_schema(self._titled) if self._model is None else self._model.model_json_schema()
         return plain_schema(schema, self.name)
 
@@ -247,6 +247,13 @@ class JsonFormat(Generic[T]):
     def repair(self, text: str) -> T:
         """See `AnswerFormat.repair`."""
         return self._checked(lambda answer: self._read(json_object(without_thoughts(answer))), text)
+
+    @property
+    def _own_schema(self) -> dict[str, Any] | None:
+        """The schema where it is a JSON schema; others are converted."""
+        if isinstance(self.schema, type) or self.schema.keys() & {"function", "parameters", "input_schema"}:
+            return None
+        return self.schema
 
     @property
     def _titled(self) -> type | dict[str, Any]:

@@ -301,20 +301,22 @@ class _Asking:
         self._messages, self._options = messages, options
         self.message = AIMessage("")
         self._usage = Usage()
+        self._untold = answer.instructions  # what a model that is held to a format has not been told in words
         holding = model.options_for(answer) if isinstance(model, LoopwrightChatModel) else {}
         if holding:
             self._options = options | holding
         elif isinstance(answer, ToolCallFormat) and _calls_tools(model):
             self._model = model.bind_tools(answer.schemas, tool_choice="any")
         elif answer.instructions:
-            self._messages = _with_text(messages, answer.instructions)
+            self._messages, self._untold = _with_text(messages, answer.instructions), ""
 
     def until_read(self, retries: int) -> Reply[Any] | OperatorError:
         """The first answer that can be read, or what to raise where none could."""
         text = problem = ""
         for attempt in range(1, retries + 2):
             if problem:
-                self._messages = _sent_back(self._messages, text, problem)
+                told = "\n".join(filter(None, (problem, self._untold)))
+                self._messages, self._untold = _sent_back(self._messages, text, told), ""
             text, problem = self._said()
             try:
                 if not problem:

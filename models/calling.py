@@ -5,12 +5,14 @@ This project's models, and others that say so with the attribute `takes_cancel =
 event loop, is left as soon as the token is set, and what it answers after that is dropped. Knows no answer format.
 """
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
@@ -89,6 +91,24 @@ def usage_of(messages: Sequence[BaseMessage], reply: AIMessage) -> Usage:
     asked = sum(len(message.text) for message in messages)
     said = len(reply.text) + sum(len(str(call["args"])) for call in reply.tool_calls)
     return Usage(-(-asked // CHARS_A_TOKEN), -(-said // CHARS_A_TOKEN), is_estimated=True)
+
+
+def chunk_of(reply: AIMessage, content: str = "") -> AIMessageChunk:
+    """The last chunk of `reply`, with `content`, and all of it but its text."""
+    calls = [
+        *(
+            tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"])
+            for call in reply.tool_calls
+        ),
+        *(tool_call_chunk(name=call["name"], args=call["args"], id=call["id"]) for call in reply.invalid_tool_calls),
+    ]
+    return AIMessageChunk(
+        content=content,
+        tool_call_chunks=[call | {"index": index} for index, call in enumerate(calls)],
+        usage_metadata=reply.usage_metadata,
+        response_metadata=reply.response_metadata,
+        chunk_position="last",
+    )
 
 
 async def _reply(

@@ -3,7 +3,6 @@
 A script that is too short or too long is an error, never silence: the loop above it did not do what was expected.
 """
 
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr
 
 from loopwright.errors import DeveloperError, OperatorError
 from loopwright.models.asking import LoopwrightChatModel
+from loopwright.models.calling import chunk_of
 from loopwright.schema import CancelToken
 
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -82,7 +81,7 @@ class ScriptedChatModel(LoopwrightChatModel):
         for word in _WORD.findall(reply.text):
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
             cancel.raise_if_set()
-        yield ChatGenerationChunk(message=_rest(reply))
+        yield ChatGenerationChunk(message=chunk_of(reply))
 
     def _next(self, messages: list[BaseMessage]) -> AIMessage:
         with self._lock:
@@ -97,18 +96,3 @@ class ScriptedChatModel(LoopwrightChatModel):
         if isinstance(reply, Exception):
             raise reply
         return AIMessage(reply) if isinstance(reply, str) else reply
-
-
-def _rest(reply: AIMessage) -> AIMessageChunk:
-    """All of a reply but its text."""
-    calls = [
-        tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
-        for index, call in enumerate(reply.tool_calls)
-    ]
-    return AIMessageChunk(
-        content="",
-        tool_call_chunks=calls,
-        usage_metadata=reply.usage_metadata,
-        response_metadata=reply.response_metadata,
-        chunk_position="last",
-    )

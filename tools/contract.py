@@ -173,29 +173,9 @@ class Tool(Generic[In, Out]):
 
     def as_langchain(self, context: ToolContext) -> "StructuredTool":
         """A LangChain tool bound to `context`. Its messages are `ToolReply.for_model`, its artifact is the output."""
-        from langchain_core.tools import StructuredTool, ToolException
+        from loopwright.tools.langchain import langchain_tool
 
-        class Bound(StructuredTool):
-            def _to_args_and_kwargs(
-                self, tool_input: str | dict[str, Any], tool_call_id: str | None
-            ) -> tuple[tuple[()], dict[str, Any]]:
-                """Hand arguments on as they came: they are validated in one place, `Tool.run`."""
-                return (), {"arguments": tool_input, "call_id": tool_call_id or ""}
-
-        def run(arguments: dict[str, Any], call_id: str) -> tuple[str, dict[str, Any] | None]:
-            reply = self.call(arguments, replace(context, call_id=call_id))
-            if reply.status != "ok":
-                raise ToolException(reply.for_model)
-            return reply.for_model, reply.output
-
-        return Bound(
-            name=self.name,
-            description=self.description,
-            args_schema=self.input_model,
-            func=run,
-            response_format="content_and_artifact",
-            handle_tool_error=True,
-        )
+        return langchain_tool(self, lambda given, call_id: self.call(given, replace(context, call_id=call_id)))
 
     def openai_schema(self) -> dict[str, Any]:
         """OpenAI's strict function schema."""

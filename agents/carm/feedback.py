@@ -7,7 +7,7 @@ later whether the motion is allowed.
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -80,6 +80,7 @@ class MoveView(Feedback):
     """Move the view, in a direction of the patient's."""
 
     examples = ("20 mm cranial",)
+    amounts: ClassVar[dict[str, tuple[float, ...]]] = {"distance_mm": (5, 20, 50)}
 
     direction: Direction
     distance_mm: float = Field(gt=0, le=MAX_TYPED_MM, allow_inf_nan=False)
@@ -88,6 +89,10 @@ class MoveView(Feedback):
     def read(cls, text: str) -> "MoveView | Unclear | None":
         """A motion; half of one is clarified."""
         return _motion(text) or _half_a_motion(text)
+
+    def in_words(self) -> str:
+        """`20 mm left`."""
+        return f"{self.distance_mm:g} mm {self.direction}"
 
     @property
     def motion(self) -> Motion:
@@ -113,6 +118,10 @@ class Identify(Feedback):
         name = match and _landmark(match["name"])
         return cls(landmark=name) if isinstance(name, str) else name
 
+    def in_words(self) -> str:
+        """`that is the ...`."""
+        return f"that is the {self.landmark}"
+
 
 class NotThere(Feedback):
     """The target is not to be found here; looking for it ends."""
@@ -124,6 +133,10 @@ class NotThere(Feedback):
         r"(?:that|this|it) is (?:unknown|not known)(?: anatomy)?|unknown anatomy|give up",
     )
     examples = ("it is not there",)
+
+    def in_words(self) -> str:
+        """Its example."""
+        return self.examples[0]
 
 
 class Retarget(Feedback):
@@ -143,6 +156,10 @@ class Retarget(Feedback):
         if isinstance(name, str):
             return unclear(text, f"Say `that is the {name}` if you see it, or `the target is {name}` to go there.")
         return None
+
+    def in_words(self) -> str:
+        """`the target is ...`."""
+        return f"the target is {self.landmark}"
 
 
 FEEDBACK = (*POINTING, MoveView, NotThere, Identify, Retarget)

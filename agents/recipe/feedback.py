@@ -41,6 +41,10 @@ class Without(Changed):
     actions: tuple[str, ...] = Field(default=(), max_length=MOST_NAMED)
     ingredients: tuple[str, ...] = Field(default=(), max_length=MOST_NAMED)
 
+    def in_words(self) -> str:
+        """`no nuts or cheese`."""
+        return f"no {' or '.join(map(_in_words, (*self.ingredients, *self.actions)))}"
+
 
 class With(Changed):
     """These are in the dish, or were done to it."""
@@ -48,6 +52,10 @@ class With(Changed):
     examples = ("add basil",)
     actions: tuple[str, ...] = Field(default=(), max_length=MOST_NAMED)
     ingredients: tuple[str, ...] = Field(default=(), max_length=MOST_NAMED)
+
+    def in_words(self) -> str:
+        """`add basil and thyme`."""
+        return f"add {' and '.join(map(_in_words, (*self.ingredients, *self.actions)))}"
 
 
 FEEDBACK: tuple[type[Feedback], ...] = (Without, With)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from loopwright.agents.sessions.interpreting import Interpreter, chosen
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
@@ -58,8 +59,15 @@ class OpenQuestion(NamedTuple):
 class FeedbackGate:
     """A session's ears. Rebuilt from its log, so that a killed process forgets nothing that was said."""
 
-    def __init__(self, memory: Memory, recorder: Recorder, language: FeedbackLanguage, cancel: CancelToken) -> None:
-        self.language = language
+    def __init__(
+        self,
+        memory: Memory,
+        recorder: Recorder,
+        language: FeedbackLanguage,
+        cancel: CancelToken,
+        interpreter: Interpreter | None = None,
+    ) -> None:
+        self.language, self._interpreter = language, interpreter
         self._memory, self._recorder, self._cancel = memory, recorder, cancel
         self._lock = threading.RLock()
         self._heard: dict[int, Heard] = {}
@@ -71,6 +79,7 @@ class FeedbackGate:
         self._answered: set[str] = set()
         self._done_orders: set[int] = set()
         self._n_questions = 0
+        self._read_back_at: datetime | None = None
         for event in recorder.events:
             self._restore(event)
         for event in recorder.record:
@@ -163,6 +172,7 @@ class FeedbackGate:
             payload, is_new = self._recorder.record_look(place, "asked", compose, lambda _: False)
             asked = Question.model_validate(payload["question"])
             self._n_questions += is_new
+            self._note_read_back(asked, self._recorder.written_at(place.key))
             self._open_again(asked, self._recorder.written_at(place.key))
             return asked, self._recorder.written_at(place.key)
 
@@ -197,24 +207,57 @@ class FeedbackGate:
         """What was not read before; halts with the session, as there may be very much of it."""
         unread = [m for m in self._memory.inbox.unread(self._recorder.session_id) if not m.is_stop]
         self._mark_read([self._heard[m.id] for m in unread if m.id in self._heard], 0)  # recorded before a kill
-        read = []
+        read: list[Heard] = []
         for message in unread:
             self._cancel.raise_if_set()
             if message.id in self._heard:
                 continue
             question, said = self._address(message.text)
             value = self.language.parse(said)
+            words = None if read else self._confirmed(value, said, message.received_at)
+            if words is None:
+                words = self._interpreted(self._disambiguated(value, said, question), said)
+            else:
+                question = None
             read.append(
                 Heard(
                     message_id=message.id,
                     author=message.author,
                     text=message.text,
-                    words=self.language.dump(self._disambiguated(value, said, question)),
+                    words=words,
                     question=question,
                     received_at=message.received_at,
                 )
             )
         return read
+
+    def _confirmed(self, value: Frozen, said: str, received_at: datetime) -> dict[str, Any] | None:
+        """What an answer makes of the proposal that was read back last; None where it answers none."""
+        holding = self._heard.get(self._unclear) if self._unclear is not None else None
+        choices = holding.words.get("choices", ()) if holding is not None else ()
+        if not choices or self._read_back_at is None or received_at < self._read_back_at:
+            return None
+        kind = self.language.dump(value)["kind"]
+        if kind == "reject":
+            question = f"Then say it in other words. {self.language.examples}"
+            return self.language.dump(Unclear(text=said[:2000], question=question))
+        if kind == "approve":
+            return choices[0] if len(choices) == 1 else None
+        return chosen(choices, self.language, said) if kind == "unclear" else None
+
+    def _interpreted(self, value: Frozen, said: str) -> dict[str, Any]:
+        """A value as records keep it; one that is not clear with what a model proposes in its place."""
+        words = self.language.dump(value)
+        if words["kind"] != "unclear" or self._interpreter is None:
+            return words
+        proposal = self._interpreter.propose(said)
+        if proposal is None or not proposal.choices:
+            return words
+        return words | {"question": proposal.question, "choices": list(proposal.choices)}
+
+    def _note_read_back(self, question: Question, asked_at: datetime) -> None:
+        if question.about == "unclear":
+            self._read_back_at = asked_at
 
     def _address(self, text: str) -> tuple[str | None, str]:
         found = ADDRESSED.fullmatch(text)
@@ -280,6 +323,7 @@ class FeedbackGate:
             case "asked":
                 question = Question.model_validate(payload["question"])
                 self._n_questions += 1
+                self._note_read_back(question, event.created_at)
                 self._open_again(question, event.created_at)
             case "answered":
                 self._closed(payload["question"])

@@ -42,6 +42,10 @@ class Prefer(SurgeonSays):
     is_correction: bool = Field(default=False, description="'no' was said to what was recommended")
     reason: str = Field(default="", max_length=REASON_CHARS)
 
+    def in_words(self) -> str:
+        """`coagulate first, do not clip`."""
+        return ", ".join([f"{_VERB[self.action]} first", *(f"do not {_VERB[action]}" for action in self.denied)])
+
     def orders(self, act: Act) -> bool:
         """To recommend this action first, or to have the simulator's surgeon do it."""
         return self.action in (act.arguments.get("instead"), *act.arguments.get("actions", ())[:1])
@@ -53,6 +57,10 @@ class Deny(SurgeonSays):
     examples = ("do not clip yet",)
     denied: tuple[Action, ...] = Field(min_length=1)
     reason: str = Field(default="", max_length=REASON_CHARS)
+
+    def in_words(self) -> str:
+        """`do not clip`."""
+        return ", ".join(f"do not {_VERB[action]}" for action in self.denied)
 
 
 class Remark(SurgeonSays):
@@ -67,6 +75,10 @@ class Aim(SurgeonSays):
 
     examples = ("the goal is that the duct is clipped",)
     goal: str = Field(min_length=1, max_length=GOAL_CHARS)
+
+    def in_words(self) -> str:
+        """`the goal is ...`."""
+        return f"the goal is {self.goal}"
 
 
 FEEDBACK: tuple[type[Feedback], ...] = (Prefer, Deny, Remark, Aim)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from loopwright.agents.role import choose
 from loopwright.agents.sessions.recorder import Payload
@@ -11,7 +11,7 @@ from loopwright.errors import NoAnswer, OperatorError
 from loopwright.graphs.loop.visit import NodeVisit
 from loopwright.models.answers import AnswerFormat, ToolCallFormat
 from loopwright.models.asking import Reply, ask, format_of
-from loopwright.models.calling import Usage
+from loopwright.models.calling import Usage, call, usage_of
 from loopwright.tools.contract import Tool
 
 
@@ -55,6 +55,26 @@ class ModelCaller:
         if "error" in payload:
             raise NoAnswer(payload["error"])
         return payload["reply"] if form is None else read_recorded(payload, form)
+
+    def converse(self, key: str, role: str, messages: Sequence[BaseMessage], options: dict[str, Any]) -> AIMessage:
+        """The reply to a conversation, tool calls and all, under the `options` that a LangChain agent binds."""
+
+        def reply() -> Payload:
+            cancel, images = self._runtime.cancel, self._runtime.memory.blobs
+            model, given = self._runtime.model(role).opened(cancel), dict(options)
+            bound = model.bind_tools(given.pop("tools"), **given) if given.get("tools") else model.bind(**given)
+            said = call(bound, messages, cancel=cancel, images=images)
+            usage = usage_of(messages, said)
+            told = self._told(role, messages, Reply(said.text, said.text, True, 1, usage, said))
+            return {**told, "tool_calls": said.tool_calls, "invalid_tool_calls": said.invalid_tool_calls}
+
+        inputs = {"role": role, "prompt": prompt_json(messages), "options": options}
+        payload = self._runtime.recorder.record_external(
+            self._place(key), "replied", reply, inputs=inputs, is_repeatable=True
+        )
+        self._runtime.budget.count_tokens(key, payload)
+        calls = {name: payload[name] for name in ("tool_calls", "invalid_tool_calls")}
+        return AIMessage(payload["reply"], **calls)
 
     def score(
         self,
@@ -105,4 +125,10 @@ def read_recorded(payload: Mapping[str, Any], form: AnswerFormat[Any]) -> Any:
 
 def prompt_json(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Messages as the record keeps them."""
-    return [{"role": message.type, "content": message.content} for message in messages]
+    return [{"role": message.type, "content": message.content, **_calls_json(message)} for message in messages]
+
+
+def _calls_json(message: BaseMessage) -> dict[str, Any]:
+    if isinstance(message, AIMessage) and message.tool_calls:
+        return {"tool_calls": message.tool_calls}
+    return {"tool_call_id": message.tool_call_id} if isinstance(message, ToolMessage) else {}

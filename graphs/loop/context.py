@@ -14,12 +14,15 @@ from functools import wraps
 from secrets import randbits
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
 
 from loopwright.agents.sessions.gate import Heard
 from loopwright.agents.sessions.recorder import Payload
 from loopwright.errors import DeveloperError, NoAnswer, ToolError
 from loopwright.graphs.loop.acts import Actor, ActResult
+from loopwright.graphs.loop.agent import AgentRun, RecordedChatModel, run_apart
 from loopwright.graphs.loop.asking import ModelCaller
 from loopwright.graphs.loop.declare import Ending, State
 from loopwright.graphs.loop.questions import Questions, is_answer
@@ -67,6 +70,7 @@ class Context(NodeVisit):
         self._questions = Questions(self)
         self._actor = Actor(self)
         self._caller = ModelCaller(self)
+        self._agents = AgentRun(self.next_key, self._converse, self._act_as)
 
     # Looking
 
@@ -169,6 +173,38 @@ class Context(NodeVisit):
     def can_score(self, role: str) -> bool:
         """Whether the model in `role` scores choices itself, and does not only name one."""
         return self.runtime.model(role).can_score
+
+    # LangChain's agents
+
+    def chat_model(self, role: str) -> RecordedChatModel:
+        """The model in `role` as an agent takes it: each reply is an entry of the record, and is asked for once."""
+        card = self.runtime.model(role).card
+        return self._agents.chat_model(role, is_held=card is not None and card.kind == "local")
+
+    def chat_tools(self, *tools: Tool[Any, Any]) -> list[BaseTool]:
+        """`tools` as an agent takes them: each call goes the way of `act`, and is an event of the session."""
+        return [self._agents.chat_tool(self._own(tool)) for tool in tools]
+
+    @verb
+    def run_agent(self, agent: Runnable[Any, Any], given: Any) -> Any:
+        """What an agent answers that is made of `chat_model` and `chat_tools`, such as LangChain's `create_agent`.
+
+        agent = create_agent(ctx.chat_model("navigator"), ctx.chat_tools(look, move), response_format=Found)
+        found = ctx.run_agent(agent, {"messages": [("human", "Find the carina.")]})["structured_response"]
+        """
+        try:
+            return run_apart(agent, given)
+        finally:
+            if self.left is not None:  # whatever the agent made of it
+                raise self.left
+
+    @verb
+    def _converse(self, key: str, role: str, messages: list[BaseMessage], options: dict[str, Any]) -> AIMessage:
+        return self._caller.converse(key, role, messages, options)
+
+    @verb
+    def _act_as(self, key: str, tool: Tool[Any, Any], arguments: dict[str, Any]) -> ActResult:
+        return self._actor.act(key, tool, arguments)
 
     # Acting
 

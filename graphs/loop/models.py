@@ -23,6 +23,9 @@ from loopwright.schema import BlobReader, CancelToken
 if TYPE_CHECKING:
     from loopwright.models.local.engine import Engine
 
+INTERPRETER = "interpreter"
+"""The role that every loop has where a run gives it a model: it proposes what words mean that no rule understands."""
+INTERPRETER_ROLE = Role(adapter="feedback")
 Given = Mapping[str, "str | Path | BaseChatModel"]
 
 
@@ -66,8 +69,10 @@ def kept_models(roles: Mapping[str, Role], given: Given | None) -> dict[str, Any
         BadInput: a role has no model, or a card's model cannot be used.
     """
     given = given or {}
+    if INTERPRETER in given:
+        roles = {**roles, INTERPRETER: INTERPRETER_ROLE}
     if unknown := given.keys() - roles.keys():
-        raise UnknownName("role", min(unknown), roles)
+        raise UnknownName("role", min(unknown), (*roles, INTERPRETER))
     kept: dict[str, Any] = {}
     for name, role in roles.items():
         chosen = given.get(name, role.card)
@@ -135,7 +140,7 @@ def _refuse(role: str, kept: Mapping[str, Any]) -> NoReturn:
     )
 
 
-def of_card(card: ModelCard, adapter: str | None, images: BlobReader) -> ModelHandle:
+def of_card(card: ModelCard, adapter: str | None, images: BlobReader | None) -> ModelHandle:
     """The model of a card, with the card's adapter called `adapter` where it has one."""
     chosen = adapter if adapter in card.adapters else None
 

@@ -7,26 +7,34 @@ world.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from langchain_core.messages import BaseMessage
+
 from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.gate import FeedbackGate
+from loopwright.agents.sessions.interpreting import Interpreter
 from loopwright.agents.sessions.recorder import Place, RecordEnded, Recorder, ReplayRecorder
-from loopwright.errors import BadInput, UnknownName
+from loopwright.errors import BadInput, OperatorError, UnknownName
 from loopwright.graphs.loop.budget import BudgetKeeper
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
-from loopwright.graphs.loop.models import ModelHandle, find_model
+from loopwright.graphs.loop.models import INTERPRETER, ModelHandle, find_model
+from loopwright.log import get_logger
 from loopwright.memory import Lease, Memory
+from loopwright.models.answers import AnswerFormat
+from loopwright.models.asking import ask
 from loopwright.models.background import until_halted
 from loopwright.schema import Act, CancelToken, Outcome, Verdict, World
 from loopwright.tools.actuate import Actuator
 from loopwright.tools.contract import ToolContext
+
+_log = get_logger(__name__)
 
 
 class Visit(NamedTuple):
@@ -117,7 +125,9 @@ class Runtime:
         self.acting = threading.RLock()
         self.stopping = threading.Lock()
         """Held from when a STOP of this process halts the session until the inbox has it."""
-        self.gate = FeedbackGate(memory, recorder, scopes[""].loop.language, self.cancel)
+        language = scopes[""].loop.language
+        interpreter = Interpreter(language, self._interpret) if INTERPRETER in models else None
+        self.gate = FeedbackGate(memory, recorder, language, self.cancel, interpreter)
         self.budget = BudgetKeeper(scopes[""].loop.budget_of(scopes[""].config), recorder)
         self._ticks: dict[tuple[int, str], int] = {}
         for event in recorder.events:
@@ -127,6 +137,14 @@ class Runtime:
             world.cancel = self.cancel
         self._models = models
         self._begun_s = time.monotonic()
+
+    def _interpret(self, prompt: Sequence[BaseMessage], answer: AnswerFormat[dict[str, Any]]) -> dict[str, Any] | None:
+        """What the model makes of a message that rules do not understand; None where it has no answer."""
+        try:
+            return ask(self.model(INTERPRETER).opened(self.cancel), prompt, answer, cancel=self.cancel, retries=0).value
+        except (OperatorError, BadInput) as error:
+            _log.warning("the interpreter has no answer", said=str(error))
+            return None
 
     @property
     def is_replay(self) -> bool:

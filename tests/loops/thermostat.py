@@ -68,6 +68,10 @@ class SetTarget(Feedback):
     examples = ("target 21",)
     target_c: float = Field(ge=5, le=30)
 
+    def in_words(self) -> str:
+        """Its pattern."""
+        return f"target {self.target_c:g}"
+
 
 def observe(state: State, ctx: Context) -> None:
     """Read the thermometer."""

@@ -19,7 +19,8 @@ def answer(body: Mapping[str, Any]) -> Turn:
     )
     choice = body.get("tool_choice", "auto")
     if body.get("tools") and (choice not in ("auto", "none") or last["role"] == "user"):
-        named = choice["function"]["name"] if isinstance(choice, dict) else body["tools"][0]["function"]["name"]
+        first = body["tools"][-1 if last["role"] == "tool" else 0]  # after a tool's answer, the one that ends the work
+        named = choice["function"]["name"] if isinstance(choice, dict) else first["function"]["name"]
         (function,) = [tool["function"] for tool in body["tools"] if tool["function"]["name"] == named]
         return _call(named, _value(function.get("parameters") or {}, asked))
     if response_format := body.get("response_format"):

@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, graph, mcp, models, run, serve, sessions, tools, train
+from loopwright.cli import config, data, demo, doctor, evaluate, graph, mcp, models, run, serve, sessions, tools, train
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.cli.plugin import all_commands, group
 from loopwright.errors import DeveloperError, LoopwrightError
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, typer.Typer] = {
     "tools": tools.app,
     "models": models.app,
     "train": train.app,
-    "eval": group("Measure models and loops; exit code 0 where all bars are met."),
+    "eval": evaluate.app,
     "data": data.app,
     "data fetch": data.fetch_app,
     "data render": data.render_app,

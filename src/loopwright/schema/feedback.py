@@ -63,11 +63,13 @@ class Feedback(Frozen):
         patterns: regular expressions that have to match a whole message, which comes in lower case and without white
             space around; their named groups are the fields.
         examples: messages that say this, for help texts and questions.
+        amounts: by field, what is offered to somebody who gave no number ("a bit").
         takes_questions: whether a message that ends with a question mark may say this.
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[str, ...]] = ()
+    amounts: ClassVar[dict[str, tuple[float, ...]]] = {}
     takes_questions: ClassVar[bool] = False
 
     @classmethod
@@ -86,6 +88,13 @@ class Feedback(Frozen):
     def example(cls) -> str:
         """One message that says this."""
         return f"`{cls.examples[0]}`" if cls.examples else cls.__name__
+
+    def in_words(self) -> str | None:
+        """A message that says this value, which `read` understands; it is read back to whoever used other words.
+
+        None where there is none: such a value is not taken from free text.
+        """
+        return None
 
     def order(self) -> tuple[str, dict[str, Any]] | None:
         """The tool call that this orders to the letter, by name and arguments; such an act needs no further consent."""

@@ -4,6 +4,7 @@ from loopwright.cli.carm import data, demo, doctor, evaluate, train
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
+    phrasings={"carm": "loopwright.finetune.evaluate.carm.phrasings:phrasings"},
     commands={
         "demo carm": demo.demo,
         "data fetch chest": data.fetch_chest,
