@@ -205,11 +205,13 @@ class Simulation:
         return vehicle
 
     def _set(self, waypoints: Sequence[Point] | None) -> None:
-        good = [point for point in waypoints or () if len(point) == 2 and all(map(isfinite, point))]
-        if waypoints is not None and not len(good) == len(waypoints) == FUTURE_STEPS:
+        if waypoints is None:
+            self._ego.track = None
+            return
+        good = [point for point in waypoints if len(point) == 2 and all(map(isfinite, point))]
+        if not len(good) == len(waypoints) == FUTURE_STEPS:
             raise BadInput(f"`waypoints` = {waypoints!r:.200}; expected {FUTURE_STEPS} pairs of finite numbers, m.")
-        self._ego.track = None if waypoints is None else Track(self.pose, waypoints)
-        self._ego.tracked_ticks = 0
+        self._ego.track, self._ego.tracked_ticks = Track(self.pose, waypoints), 0
 
     def _tick(self) -> None:
         self._past.append({vehicle.name: pose_of(vehicle) for vehicle in self._road.vehicles})
