@@ -56,5 +56,5 @@ def _schema(tool: AnyTool, strict: bool | None) -> dict[str, Any]:
         if strict is not None:
             schema["function"]["strict"] = strict
         return schema
-    made: dict[str, Any] = convert_to_openai_tool(tool, strict=strict)  # type: ignore[arg-type]  # as it documents
+    made: dict[str, Any] = convert_to_openai_tool(tool, strict=strict)
     return made

@@ -220,7 +220,8 @@ class Matcher:
         in_string = mask[self._ids[ord(" ")]]  # nothing else in an answer holds white space
         for mark in b'"' if in_string else b'}]",':
             if mask[self._ids[mark]]:
-                return np.arange(len(mask)) == self._ids[mark]
+                closing: NDArray[np.bool_] = np.arange(len(mask)) == self._ids[mark]
+                return closing
         return mask
 
     def advance(self, token_id: int) -> None:
@@ -294,7 +295,7 @@ def _longest_string(node: dict[str, Any], path: str, opened: list[str]) -> int:
     if "maxLength" in node:
         return 2 + _UTF8_BYTES * int(node["maxLength"])
     opened.append(path)
-    return 2 + _UTF8_BYTES * node.get("minLength", 0) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
+    return 2 + _UTF8_BYTES * int(node.get("minLength", 0)) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
 
 
 def _longest_number(node: dict[str, Any]) -> int:
@@ -405,8 +406,10 @@ def _with_tokens(rule: str, words: LLTokenizer | None) -> str:
     """A rule whose texts name the tokens that are marks of their own in a vocabulary, such as Qwen's `<tool_call>`."""
 
     def named(text: re.Match[str]) -> str:
-        ids = words.tokenize_str(json.loads(text[0]), parse_special=True) if words is not None else []
-        if not any(words.is_special_token(i) for i in ids):  # type: ignore[union-attr]  # then there are none
+        if words is None:
+            return text[0]
+        ids = words.tokenize_str(json.loads(text[0]), parse_special=True)
+        if not any(words.is_special_token(i) for i in ids):
             return text[0]
         parts = [f"<[{i}]>" if words.is_special_token(i) else json.dumps(words.decode_str([i])) for i in ids]
         return " ".join(parts)

@@ -17,9 +17,9 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig
-from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord, identify
+from loopwright.finetune.sft.record import ADAPTER_FOLDER, AdapterRecord, identify
 from loopwright.models.local.loading import check_weights, load_base, load_config
-from loopwright.models.local.vocabulary import extend, visual_tokens_of
+from loopwright.models.local.vocabulary import RECORD, extend, visual_tokens_of
 from loopwright.tools.files import write_whole
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"

@@ -129,7 +129,7 @@ def build_trainer(config: Config, base: Base, rows: Rows, validation: Rows | Non
     )
     head = cast(PeftModel, trainer.model).get_output_embeddings()
     if isinstance(head, TrainableTokensWrapper):
-        head.bias = None  # TRL asks for it, and peft's wrapper hides that a head has none
+        cast(Any, head).bias = None  # TRL asks for it, and peft's wrapper hides that a head has none
     if config.emphasis:
         model = cast(PeftModel, trainer.model)
         model.register_forward_hook(emphasis(config.emphasis, base.tokenizer), with_kwargs=True)

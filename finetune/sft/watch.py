@@ -13,8 +13,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from loopwright.errors import OperatorError
 from loopwright.finetune.runs.checkpoints import STATE
 from loopwright.finetune.runs.settings import RunSettings
-from loopwright.finetune.sft.record import ADAPTER_FOLDER, RECORD, AdapterRecord, RunRecord, versions
+from loopwright.finetune.sft.record import ADAPTER_FOLDER, AdapterRecord, RunRecord, versions
 from loopwright.finetune.sft.release import SETTINGS, WEIGHTS
+from loopwright.models.local.vocabulary import RECORD
 
 Progress = Callable[[str], None]
 

@@ -5,6 +5,7 @@ and wherever the present or the driver's answer cannot be read, the fallback dri
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from loopwright.agents.drive.driver import Thought, brake, brake_blindly, style_of, think_by_rule, way
@@ -240,8 +241,10 @@ def _compare(state: State, ctx: Context, seen: SeenRoad) -> None:
         return
     due, state["due"] = is_due(state["due"], seen.scene.time_s)
     top, blobs = seen.images.top, ctx.runtime.memory.blobs
-    for frame in due if top is not None else ():
-        ctx.external("came", lambda frame=frame: compare(blobs, frame, top), inputs=frame)  # type: ignore[misc]
+    if top is None:
+        return
+    for frame in due:
+        ctx.external("came", partial(compare, blobs, frame, top), inputs=frame)
 
 
 def _drawn(way: Any, ctx: Context) -> dict[str, Any]:

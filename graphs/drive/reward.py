@@ -57,7 +57,7 @@ def verified(events: Sequence[Event]) -> Verified:
 def drive_reward(finished: Finished) -> float:
     """The weighted mean of what the verifiers say of an episode, from 0 to 1."""
     found = verified(finished.events)._asdict()
-    return sum(weight * found[name] for name, weight in WEIGHTS.items()) / sum(WEIGHTS.values())
+    return float(sum(weight * found[name] for name, weight in WEIGHTS.items()) / sum(WEIGHTS.values()))
 
 
 def _progress(totals: Totals | None, road: str) -> float:

@@ -102,7 +102,8 @@ def _expected(ctx: Context, scene: Scene) -> Pose:
 
 def _asked(ctx: Context, scene: Scene, pose: Pose) -> Asked:
     """What is said of the moment beside its pictures; `pose` is where the imagined frame is seen from."""
-    run, found = ctx.config, {"moved": []}
+    run = ctx.config
+    found: dict[str, Any] = {"moved": []}
     if run.shown == "tokens":
         found = ctx.external("encoded", lambda: _encoded(scene, pose, run.horizon_s), inputs=list(pose))
     return Asked(

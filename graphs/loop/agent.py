@@ -84,7 +84,7 @@ class AgentRun:
             return reply
 
         profile = {"tool_calling": True, "structured_output": is_held}
-        return RecordedChatModel(role=role, ask=ask, profile=profile)  # type: ignore[arg-type]  # a part of one
+        return RecordedChatModel(role=role, ask=ask, profile=profile)
 
     def chat_tool(self, tool: Tool[Any, Any]) -> BaseTool:
         """`tool`, whose calls are acts of the session."""

@@ -109,7 +109,7 @@ class Adapters:
 
 def adapter_config(folder: Path) -> PeftConfig:
     """peft's settings of an adapter that is only used. Visual tokens are no part of them: `TokenRows` has those."""
-    config = PeftConfig.from_pretrained(str(folder))
+    config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = True
     if visual_tokens_of(folder):
         config.trainable_token_indices = None

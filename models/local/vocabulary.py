@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from peft import load_peft_weights
@@ -63,7 +63,7 @@ def extend(base: Base, count: int, seed: int = 0) -> Base:
             "Set `visual_tokens: 0`."
         )
     first, generator = len(base.tokenizer), torch.Generator().manual_seed(seed)
-    n_rows = base.model.get_input_embeddings().weight.shape[0]
+    n_rows = int(cast(Tensor, base.model.get_input_embeddings().weight).shape[0])
     base.model.resize_token_embeddings(max(first + count, n_rows), mean_resizing=False)
     for module in embeddings(base.model).values():
         known = module.weight.data[:first].float().cpu()

@@ -191,7 +191,7 @@ class Recursive(BaseModel):
 @cache
 def closing(words: PreTrainedTokenizerFast) -> frozenset[int]:
     """The tokens that close a string, a list or an object, or begin with what does."""
-    return frozenset(i for i in range(len(words)) if words.decode([i]).strip(" ")[:1] in ('"', "]", "}"))
+    return frozenset(i for i in range(len(words)) if str(words.decode([i])).strip(" ")[:1] in ('"', "]", "}"))
 
 
 def endless(words: PreTrainedTokenizerFast, grammar: Grammar, asked: int, seed: int) -> str:

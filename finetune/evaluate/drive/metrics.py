@@ -85,7 +85,7 @@ def figures(scores: Scores) -> dict[str, Floats]:
     """Each metric's value of each sample, (n,): a figure is the mean; collisions in percent."""
     shares = {"parsed": scores.parsed, "known_3s": scores.known[:, -1], "with_agents": scores.has_agents}
     found = {name: share.astype(np.float64) for name, share in shares.items()}
-    found |= _read("l2", scores.l2_m)
+    found |= _read("l2", scores.l2_m.astype(np.float64))
     for name, hits in (("collision", scores.grid_hits), ("boxes", scores.box_hits)):
         so_far = np.maximum.accumulate(hits, axis=1)
         found |= _read(name, 100.0 * hits.astype(np.float64)) | _at(f"{name}_any", 100.0 * so_far.astype(np.float64))

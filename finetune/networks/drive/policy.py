@@ -50,7 +50,8 @@ def observed(scene: Scene, cruise_mps: float) -> NDArray[np.float32]:
     for row, agent in zip(found, near, strict=False):
         row[:2] = agent.box.x_m / _SCALE_M, agent.box.y_m / _SCALE_M
         row[2:] = (agent.vx_mps - scene.speed_mps) / _SCALE_MPS, agent.vy_mps / _SCALE_MPS
-    return np.clip(np.concatenate([ego, found.ravel()]), -5.0, 5.0).astype(np.float32)
+    seen: NDArray[np.float32] = np.clip(np.concatenate([ego, found.ravel()]), -5.0, 5.0).astype(np.float32)
+    return seen
 
 
 def taken(scene: Scene, action: int, cruise_mps: float) -> Waypoints:

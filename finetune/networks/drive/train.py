@@ -1,5 +1,5 @@
-"""Train the image tokenizer on views of simulated drives: its codebook by k-means on patches that differ, its decoder by
-AdamW under one cycle on the colours. Resumable.
+"""Train the image tokenizer on views of simulated drives: its codebook by k-means on patches that differ, its decoder
+by AdamW under one cycle on the colours. Resumable.
 
 The order of the data is a function of (seed, step). The run folder holds `config.yaml`, `pictures.npy` and
 `validation.npy` (drawn once), `metrics.jsonl`, `checkpoint.pt` (read with `weights_only`) and, at the end,
@@ -121,10 +121,10 @@ def codebook_of(
     kept: list[Tensor] = []
     for k in rng.permutation(range(0, len(pictures), _AT_ONCE)).tolist():
         looks = network.looks(prepare(pictures[k : k + _AT_ONCE])).flatten(0, 1)
-        kept.append((looks * _STEPS).round().unique(dim=0) / _STEPS)
+        kept.append(torch.unique((looks * _STEPS).round(), dim=0) / _STEPS)
         if sum(map(len, kept)) >= config.patches:
             break
-    looks = torch.cat(kept).unique(dim=0)
+    looks = torch.unique(torch.cat(kept), dim=0)
     on_progress(f"k-means of {len(looks)} patches")
     codebook = _spread(looks, network.config.codes, rng)
     for _ in range(_LLOYD):
@@ -191,7 +191,8 @@ def _drawn(path: Path, config: DriveTokensConfig, on_progress: Progress) -> NDAr
             room[k] = _view(scene, config.cameras, rng)
         room.flush()
         partial.replace(path)
-    return np.load(path, mmap_mode="r")
+    found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return found
 
 
 def _view(scene: Scene, cameras: float, rng: np.random.Generator) -> Picture:

@@ -1,7 +1,7 @@
 """`loopwright eval feedback`: how well a loop understands free words. Loops bring evaluations of their own."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -39,7 +39,7 @@ def feedback(
     for name in loop or known:
         if name not in known:
             raise UnknownName("loop with phrasings", name, known)
-        phrasings: Phrasings = resolve(known[name])
+        phrasings = cast(Phrasings, resolve(known[name]))
         said, language = phrasings(n, seed), get_loop(name).language
         rows += evaluate_feedback(name, language, said, "rules")
         if model is not None:

@@ -101,7 +101,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = field.annotation
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         each = get_args(kind)[0]
-        kind = list[each] if isinstance(each, type) else list[str]  # of a closed set: the configuration checks it
+        kind = list[each] if isinstance(each, type) else list[str]  # type: ignore[valid-type]  # of a closed set: the configuration checks it
     elif not _fits_an_option(kind):
         kind = str  # read as JSON
     flag = "--" + name.replace("_", "-")

@@ -52,6 +52,7 @@ def test_one_wish_changes_one_lane() -> None:
     moved = moment.model_copy(
         update={"lanes": tuple(Lane(centre=((-100.0, y), (200.0, y)), is_route=True) for y in (-7.5, -3.5, 0.5))}
     )
+    assert found.aim_m is not None
     there = way(moved, "left", found.aim_m + 3.5)
     assert there.is_there
     assert [lane.centre[0][1] for lane in there.scene.lanes if lane.is_route] == [0.5]

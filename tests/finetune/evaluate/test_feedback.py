@@ -1,7 +1,7 @@
 """How well words are understood: every outcome is told apart, and phrasings mean what their loop can hear."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_outcomes(text: str, meaning: dict[str, Any] | None, answer: dict[str, A
 @pytest.mark.parametrize("loop", BY_LOOP)
 def test_the_phrasings_of_a_loop(loop: str) -> None:
     """Repeatable, at least 300, of many templates; what they mean is what the loop can hear; no rule moves on any."""
-    phrasings: Phrasings = resolve(BY_LOOP[loop])
+    phrasings = cast(Phrasings, resolve(BY_LOOP[loop]))
     said, language = phrasings(300, 0), get_loop(loop).language
     assert said == phrasings(300, 0) != phrasings(300, 1)
     assert Counter(each.is_hostile for each in said)[False] == 300 and len({each.template for each in said}) >= 20

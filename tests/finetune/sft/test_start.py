@@ -12,9 +12,10 @@ from tests.models import tiny
 from loopwright.cli import main
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig, LoraSettings, SftConfig
-from loopwright.finetune.sft.record import RECORD, AdapterRecord, RunRecord
+from loopwright.finetune.sft.record import AdapterRecord, RunRecord
 from loopwright.finetune.sft.release import WEIGHTS, card
 from loopwright.finetune.sft.train import train
+from loopwright.models.local.vocabulary import RECORD
 
 
 def still(start_from: Path | None, **update: object) -> SftConfig:

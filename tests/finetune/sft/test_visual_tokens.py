@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from langchain_core.messages import HumanMessage
 from tests.finetune.sft.sft_runs import config, weights, whole_run
 from tests.finetune.sft.visual_runs import ASK, BASES, FRAME, N_VISUAL, SMALL, TAUGHT, model_of, trained
+from torch import Tensor
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig, DataConfig
@@ -43,7 +44,7 @@ def test_the_rows_of_the_tokens_are_loaded_as_they_were_trained(kind: str) -> No
     fresh = load_to_train(BaseModelConfig(base=str(BASES[kind]), device="cpu", visual_tokens=N_VISUAL)).model
     assert len(rows) == (1 if kind == "tied" else 2)
     assert all(tensor.shape[0] == N_VISUAL for tensor in rows.values())
-    assert not any(torch.equal(t, fresh.get_input_embeddings().weight[-N_VISUAL:]) for t in rows.values())
+    assert not any(torch.equal(t, cast(Tensor, fresh.get_input_embeddings().weight)[-N_VISUAL:]) for t in rows.values())
     model = model_of(kind, driver=adapter).with_adapter("driver")
     seen: list[Any] = []
 

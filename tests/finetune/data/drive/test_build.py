@@ -26,7 +26,10 @@ class Brightness:
     size_px, n_tokens, n_codes = 128, 64, 64
 
     def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return pictures.reshape(-1, 8, 16, 8, 16, 3).mean((2, 4, 5)).reshape(-1, 64).astype(np.int64) // 4
+        means: NDArray[np.int64] = (
+            pictures.reshape(-1, 8, 16, 8, 16, 3).mean((2, 4, 5)).reshape(-1, 64).astype(np.int64)
+        )
+        return means // 4
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
         grey = (codes.reshape(-1, 8, 8, 1) * 4).astype(np.uint8).repeat(3, axis=3)
