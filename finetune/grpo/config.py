@@ -66,6 +66,7 @@ class OptimiserConfig(Frozen):
     loss: Literal["dapo", "grpo", "dr_grpo"] = Field(
         default="dapo", description="dapo: each token counts alike; grpo: each reply; dr_grpo: no length in it"
     )
+    masks_visual: bool = Field(default=False, description="leave visual tokens out of the loss, as an ablation")
     gradient_checkpointing: bool = Field(default=False, description="less memory, about a third more time")
 
 

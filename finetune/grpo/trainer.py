@@ -25,6 +25,7 @@ from loopwright.finetune.grpo.sessions import Draw, Played
 from loopwright.finetune.runs.seeds import seed_of
 from loopwright.models.local.batch import collate
 from loopwright.models.local.engine import Generation
+from loopwright.models.visual_tokens import visual_ids
 
 Batch = dict[str, Any]
 
@@ -106,6 +107,10 @@ class Trainer(GRPOTrainer):
         parts = [turns[first:last] or turns[:1] for first, last in pairwise(borders)]
         pad = cast(int, self._tokenizer.pad_token_id)
         made = [as_batch([g for g, _ in part], [a for _, a in part], pad) for part in parts]
+        if self.config.optimiser.masks_visual:
+            visual = torch.tensor(visual_ids(self._tokenizer))
+            for batch in made:
+                batch["tool_mask"] = batch["tool_mask"].masked_fill(torch.isin(batch["completion_ids"], visual), 0)
         for batch, (first, last) in zip(made, pairwise(borders), strict=True):
             if first == last:  # fewer turns than parts: one that is mute
                 batch["tool_mask"] = torch.zeros_like(batch["tool_mask"])

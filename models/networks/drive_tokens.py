@@ -168,7 +168,7 @@ class DriveTokenizer:
     @torch.inference_mode()
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
         """See `ImageTokenizer`. Raises `BadInput` where the codes are not (B, 64), or outside of the codebook."""
-        if codes.shape[1:] != (self.n_tokens,) or codes.size and not (0 <= codes.min() <= codes.max() < self.n_codes):
+        if codes.shape[1:] != (self.n_tokens,) or (codes.size and not (0 <= codes.min() <= codes.max() < self.n_codes)):
             raise BadInput(
                 f"`codes` have shape {codes.shape} and go from {codes.min(initial=0)} to {codes.max(initial=0)}; "
                 f"expected (B, {self.n_tokens}) from 0 to {self.n_codes - 1}."

@@ -8,7 +8,7 @@ from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
 from loopwright.tools.drive.imagination import decode_frame, imagine_road
-from loopwright.tools.drive.road import Place, road_of
+from loopwright.tools.drive.road import Trajectory, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.totals import Totals
@@ -40,16 +40,6 @@ class SeenRoad(Frozen):
     images: Images
     totals: Totals
     faults: tuple[Fault, ...] = Field(default=(), max_length=MOST_FAULTS, description="what is missing, or no number")
-
-
-class Trajectory(Frozen):
-    """What `drive` is given."""
-
-    waypoints: tuple[Place, ...] = Field(
-        min_length=FUTURE_STEPS,
-        max_length=FUTURE_STEPS,
-        description="where the ego's centre is to be in 0.5, 1.0, ... 3.0 s: forward and to the left of where it is, m",
-    )
 
 
 def _in_words(args: Trajectory) -> str:

@@ -23,10 +23,10 @@ from loopwright.schema import Act, Frozen, Verdict
 from loopwright.tools.device import State
 from loopwright.tools.drive.envelope import check_envelope
 from loopwright.tools.drive.scenarios import SCENARIO, SCENARIOS, SEEDS_A_PART, seeds_of
-from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Command, Scene, Waypoints
+from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Camera, Command, Scene, Waypoints
 from loopwright.tools.drive.simulator import Simulation
 from loopwright.tools.drive.totals import Totals
-from loopwright.tools.drive.views import CAMERA_PX, TOP_PX, Camera, Picture, camera_view, top_view
+from loopwright.tools.drive.views import CAMERA_PX, TOP_PX, Picture, camera_view, top_view
 from loopwright.tools.simulated import SimulatedWorld
 
 Observation = dict[str, Any]

@@ -23,8 +23,8 @@ from loopwright.agents.drive.formats import FRAME, PARTS, DriveAnswer, Part, dri
 from loopwright.agents.drive.perception import agents_seen, risk_words
 from loopwright.agents.drive.prompts import Asked, Shown, View, drive_messages, frame_messages
 from loopwright.finetune.data.cases import write_cases
-from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, drives, futures, tracks
 from loopwright.finetune.data.drive.manoeuvre import action_of
+from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, drives, futures, tracks
 from loopwright.finetune.data.files import write_dataset_info, write_examples
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, example_of
 from loopwright.models.networks.drive_tokens import ImageTokenizer
@@ -119,14 +119,14 @@ class _Writer:
         """What will be seen, alone."""
         if view is None:
             view = "top" if self.rng.random() < self.rows.top else CAMERAS[self.rng.integers(len(CAMERAS))]
-        asked, visual = self._asked(future, view)
+        asked, visual = asked_of(future, view, self.tokenizer)
         shown, paths = self._shown(future.now)
         answer = DriveAnswer(visual=visual)
         return example_of(frame_messages(shown, asked), self.form(FRAME).render(answer), paths)
 
     def _turn(self, future: Future, parts: tuple[Part, ...]) -> Example:
         """A whole answer, or some of its parts."""
-        asked, visual = self._asked(future, "top")
+        asked, visual = asked_of(future, "top", self.tokenizer)
         asked = asked.model_copy(update={"is_told": bool(self.rng.random() < self.rows.told)})
         seen = agents_seen(future.now)
         shown, paths = self._shown(future.now)
@@ -140,13 +140,6 @@ class _Writer:
         )
         return example_of(drive_messages(future.now, shown, asked, parts), self.form(parts).render(answer), paths)
 
-    def _asked(self, future: Future, view: View) -> tuple[Asked, tuple[int, ...]]:
-        """What the imagined frame depends on, and its codes."""
-        frames = np.stack([drawn(scene, view, self.tokenizer.size_px) for scene in (future.moved, future.then)])
-        moved, then = (tuple(codes) for codes in self.tokenizer.encode(frames).tolist())
-        expected = future.pose.x_m, future.pose.y_m
-        return Asked(horizon_s=future.horizon_s, view=view, expected=expected, moved=moved), then
-
     def _shown(self, scene: Scene) -> tuple[list[Shown], dict[str, str]]:
         """The pictures of a moment, and where each one lies."""
         shown, paths = [], {}
@@ -156,6 +149,14 @@ class _Writer:
             shown.append(Shown(view=view, image=image))
             paths[image.sha256] = name
         return shown, paths
+
+
+def asked_of(future: Future, view: View, tokenizer: ImageTokenizer) -> tuple[Asked, tuple[int, ...]]:
+    """What the imagined frame depends on, as the driver is told it, and the codes of what came."""
+    frames = np.stack([drawn(scene, view, tokenizer.size_px) for scene in (future.moved, future.then)])
+    moved, then = (tuple(codes) for codes in tokenizer.encode(frames).tolist())
+    expected = future.pose.x_m, future.pose.y_m
+    return Asked(horizon_s=future.horizon_s, view=view, expected=expected, moved=moved), then
 
 
 def drawn(scene: Scene, view: View, size_px: int) -> Picture:

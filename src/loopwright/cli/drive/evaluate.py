@@ -5,14 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from loopwright.cli.drive import openloop
+from loopwright.cli.drive import imagination, openloop
 from loopwright.errors import BadInput
 
 
 def evaluate(
     what: Annotated[
-        Literal["open"],
-        typer.Option(help="What to measure: `open`: trajectories beside what came, on recorded drives."),
+        Literal["open", "imagination"],
+        typer.Option(
+            help="What to measure: `open`: trajectories beside what came, on recorded drives; `imagination`: imagined "
+            "frames beside what came, on simulated ones."
+        ),
     ] = "open",
     data: Annotated[
         list[Path] | None,
@@ -36,6 +39,8 @@ def evaluate(
     ego_status: Annotated[
         bool, typer.Option("--ego-status/--no-ego-status", help="Whether baselines see the ego's speed and past.")
     ] = True,
+    n: Annotated[int, typer.Option(min=1, help="Moments of each horizon (imagination).")] = 200,
+    model: Annotated[str, typer.Option(help="Model card whose adapter `drive` imagines (imagination).")] = "small",
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out moments with missing or damaged data, and say which.")
     ] = False,
@@ -44,7 +49,9 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Measure trajectories: errors and collisions under every convention, beside baselines."""
+    """Measure trajectories, errors and collisions under every convention, or imagined frames, beside baselines."""
+    if what == "imagination":
+        return imagination.run(n, model, out, as_json)
     if not data:
         raise BadInput("Give `--data PATH`: recorded drives to measure on.")
     asked = openloop.Asked(
