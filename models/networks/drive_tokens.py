@@ -1,14 +1,12 @@
 """An image tokenizer for views of the road: a square picture in, an 8 x 8 grid of codes out, and back.
 
-Each patch is encoded by itself, so that a code means the same wherever it stands; the decoder sees its neighbours too.
-Codes are by finite scalar quantisation (Mentzer et al. 2023): a patch's few numbers are normalised, squashed and
-rounded to levels, and the codebook is all their combinations. A batch norm before the rounding keeps all levels in use;
-without it the codes collapse. Knows nothing of roads and language models. Imports torch, so import this module where it
-is used.
+A patch's code is the nearest of N vectors to what the patch looks like at half the resolution (vector quantisation; the
+vectors are found by k-means), so a code means the same wherever it stands. The decoder is a convolutional network that
+sees where a code stands and what is beside it. Knows nothing of roads and language models. Imports torch, so import this
+module where it is used.
 """
 
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch import Tensor, einsum, nn
+from torch.nn.functional import avg_pool2d, gelu, unfold
 
 from loopwright.errors import BadInput
 from loopwright.models.load_lock import MODEL_LOAD_LOCK
@@ -32,8 +30,8 @@ FORMAT = "loopwright.drive_tokens.v1"
 BUNDLED = Path(__file__).parents[1] / "weights" / "drive_tokens.safetensors"
 SIZE_PX, GRID = 128, 8
 """Edge of a picture, and patches along it."""
-_NORMAL_TO_UNIFORM = 1.702
-"""The logistic function of 1.702 z is within 0.01 of the normal distribution function."""
+CELLS = 8
+"""Cells along a patch, in which its colours are averaged before they are compared."""
 
 
 class ImageTokenizer(Protocol):
@@ -64,64 +62,54 @@ class ImageTokenizer(Protocol):
 
 
 class TokenizerConfig(Frozen):
-    """Size of the network."""
+    """Size of the network, and what counts as alike.
 
-    levels: tuple[int, ...] = Field(default=(8, 8, 8), description="of each number of a patch; their product is N")
-    width: int = Field(default=160, ge=16, multiple_of=4, description="channels at 8 x 8")
+    Patches are compared by `colours`: each row weighs red, green and blue, from 0 to 1. The default sees colours as
+    they are, and red, in which road users are drawn, much more.
+    """
 
-    @property
-    def n_codes(self) -> int:
-        """Size of the codebook."""
-        return prod(self.levels)
+    codes: int = Field(default=512, ge=2, le=100_000, description="size of the codebook")
+    width: int = Field(default=128, ge=16, multiple_of=16, description="channels at 8 x 8")
+    colours: tuple[tuple[float, float, float], ...] = ((0.6, 0, 0), (0, 0.6, 0), (0, 0, 0.6), (5, -5, 0))
 
 
 class TokenNetwork(nn.Module):
-    """(B, 3, 128, 128) in [-1, 1] to its reconstruction, by way of (B, D, 8, 8) rounded numbers in [-1, 1]."""
+    """(B, 3, 128, 128) in [-1, 1] to (B, 64) codes, and codes to pictures."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        w, d = config.width, len(config.levels)
-        self.encoder = nn.Sequential(
-            *(nn.Conv2d(3, w // 4, 4, stride=4), nn.GELU()),
-            *(nn.Conv2d(w // 4, w // 2, 2, stride=2), nn.GELU()),
-            *(nn.Conv2d(w // 2, w, 2, stride=2), nn.GELU()),
-            *(nn.Conv2d(w, w, 1), nn.GELU()),
-            *(nn.Conv2d(w, d, 1), nn.BatchNorm2d(d, affine=False)),
-        )
+        w = config.width
+        self.register_buffer("codebook", torch.zeros(config.codes, len(config.colours) * CELLS**2))
+        self.vectors = nn.Embedding(config.codes, w)
+        self.places = nn.Parameter(torch.zeros(1, w, GRID, GRID))
         self.decoder = nn.Sequential(
-            *(nn.Conv2d(d, w, 1), _Residual(w), _Residual(w)),
+            *(_Residual(w), _Residual(w)),
             *(nn.ConvTranspose2d(w, w // 2, 2, stride=2), nn.GELU(), _Residual(w // 2)),
             *(nn.ConvTranspose2d(w // 2, w // 4, 2, stride=2), nn.GELU(), _Residual(w // 4)),
             *(nn.Conv2d(w // 4, 3 * 4 * 4, 1), nn.PixelShuffle(4)),
         )
-        self.register_buffer("top", torch.tensor(config.levels).sub(1).view(1, d, 1, 1), persistent=False)
-        strides = [prod(config.levels[k + 1 :]) for k in range(d)]
-        self.register_buffer("strides", torch.tensor(strides).view(1, d, 1, 1), persistent=False)
 
-    def levels(self, pictures: Tensor) -> Tensor:
-        """(B, D, 8, 8) the level of each number, whole; gradients pass as if nothing had been rounded."""
-        top: Tensor = self.get_buffer("top")
-        level = (self.encoder(pictures).float() * _NORMAL_TO_UNIFORM).sigmoid() * top
-        return level + (level.round() - level).detach()
+    def looks(self, pictures: Tensor) -> Tensor:
+        """(B, 64, F) what each patch looks like, row by row."""
+        cells = avg_pool2d(pictures, SIZE_PX // (GRID * CELLS)) / 2
+        weighed = einsum("oc,bchw->bohw", torch.tensor(self.config.colours, dtype=cells.dtype), cells)
+        return unfold(weighed, CELLS, stride=CELLS).transpose(1, 2)
 
-    def codes(self, levels: Tensor) -> Tensor:
-        """(B, T) of (B, D, 8, 8) levels."""
-        return (levels.long() * self.get_buffer("strides")).sum(1).flatten(1)
+    def codes(self, pictures: Tensor) -> Tensor:
+        """(B, 64) of (B, 3, 128, 128)."""
+        return nearest(self.looks(pictures).flatten(0, 1), self.get_buffer("codebook")).view(len(pictures), -1)
 
-    def levels_of(self, codes: Tensor) -> Tensor:
-        """(B, D, 8, 8) of (B, T) codes."""
-        grid = codes.view(len(codes), 1, GRID, GRID)
-        return (grid // self.get_buffer("strides") % (self.get_buffer("top") + 1)).float()
-
-    def pictures(self, levels: Tensor) -> Tensor:
-        """(B, 3, 128, 128) of (B, D, 8, 8) levels."""
-        decoded: Tensor = self.decoder(levels / self.get_buffer("top") * 2 - 1)
+    def forward(self, codes: Tensor) -> Tensor:
+        """(B, 64) codes to (B, 3, 128, 128) pictures in about [-1, 1]."""
+        grid = self.vectors(codes).transpose(1, 2).unflatten(2, (GRID, GRID))
+        decoded: Tensor = self.decoder(grid + self.places)
         return decoded
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """See the class."""
-        return self.pictures(self.levels(pictures))
+
+def nearest(looks: Tensor, codebook: Tensor) -> Tensor:
+    """(M,) the row of `codebook` (N, F) that is nearest to each of `looks` (M, F)."""
+    return torch.addmm((codebook**2).sum(1), looks, codebook.T, alpha=-2).argmin(1)
 
 
 class _Residual(nn.Module):
@@ -150,20 +138,19 @@ def prepare(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 class DriveTokenizer:
-    """A trained network as an `ImageTokenizer`. `sha256` names its weights: codes of others mean other pictures."""
+    """A trained network as an `ImageTokenizer`. Codes of other weights mean other pictures."""
 
     size_px, n_tokens = SIZE_PX, GRID * GRID
 
     def __init__(self, network: TokenNetwork, metadata: dict[str, str]) -> None:
         self.network = network.eval()
         self.metadata = metadata
-        self.n_codes = network.config.n_codes
+        self.n_codes = network.config.codes
 
     @torch.inference_mode()
     def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
         """See `ImageTokenizer`."""
-        codes = self.network.codes(self.network.levels(prepare(pictures)).round())
-        return np.asarray(codes.numpy(), dtype=np.int64)
+        return np.asarray(self.network.codes(prepare(pictures)).numpy(), dtype=np.int64)
 
     @torch.inference_mode()
     def decode(self, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -173,7 +160,7 @@ class DriveTokenizer:
                 f"`codes` have shape {codes.shape} and go from {codes.min(initial=0)} to {codes.max(initial=0)}; "
                 f"expected (B, {self.n_tokens}) from 0 to {self.n_codes - 1}."
             )
-        found = self.network.pictures(self.network.levels_of(torch.from_numpy(np.array(codes, dtype=np.int64))))
+        found = self.network(torch.from_numpy(np.array(codes, dtype=np.int64)))
         pixels = found.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
         return np.asarray(pixels.permute(0, 2, 3, 1).numpy())
 
@@ -201,7 +188,7 @@ def load_network(path: Path | None = None) -> DriveTokenizer:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - safe_open is no mapping
         if metadata.get("format") != FORMAT:
             raise BadInput(f"`{path}` has format {metadata.get('format')!r}; expected {FORMAT!r}.")
         with MODEL_LOAD_LOCK:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loopwright.agents.drive.formats import FRAME, drive_form
 from loopwright.agents.drive.prompts import Asked, frame_messages
-from loopwright.errors import NoAnswer
+from loopwright.errors import OperatorError
 from loopwright.finetune.data.drive.build import asked_of
 from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, drives, futures, tracks
 from loopwright.finetune.measure.rows import CHANGE, Bar, Row, averaged
@@ -95,7 +95,9 @@ def imagined(model: Any, asked: Sequence[Asked], tokenizer: ImageTokenizer) -> t
     def one(told: Asked) -> Sequence[int]:
         try:
             return ask(model, frame_messages((), told), form).value.visual or ()
-        except NoAnswer:
+        except OperatorError as error:
+            if type(error) is not OperatorError:  # a failure of its own, such as memory
+                raise
             return ()
 
     with ThreadPoolExecutor(AT_ONCE) as threads:

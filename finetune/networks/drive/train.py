@@ -1,4 +1,5 @@
-"""Train the image tokenizer on views of simulated drives: AdamW under one cycle on the colours, resumable.
+"""Train the image tokenizer on views of simulated drives: its codebook by k-means on patches that differ, its decoder by
+AdamW under one cycle on the colours. Resumable.
 
 The order of the data is a function of (seed, step). The run folder holds `config.yaml`, `pictures.npy` and
 `validation.npy` (drawn once), `metrics.jsonl`, `checkpoint.pt` (read with `weights_only`) and, at the end,
@@ -26,6 +27,7 @@ from loopwright.models.networks.drive_tokens import (
     DriveTokenizer,
     TokenizerConfig,
     TokenNetwork,
+    nearest,
     prepare,
     save_network,
 )
@@ -38,6 +40,8 @@ Progress = Callable[[str], None]
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "tokenizer.safetensors"
 TELL_EVERY = 100
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
+_LLOYD, _STEPS = 25, 32
+"""Rounds of k-means; and steps of a colour within which patches count as the same."""
 _AT_ONCE = 64
 """Pictures that go through the network together when it is judged."""
 
@@ -49,8 +53,9 @@ class DriveTokensConfig(RunSettings):
     network: TokenizerConfig = TokenizerConfig()
     pictures: int = Field(default=16_000, ge=2, description="to train on")
     validation: int = Field(default=400, ge=1, description="views from above to judge by")
-    cameras: float = Field(default=0.15, ge=0, lt=1, description="share of pictures through a camera; else from above")
-    agent_weight: float = Field(default=8.0, gt=0, description="of a road user's pixel in the loss; another's is 1")
+    cameras: float = Field(default=0.0, ge=0, lt=1, description="share of pictures through a camera; else from above")
+    patches: int = Field(default=30_000, ge=2, description="different ones, among which k-means finds the codes")
+    agent_weight: float = Field(default=5.0, gt=0, description="of a road user's pixel in the loss; another's is 1")
     optimiser: OptimiserConfig
     checkpoint_every: int = Field(default=200, ge=1, description="steps")
     threads: int = Field(default=0, ge=0, description="torch threads; 0: torch's own choice")
@@ -82,9 +87,11 @@ def train(config: DriveTokensConfig, out_dir: Path, on_progress: Progress = lamb
         torch.set_num_threads(config.threads)
     pictures = _drawn(out_dir / "pictures.npy", config, on_progress)
     torch.manual_seed(config.seed)
-    network = TokenNetwork(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = TokenNetwork(config.network)
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=config.optimiser.weight_decay)
     step = _restored(out_dir / CHECKPOINT, network, optimiser)
+    if step == 0:
+        network.get_buffer("codebook").copy_(codebook_of(network, pictures, config, on_progress))
     losses: list[float] = []
     while step < config.optimiser.steps:
         losses.append(_step(network, optimiser, pictures, config, step))
@@ -100,6 +107,43 @@ def train(config: DriveTokensConfig, out_dir: Path, on_progress: Progress = lamb
     save_network(out_dir / WEIGHTS, network, notes)
     judged = judge(DriveTokenizer(network, notes), list(islice(_scenes("validation", 0, 1), config.validation)))
     return TokenizerResult(weights=out_dir / WEIGHTS, steps=step, **judged)
+
+
+@torch.inference_mode()
+def codebook_of(
+    network: TokenNetwork, pictures: NDArray[np.uint8], config: DriveTokensConfig, on_progress: Progress
+) -> Tensor:
+    """(N, F) the means of N groups of patches that look alike: Lloyd's k-means, begun with patches far from each other.
+
+    Patches that look the same count once: most of the pictures is ground.
+    """
+    rng = np.random.default_rng([config.seed, 3])
+    kept: list[Tensor] = []
+    for k in rng.permutation(range(0, len(pictures), _AT_ONCE)).tolist():
+        looks = network.looks(prepare(pictures[k : k + _AT_ONCE])).flatten(0, 1)
+        kept.append((looks * _STEPS).round().unique(dim=0) / _STEPS)
+        if sum(map(len, kept)) >= config.patches:
+            break
+    looks = torch.cat(kept).unique(dim=0)
+    on_progress(f"k-means of {len(looks)} patches")
+    codebook = _spread(looks, network.config.codes, rng)
+    for _ in range(_LLOYD):
+        group = nearest(looks, codebook)
+        sizes = torch.bincount(group, minlength=len(codebook))
+        sums = torch.zeros_like(codebook).index_add_(0, group, looks)
+        codebook = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], codebook)
+    return codebook
+
+
+def _spread(looks: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """`count` of `looks`, each drawn by its squared distance from those before (k-means++)."""
+    chosen = [int(rng.integers(len(looks)))]
+    distance = ((looks - looks[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < count:
+        odds = distance.double().clamp(min=0).numpy()
+        chosen.append(int(rng.choice(len(looks), p=odds / odds.sum())))
+        distance = torch.minimum(distance, ((looks - looks[chosen[-1]]) ** 2).sum(1))
+    return looks[chosen].clone()
 
 
 def judge(tokenizer: DriveTokenizer, scenes: list[Scene]) -> dict[str, float]:
@@ -169,8 +213,9 @@ def _step(
         group["lr"] = one_cycle(step, config.optimiser)
     network.train()
     wanted = prepare(chosen)
+    codes = network.codes(wanted)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-        made = network(wanted.contiguous(memory_format=torch.channels_last))
+        made = network(codes)
     loss = _loss(made.float(), wanted, chosen, config.agent_weight)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
