@@ -84,6 +84,11 @@ class DriveRun(RunConfig):
         return self.planner == "model" or self.imagine == "model"
 
     @property
+    def shown_frame(self) -> int:
+        """Number of the frame at `horizon_s`."""
+        return HORIZONS_S.index(self.horizon_s) + 1
+
+    @property
     def predictor(self) -> ShortTermPredictor:
         """Of the ego's own motion."""
         return ShortTermPredictor(weight=self.weight)
