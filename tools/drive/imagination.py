@@ -1,7 +1,8 @@
 """Frames that are yet to come, as they are imagined: drawn from the present, or decoded from a model's visual tokens.
 
 A frame is a picture from above in the ego frame of its moment, and the occupancy grid that is read from it. One way to
-read serves all: drawn at constant velocity, told by the simulator (an oracle), or generated. Knows no planner.
+read serves all: drawn at constant velocity, told by the simulator (an oracle), or generated. Its tools are the drive
+loop's own, for they keep pictures that may be kept already. Knows no planner.
 """
 
 import base64
