@@ -132,7 +132,7 @@ def occupancy_seen(picture: Picture, size: int = 64) -> NDArray[np.bool_]:
     """
     is_agent = _is_agent()[tuple(np.moveaxis(picture >> 4, -1, 0))]
     cells = picture.shape[0] // size
-    return is_agent.reshape(size, cells, size, cells).mean(axis=(1, 3)) >= 0.5
+    return np.asarray(is_agent.reshape(size, cells, size, cells).mean(axis=(1, 3)) >= 0.5)
 
 
 @cache
@@ -140,7 +140,7 @@ def _is_agent() -> NDArray[np.bool_]:
     """(16, 16, 16) whether a colour, in sixteenths, is nearer to a road user's than to any other of the palette."""
     palette = np.array([AGENT, WINDSCREEN, OBSTACLE, GROUND, ROAD, LINE, ROUTE, TRAIL, EGO])
     colours = np.stack(np.meshgrid(*[np.arange(16) * 16 + 8] * 3, indexing="ij"), axis=-1)
-    return ((colours[..., None, :] - palette) ** 2).sum(axis=-1).argmin(axis=-1) < 3
+    return np.asarray(((colours[..., None, :] - palette) ** 2).sum(axis=-1).argmin(axis=-1) < 3)
 
 
 class _Canvas:
