@@ -7,7 +7,6 @@ from pydantic import Field, StringConstraints
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
-from loopwright.tools.drive.imagination import decode_frame, imagine_road
 from loopwright.tools.drive.road import Trajectory, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.sensing import sensed
@@ -73,4 +72,4 @@ def drive(args: Trajectory, context: ToolContext) -> Acting[Totals]:
     return Totals.model_validate(outcome.result)
 
 
-TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, decode_frame, drive, imagine_road, look_at_road, road_status)
+TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, drive, look_at_road, road_status)

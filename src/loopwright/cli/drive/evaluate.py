@@ -64,7 +64,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Measure trajectories, errors and collisions under every convention, or imagined frames, beside baselines."""
+    """Measure trajectories, imagined frames or whole drives, beside baselines."""
     if what == "imagination":
         return imagination.run(n, model, out, as_json)
     if what != "open":

@@ -1,4 +1,4 @@
-"""`loopwright train drive-tokens`, the image tokenizer; `drive-policy`, DQN and PPO as baselines of the closed loop."""
+"""`loopwright train drive-tokens`, the image tokenizer of the drive loop, and `train drive-policy`, its baselines."""
 
 from pathlib import Path
 from typing import Annotated, Literal
