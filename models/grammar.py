@@ -207,7 +207,8 @@ class Matcher:
         in_string = mask[self._ids[ord(" ")]]  # nothing else in an answer holds white space
         for mark in b'"' if in_string else b'}]",':
             if mask[self._ids[mark]]:
-                return np.arange(len(mask)) == self._ids[mark]
+                alone: NDArray[np.bool_] = np.arange(len(mask)) == self._ids[mark]
+                return alone
         return mask
 
     def advance(self, token_id: int) -> None:
@@ -299,10 +300,12 @@ def _any_visual(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 def _with_tokens(rule: str, words: LLTokenizer | None) -> str:
     """A rule whose texts name the tokens that are marks of their own in a vocabulary, such as Qwen's `<tool_call>`."""
+    if words is None:
+        return rule
 
     def named(text: re.Match[str]) -> str:
-        ids = words.tokenize_str(json.loads(text[0]), parse_special=True) if words is not None else []
-        if not any(words.is_special_token(i) for i in ids):  # type: ignore[union-attr]  # then there are none
+        ids = words.tokenize_str(json.loads(text[0]), parse_special=True)
+        if not any(words.is_special_token(i) for i in ids):
             return text[0]
         parts = [f"<[{i}]>" if words.is_special_token(i) else json.dumps(words.decode_str([i])) for i in ids]
         return " ".join(parts)
