@@ -6,10 +6,8 @@ tokenizers, and neither models nor messages.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from loopwright.errors import BadInput, DeveloperError
-from loopwright.models.json_schema import plain_schema
+from loopwright.models.json_schema import UTF8_BYTES, longest_text, plain_schema, with_limits
 from loopwright.models.spelling import REQUIRED, Spelling
 from loopwright.models.visual_tokens import split_visual, visual_ids
 from loopwright.schema import Frozen
@@ -29,17 +27,8 @@ if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
     from transformers import PreTrainedTokenizerFast
 
-_UTF8_BYTES = 4
-"""The longest character. The escapes that are allowed in JSON take two bytes."""
-
 _JSON: "JsonCompileOptions" = {"whitespace_flexible": False, "coerce_one_of": True, "json_allowed_escapes": 'nrbtf\\"'}
 """No white space to pad an answer with; the branches of a union may overlap; no `\\u....`, which takes six bytes."""
-
-_FREE_NUMBER = 999_999
-"""Largest size of a number that states no limit."""
-
-_FREE_BYTES = 64
-"""What a text in a format or a pattern without `maxLength` is taken to need."""
 
 _CLOSING = 32
 """Tokens beyond its frame that an open answer may take to close: a character's rest, an escape, nested brackets."""
@@ -49,8 +38,6 @@ _ANY_WIDTH = 2**31
 
 _ASCII = "dws"
 """Digits, words and spaces, the classes that llguidance shall take as ASCII."""
-
-_NEGATED = re.compile(r"(?<!\\)(?:\\\\)*\\[DW]")
 
 _NOTHING = "NoExtension"
 """How llguidance says that there is no next byte."""
@@ -102,8 +89,8 @@ def schema_grammar(schema: str, name: str) -> Grammar:
     Raises:
         DeveloperError: as `json_grammar`.
     """
-    limited, opened = _with_limits(json.loads(schema)), list[str]()
-    longest = _longest(limited, name, opened)
+    limited, opened = with_limits(json.loads(schema)), list[str]()
+    longest = longest_text(limited, name, opened)
     text = json.dumps(limited, ensure_ascii=False)
     return _satisfiable(Grammar(kind="json", text=text, longest_bytes=longest, is_open=bool(opened)), name)
 
@@ -129,7 +116,7 @@ def regex_grammar(pattern: str, longest_chars: int) -> Grammar:
     longest_bytes = 0
     for text in texts:
         _satisfiable(Grammar(kind="regex", text=text, longest_bytes=0), pattern)
-        longest_bytes += _longest_match(text) * (1 if _is_ascii(text) else _UTF8_BYTES)
+        longest_bytes += _longest_match(text) * (1 if _is_ascii(text) else UTF8_BYTES)
     return Grammar(kind="regex", text=pattern, longest_bytes=longest_bytes, n_visual=sum(counts))
 
 
@@ -147,9 +134,9 @@ def tool_call_grammar(functions: tuple[str, ...], opening: str, closing: str) ->
     """
     calls, longest, opened = [], 0, list[str]()
     for function in map(json.loads, functions):
-        members = {"name": {"const": function["name"]}, "arguments": _with_limits(function["parameters"])}
+        members = {"name": {"const": function["name"]}, "arguments": with_limits(function["parameters"])}
         calls.append({"type": "object", "properties": members, "required": ["name", "arguments"]})
-        longest = max(longest, _longest(calls[-1], function["name"], opened))
+        longest = max(longest, longest_text(calls[-1], function["name"], opened))
     schema = json.dumps({"x-guidance": _JSON, "anyOf": calls}, ensure_ascii=False)
     grammar = Grammar(
         kind="lark",
@@ -220,8 +207,8 @@ class Matcher:
         in_string = mask[self._ids[ord(" ")]]  # nothing else in an answer holds white space
         for mark in b'"' if in_string else b'}]",':
             if mask[self._ids[mark]]:
-                closing: NDArray[np.bool_] = np.arange(len(mask)) == self._ids[mark]
-                return closing
+                alone: NDArray[np.bool_] = np.arange(len(mask)) == self._ids[mark]
+                return alone
         return mask
 
     def advance(self, token_id: int) -> None:
@@ -245,97 +232,6 @@ class Matcher:
         if self._matcher.is_error():
             what = f"{self._grammar.kind} {self._grammar.text!r:.200}"
             raise DeveloperError(f"llguidance cannot go on with {what}: {_cause(self._matcher)}. Simplify it.")
-
-
-def _longest(node: dict[str, Any], path: str, opened: list[str]) -> int:
-    """Bytes of the longest JSON text of a plain schema node, its open parts empty; their paths are added to `opened`.
-
-    Closes its objects in place: no undeclared property.
-    """
-
-    def of(child: dict[str, Any], suffix: str = "") -> int:
-        return _longest(child, path + suffix, opened)
-
-    match node:
-        case {"const": value}:
-            return _bytes(value)
-        case {"enum": values}:
-            return max(map(_bytes, values))
-        case {"anyOf": options} | {"oneOf": options}:
-            return max(map(of, options))
-        case {"type": "null"}:
-            return len("null")
-        case {"type": "boolean"}:
-            return len("false")
-        case {"type": "integer" | "number"}:
-            return _longest_number(node)
-        case {"type": "string"}:
-            return _longest_string(node, path, opened)
-        case {"type": "array"}:
-            return _longest_array(node, path, opened, of)
-        case {"type": "object", "properties": properties}:
-            node["additionalProperties"] = False
-            members = [_bytes(name) + 1 + of(child, f".{name}") for name, child in properties.items()]
-            return 2 + sum(members) + max(0, len(members) - 1)
-        case {"type": "object"}:
-            opened.append(path)
-            each = node.get("additionalProperties")
-            return len('{"":}') + (of(each, "[]") if isinstance(each, dict) else len('""'))
-        case _:
-            opened.append(path)
-            return len('""')
-
-
-def _longest_string(node: dict[str, Any], path: str, opened: list[str]) -> int:
-    if _NEGATED.search(pattern := node.get("pattern", "")):
-        raise DeveloperError(
-            f"`{path}` has the pattern {pattern!r}, and pydantic and llguidance disagree on what `\\D` and `\\W` hold. "
-            "Write them out, such as `[^0-9]`."
-        )
-    if "maxLength" in node:
-        return 2 + _UTF8_BYTES * int(node["maxLength"])
-    opened.append(path)
-    return 2 + _UTF8_BYTES * int(node.get("minLength", 0)) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
-
-
-def _longest_number(node: dict[str, Any]) -> int:
-    limits = [node.get(key, node.get(f"exclusive{key.capitalize()}", math.inf)) for key in ("minimum", "maximum")]
-    exponent = Decimal(str(node.get("multipleOf", 1))).normalize().as_tuple().exponent
-    n_decimals = max(0, -int(exponent))
-    n_digits = max(len(str(int(abs(limit)))) for limit in limits)
-    return len("-") + n_digits + (len(".") + n_decimals if n_decimals else 0)
-
-
-def _longest_array(node: dict[str, Any], path: str, opened: list[str], of: Callable[[dict[str, Any], str], int]) -> int:
-    if node.get("uniqueItems"):
-        raise DeveloperError(f"`{path}` is a set, which no grammar can enforce. Make it a list.")
-    first = [of(child, f"[{i}]") for i, child in enumerate(node.get("prefixItems", []))]
-    if "maxItems" not in node:
-        opened.append(path)
-    n_rest = max(int(node.get("maxItems", max(1, node.get("minItems", 0)))) - len(first), 0)
-    rest = n_rest * of(node.get("items", {}), "[]") if n_rest > 0 else 0
-    return 2 + sum(first) + rest + max(0, len(first) + n_rest - 1)
-
-
-def _with_limits(node: Any) -> Any:
-    """A schema in which every number has limits and, if it is no integer, decimals."""
-    if isinstance(node, list):
-        return [_with_limits(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    limited = {key: _with_limits(each) for key, each in node.items() if each not in (math.inf, -math.inf)}
-    if node.get("type") in ("integer", "number"):
-        known = [abs(limited[key]) for key in limited if key.lower().endswith("imum")]
-        free = max([_FREE_NUMBER, *(10 * limit for limit in known)])
-        lowest = {} if "exclusiveMinimum" in limited else {"minimum": -free}
-        highest = {} if "exclusiveMaximum" in limited else {"maximum": free}
-        decimals = {"multipleOf": 0.001} if node["type"] == "number" else {}
-        return lowest | highest | decimals | limited
-    return limited
-
-
-def _bytes(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _satisfiable(grammar: Grammar, name: str) -> Grammar:
@@ -404,10 +300,10 @@ def _any_visual(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 def _with_tokens(rule: str, words: LLTokenizer | None) -> str:
     """A rule whose texts name the tokens that are marks of their own in a vocabulary, such as Qwen's `<tool_call>`."""
+    if words is None:
+        return rule
 
     def named(text: re.Match[str]) -> str:
-        if words is None:
-            return text[0]
         ids = words.tokenize_str(json.loads(text[0]), parse_special=True)
         if not any(words.is_special_token(i) for i in ids):
             return text[0]

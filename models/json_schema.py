@@ -1,9 +1,13 @@
-"""JSON schemas of other people: brought to the few forms that grammars are made of, and checked against by pydantic.
+"""JSON schemas of other people: brought to the few forms that grammars are made of, measured, and checked by pydantic.
 
 `plain_schema` takes what OpenAI, Anthropic, LangChain and pydantic 1 and 2 write. Knows neither models nor messages.
 """
 
+import json
+import math
+import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, Required, TypeAlias, Union
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
@@ -21,6 +25,13 @@ _LIMITS = {
     "minLength": "min_length", "maxLength": "max_length", "minItems": "min_length", "maxItems": "max_length",
     "minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of",
 }  # fmt: skip
+UTF8_BYTES = 4
+"""The longest character. The escapes that are allowed in JSON take two bytes."""
+_FREE_NUMBER = 999_999
+"""Largest size of a number that states no limit."""
+_FREE_BYTES = 64
+"""What a text in a format or a pattern without `maxLength` is taken to need."""
+_NEGATED = re.compile(r"(?<!\\)(?:\\\\)*\\[DW]")
 _TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
 
 
@@ -117,3 +128,94 @@ def _object(node: Mapping[str, Any], properties: Mapping[str, Any]) -> Any:
 def _limited(kind: Any, node: Mapping[str, Any]) -> Any:
     limits = {_LIMITS[key]: value for key, value in node.items() if key in _LIMITS}
     return Annotated[kind, Field(**limits)] if limits else kind
+
+
+def longest_text(node: dict[str, Any], path: str, opened: list[str]) -> int:
+    """Bytes of the longest JSON text of a plain schema node, its open parts empty; their paths are added to `opened`.
+
+    Closes its objects in place: no undeclared property.
+    """
+
+    def of(child: dict[str, Any], suffix: str = "") -> int:
+        return longest_text(child, path + suffix, opened)
+
+    match node:
+        case {"const": value}:
+            return _bytes(value)
+        case {"enum": values}:
+            return max(map(_bytes, values))
+        case {"anyOf": options} | {"oneOf": options}:
+            return max(map(of, options))
+        case {"type": "null"}:
+            return len("null")
+        case {"type": "boolean"}:
+            return len("false")
+        case {"type": "integer" | "number"}:
+            return _longest_number(node)
+        case {"type": "string"}:
+            return _longest_string(node, path, opened)
+        case {"type": "array"}:
+            return _longest_array(node, path, opened, of)
+        case {"type": "object", "properties": properties}:
+            node["additionalProperties"] = False
+            members = [_bytes(name) + 1 + of(child, f".{name}") for name, child in properties.items()]
+            return 2 + sum(members) + max(0, len(members) - 1)
+        case {"type": "object"}:
+            opened.append(path)
+            each = node.get("additionalProperties")
+            return len('{"":}') + (of(each, "[]") if isinstance(each, dict) else len('""'))
+        case _:
+            opened.append(path)
+            return len('""')
+
+
+def _longest_string(node: dict[str, Any], path: str, opened: list[str]) -> int:
+    if _NEGATED.search(pattern := node.get("pattern", "")):
+        raise DeveloperError(
+            f"`{path}` has the pattern {pattern!r}, and pydantic and llguidance disagree on what `\\D` and `\\W` hold. "
+            "Write them out, such as `[^0-9]`."
+        )
+    if "maxLength" in node:
+        return 2 + UTF8_BYTES * int(node["maxLength"])
+    opened.append(path)
+    return 2 + UTF8_BYTES * node.get("minLength", 0) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
+
+
+def _longest_number(node: dict[str, Any]) -> int:
+    limits = [node.get(key, node.get(f"exclusive{key.capitalize()}", math.inf)) for key in ("minimum", "maximum")]
+    exponent = Decimal(str(node.get("multipleOf", 1))).normalize().as_tuple().exponent
+    n_decimals = max(0, -int(exponent))
+    n_digits = max(len(str(int(abs(limit)))) for limit in limits)
+    return len("-") + n_digits + (len(".") + n_decimals if n_decimals else 0)
+
+
+def _longest_array(node: dict[str, Any], path: str, opened: list[str], of: Callable[[dict[str, Any], str], int]) -> int:
+    if node.get("uniqueItems"):
+        raise DeveloperError(f"`{path}` is a set, which no grammar can enforce. Make it a list.")
+    first = [of(child, f"[{i}]") for i, child in enumerate(node.get("prefixItems", []))]
+    if "maxItems" not in node:
+        opened.append(path)
+    n_rest = max(int(node.get("maxItems", max(1, node.get("minItems", 0)))) - len(first), 0)
+    rest = n_rest * of(node.get("items", {}), "[]") if n_rest > 0 else 0
+    return 2 + sum(first) + rest + max(0, len(first) + n_rest - 1)
+
+
+def with_limits(node: Any) -> Any:
+    """A schema in which every number has limits and, if it is no integer, decimals."""
+    if isinstance(node, list):
+        return [with_limits(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    limited = {key: with_limits(each) for key, each in node.items() if each not in (math.inf, -math.inf)}
+    if node.get("type") in ("integer", "number"):
+        known = [abs(limited[key]) for key in limited if key.lower().endswith("imum")]
+        free = max([_FREE_NUMBER, *(10 * limit for limit in known)])
+        lowest = {} if "exclusiveMinimum" in limited else {"minimum": -free}
+        highest = {} if "exclusiveMaximum" in limited else {"maximum": free}
+        decimals = {"multipleOf": 0.001} if node["type"] == "number" else {}
+        return lowest | highest | decimals | limited
+    return limited
+
+
+def _bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

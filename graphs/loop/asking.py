@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
@@ -66,7 +67,8 @@ class ModelCaller:
             said = call(bound, messages, cancel=cancel, images=images)
             usage = usage_of(messages, said)
             told = self._told(role, messages, Reply(said.text, said.text, True, 1, usage, said))
-            return {**told, "tool_calls": said.tool_calls, "invalid_tool_calls": said.invalid_tool_calls}
+            calls = [each | {"id": f"call_{uuid4().hex}"} for each in said.tool_calls]  # a model's own may repeat
+            return {**told, "tool_calls": calls, "invalid_tool_calls": said.invalid_tool_calls}
 
         inputs = {"role": role, "prompt": prompt_json(messages), "options": options}
         payload = self._runtime.recorder.record_external(

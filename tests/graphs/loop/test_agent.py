@@ -26,11 +26,8 @@ class Found(BaseModel):
 
 
 def calling(*calls: tuple[str, dict[str, Any]]) -> AIMessage:
-    """The ids are those of servers that number calls from 0 in every reply."""
-    made = [
-        {"name": name, "args": args, "id": f"call_{i}", "type": "tool_call"} for i, (name, args) in enumerate(calls)
-    ]
-    return AIMessage("", tool_calls=made)
+    """The ids are those of a server that gives all calls the same."""
+    return AIMessage("", tool_calls=[{"name": name, "args": args, "id": "call_0"} for name, args in calls])
 
 
 def scripted() -> dict[str, Any]:
