@@ -2,8 +2,8 @@
 
 A patch's code is the nearest of N vectors to what the patch looks like at half the resolution (vector quantisation; the
 vectors are found by k-means), so a code means the same wherever it stands. The decoder is a convolutional network that
-sees where a code stands and what is beside it. Knows nothing of roads and language models. Imports torch, so import this
-module where it is used.
+sees where a code stands and what is beside it. Knows nothing of roads and language models. Imports torch, so import
+this module where it is used.
 """
 
 from functools import lru_cache

@@ -1,5 +1,5 @@
-"""Train the image tokenizer on views of simulated drives: its codebook by k-means on patches that differ, its decoder by
-AdamW under one cycle on the colours. Resumable.
+"""Train the image tokenizer on views of simulated drives: its codebook by k-means on patches that differ, its decoder
+by AdamW under one cycle on the colours. Resumable.
 
 The order of the data is a function of (seed, step). The run folder holds `config.yaml`, `pictures.npy` and
 `validation.npy` (drawn once), `metrics.jsonl`, `checkpoint.pt` (read with `weights_only`) and, at the end,
