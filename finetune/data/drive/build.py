@@ -45,14 +45,18 @@ class DriveRows(Frozen):
 
     stage: Stage
     seed: int = Field(default=0, ge=0)
-    drives: int = Field(default=240, ge=1, description="to train on, the scenarios in turn")
-    validation: int = Field(default=8, ge=0, description="drives to choose by")
+    drives: int = Field(default=120, ge=1, description="to train on, the scenarios in turn")
+    validation: int = Field(default=2, ge=0, description="drives to choose by")
     cameras: int = Field(default=4, ge=1, description="vehicles that each drive is seen from")
-    every: int = Field(default=1, ge=1, description="of a vehicle's moments, each so many-th")
+    every: int = Field(default=2, ge=1, description="of a vehicle's moments, each so many-th")
     horizons_s: tuple[float, ...] = Field(default=HORIZONS_S, min_length=1)
-    top: float = Field(default=0.8, ge=0, le=1, description="share of frames from above; else a camera's (pretrain)")
+    top: float = Field(
+        default=1.0, ge=0, le=1, description="share of frames from above (pretrain); others are a camera's"
+    )
     told: float = Field(default=0.5, ge=0, le=1, description="share of sft rows that name road users in words")
-    mixed: float = Field(default=0.4, ge=0, lt=1, description="share of sft rows that ask for a part alone")
+    mixed: float = Field(
+        default=0.6, ge=0, lt=1, description="share of sft rows that ask for parts alone, half a frame"
+    )
     shown: tuple[View, ...] = Field(default=(), description="views that are shown as pictures too")
 
 
@@ -112,8 +116,8 @@ class _Writer:
                 yield self._mixed(future) if self.rng.random() < self.rows.mixed else self._turn(future, PARTS)
 
     def _mixed(self, future: Future) -> Example:
-        which = self.rng.integers(3)
-        return self._frame(future, "top") if which == 0 else self._turn(future, (PERCEPTION, REASONING)[which - 1])
+        which = self.rng.integers(4)
+        return self._turn(future, (PERCEPTION, REASONING)[which]) if which < 2 else self._frame(future, "top")
 
     def _frame(self, future: Future, view: View | None = None) -> Example:
         """What will be seen, alone."""

@@ -31,7 +31,7 @@ WHAT = "imagination"
 MODEL, COPY, VELOCITY, DRAWN, TRUTH = "imagined", "copy", "constant velocity", "constant velocity, drawn", "what came"
 FIGURES = ("car_iou", "found_2m", "right_2m", "psnr_db", "ssim")
 """Overlap of cells with a road user; road users drawn within 2 m; drawn ones within 2 m of one; and of the colours."""
-CAMERAS, EVERY = 3, 6
+CAMERAS, EVERY = 2, 12
 """Vehicles that a drive is seen from, and of a vehicle's moments each so many-th: neighbours are much alike."""
 LONG_S = 1.5
 """From this horizon on, a model has to be better than constant velocity."""

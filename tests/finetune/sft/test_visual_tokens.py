@@ -1,5 +1,6 @@
 """Visual tokens: trained with an adapter and saved in it, exact when loaded again, and no trace of them for others."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from loopwright.errors import BadInput
 from loopwright.finetune.sft.config import BaseModelConfig, DataConfig
-from loopwright.finetune.sft.release import merge, open_adapter
+from loopwright.finetune.sft.release import export, merge
 from loopwright.finetune.sft.train import load_to_train, train
 from loopwright.models.asking import ask
 from loopwright.models.cards import ModelCard, load_card
@@ -107,8 +108,13 @@ def test_a_check_tells_of_the_tokens_and_of_rows_that_do_not_fit(tmp_path: Path)
     )
     lines = [str(line) for line in check_card(load_card(tmp_path / "card.yaml"))]
     assert any("24 visual tokens" in line for line in lines), lines
-    record = open_adapter(trained("tied")).record
-    assert record is not None and record.config["model"]["visual_tokens"] == N_VISUAL
+    assert "It adds 24 tokens" in (export(trained("tied"), tmp_path / "out") / "README.md").read_text(encoding="utf-8")
+    record = json.loads((tmp_path / "out" / "loopwright.json").read_text(encoding="utf-8"))
+    record["config"]["model"]["visual_tokens"] = 30
+    (tmp_path / "out" / "loopwright.json").write_text(json.dumps(record), encoding="utf-8")
+    card = ModelCard(name="odd", kind="local", base=str(SMALL), adapters={"driver": tmp_path / "out"})
+    with pytest.raises(BadInput, match=re.escape("should have rows (30, 192)")):
+        LocalChatModel(card=card).with_adapter("driver")
 
 
 def test_a_run_that_goes_on_has_the_tokens_of_its_start(tmp_path: Path) -> None:

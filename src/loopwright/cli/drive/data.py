@@ -18,12 +18,21 @@ def build(
         Literal["pretrain", "sft"],
         typer.Option(help="`pretrain`: a future frame alone, of a named view; `sft`: the driver's six-part answers."),
     ] = "pretrain",
-    drives: Annotated[int, typer.Option(min=1, help="Simulated drives to train on.")] = 240,
-    validation: Annotated[int, typer.Option(min=0, help="Simulated drives to choose by.")] = 8,
+    drives: Annotated[int, typer.Option(min=1, help="Simulated drives to train on.")] = 120,
+    validation: Annotated[int, typer.Option(min=0, help="Simulated drives to choose by.")] = 2,
     without: Annotated[
         Literal["mixed"] | None,
         typer.Option(help="`mixed`: leave out the rows of stage `sft` that ask for perception, reasoning or a frame."),
     ] = None,
+    top: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of frames from above (pretrain); others are a camera's, which the bundled "
+            "tokenizer does not know.",
+        ),
+    ] = 1.0,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Weights of the image tokenizer; by default the bundled one.")
     ] = None,
@@ -37,7 +46,7 @@ def build(
     from loopwright.finetune.data.rows import FORMATS
     from loopwright.models.networks.drive_tokens import load_network
 
-    rows = DriveRows(stage=stage, seed=seed, drives=drives, validation=validation)
+    rows = DriveRows(stage=stage, seed=seed, drives=drives, validation=validation, top=top)
     if without == "mixed":
         rows = rows.model_copy(update={"mixed": 0.0})
     formats = tuple(FORMATS) if form == "both" else (form,)
