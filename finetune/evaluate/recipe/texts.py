@@ -46,12 +46,14 @@ class Scorer(NamedTuple):
     bands: Mapping[LabelSet, Mapping[str, Band]] = {}
 
     def row(self, writer: str, variant: str, texts: Texts, told: Sequence[Told], formats: Mapping[str, float]) -> Row:
-        """All figures of the texts of one writer."""
+        """All figures of the texts of one writer; `agree` is the share that does exactly what it was told."""
         found = self.figures(texts)
         agree = [
-            check(text, labels, case.dish.known).ok for text, labels, case in zip(texts, told, self.cases, strict=True)
+            check(text, labels, case.dish.known).ok
+            for text, labels, case in zip(texts, told, self.cases, strict=True)
+            if labels
         ]
-        share = {"agree": sum(agree) / len(agree)}
+        share = {"agree": sum(agree) / len(agree)} if agree else {}
         return Row(
             what=TEXT, world=self.world, model=writer, variant=variant, n=len(texts), n_cases=len(texts),
             figures=found.values | share | dict(formats), intervals=found.intervals,
