@@ -178,7 +178,7 @@ def _longest_string(node: dict[str, Any], path: str, opened: list[str]) -> int:
     if "maxLength" in node:
         return 2 + UTF8_BYTES * int(node["maxLength"])
     opened.append(path)
-    return 2 + UTF8_BYTES * node.get("minLength", 0) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
+    return 2 + UTF8_BYTES * int(node.get("minLength", 0)) + (_FREE_BYTES if node.keys() & {"format", "pattern"} else 0)
 
 
 def _longest_number(node: dict[str, Any]) -> int:

@@ -142,7 +142,8 @@ def way(scene: Scene, command: Command | None, aim_m: float | None) -> Way:
     elif sharp := [(lane, turn) for lane, turn in turns if sign * turn > TURN_RAD]:
         chosen, _ = max(sharp, key=lambda one: sign * one[1])
     elif aim_m is not None:
-        chosen, path = min(found, key=lambda one: abs(one[1].aside_m - aim_m))
+        wanted_m = aim_m
+        chosen, path = min(found, key=lambda one: abs(one[1].aside_m - wanted_m))
         aim_m = path.aside_m
     else:
         beside = [(lane, -sign * path.aside_m) for lane, path in found if -sign * path.aside_m > path.width_m / 2]

@@ -6,7 +6,7 @@ imagination is masked (a VLA), `visual` alone is a world model's. Distances are 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -158,7 +158,7 @@ def _read_think(text: str) -> str:
     return text
 
 
-_READ = {
+_READ: dict[str, Callable[[str], object]] = {
     "perception": _read_seen,
     "prediction": _read_point,
     "visual": _read_visual,

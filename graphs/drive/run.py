@@ -11,8 +11,8 @@ from loopwright.graphs.loop.declare import Role
 from loopwright.tools.drive.futures import HORIZONS_S
 from loopwright.tools.drive.predictor import ShortTermPredictor
 from loopwright.tools.drive.scenarios import SCENARIO, ScenarioName
+from loopwright.tools.drive.scene import CAMERAS
 from loopwright.tools.drive.sensing import FaultyDrive, read_faults
-from loopwright.tools.drive.views import CAMERAS
 from loopwright.tools.drive.world import DriveWorld, View
 
 DRIVER = "driver"

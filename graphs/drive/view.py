@@ -28,5 +28,7 @@ def show(run: DriveRun, prepared: Mapping[str, Any], step: SessionStep) -> StepV
     for then in one.came:
         image = ImageRef.model_validate(then["imagined"])
         pictures.append(Picture(image, f"Imagined {then['horizon_s']:g} s earlier of this moment"))
-    html = render_template("moment.html.j2", PACKAGE, road=road, thought=(one.thoughts or [None])[-1], came=one.came)
+    html = render_template(
+        "moment.html.j2", PACKAGE, road=road, thought=one.thoughts[-1] if one.thoughts else None, came=one.came
+    )
     return StepView(tuple(pictures), html)

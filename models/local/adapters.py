@@ -6,8 +6,9 @@ Knows nothing of threads: the engine calls it from the one thread that uses the 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import cast
 
-from peft import PeftConfig, PeftModel
+from peft import LoraConfig, PeftConfig, PeftModel
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -112,7 +113,7 @@ def adapter_config(folder: Path) -> PeftConfig:
     config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = True
     if visual_tokens_of(folder):
-        config.trainable_token_indices = None
+        cast(LoraConfig, config).trainable_token_indices = None
     return config
 
 

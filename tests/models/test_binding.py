@@ -131,12 +131,13 @@ def test_a_tool_that_is_no_function_is_no_call_of_a_local_model(model: LocalChat
 
 def test_blocks_beside_what_was_said_are_not_shown(model: LocalChatModel) -> None:
     called = {"name": "move", "args": {"mm": 1}, "id": "a", "type": "tool_call"}
-    blocks = [
+    blocks: list[str | dict[Any, Any]] = [
         {"type": "thinking", "thinking": "Hm.", "signature": "s"},
         {"type": "text", "text": "I move."},
         {"type": "tool_use", "id": "a", "name": "move", "input": {"mm": 1}},
     ]
-    for content in (blocks, [{"type": "text", "text": "I move."}, called]):
+    said_alone: list[str | dict[Any, Any]] = [{"type": "text", "text": "I move."}, called]
+    for content in (blocks, said_alone):
         said = AIMessage(content, tool_calls=[called])
         plain = AIMessage("I move.", tool_calls=[called])
         shown = [model.prepare([*ASK, each])["input_ids"].tolist() for each in (said, plain)]

@@ -83,7 +83,7 @@ class _Served:
 
 
 JOKE = '{"setup":"Why?","punchline":"So."}'
-SCRIPTS: dict[str, tuple[str | AIMessage, ...]] = {
+SCRIPTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tool_calling": ("magic_function", {"input": 3}),
     "tool_calling_async": ("magic_function", {"input": 3}),
     "tool_choice": ("magic_function", {"input": 3}),

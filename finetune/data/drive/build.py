@@ -27,11 +27,12 @@ from loopwright.finetune.data.drive.manoeuvre import action_of
 from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, drives, futures, tracks
 from loopwright.finetune.data.files import write_dataset_info, write_examples
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, example_of
+from loopwright.models.answers import TextFormat
 from loopwright.models.networks.drive_tokens import ImageTokenizer
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.drive.scenarios import seeds_of
-from loopwright.tools.drive.scene import FUTURE_STEPS, Scene
-from loopwright.tools.drive.views import CAMERAS, Picture, camera_view, top_view
+from loopwright.tools.drive.scene import CAMERAS, FUTURE_STEPS, Scene
+from loopwright.tools.drive.views import Picture, camera_view, top_view
 from loopwright.tools.files import keep_parameters, write_whole
 
 Stage = Literal["pretrain", "sft"]
@@ -103,7 +104,10 @@ class _Writer:
     def __init__(self, out: Path, part: str, rows: DriveRows, tokenizer: ImageTokenizer, seed: int) -> None:
         self.out, self.part, self.rows, self.tokenizer = out, part, rows, tokenizer
         self.rng = np.random.default_rng([rows.seed, seed])
-        self.form = lambda parts: drive_form(parts, tokenizer.n_codes)
+
+    def form(self, parts: tuple[Part, ...]) -> TextFormat[DriveAnswer]:
+        """The form of an answer with these parts."""
+        return drive_form(parts, self.tokenizer.n_codes)
 
     def examples(self, track: Track) -> Iterator[Example]:
         """One for each moment that has what is asked for."""

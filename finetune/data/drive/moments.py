@@ -3,7 +3,7 @@
 Every vehicle is a camera: a few of each drive are followed from begin to end. Test drives are for evaluations alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +97,6 @@ def _rounded(pose: Pose) -> Point:
     return round(pose.x_m, 2), round(pose.y_m, 2)
 
 
-def drives(seeds: Sequence[int]) -> Iterator[tuple[ScenarioName, int]]:
+def drives(seeds: Iterable[int]) -> Iterator[tuple[ScenarioName, int]]:
     """The drives of `seeds`, the scenarios in turn."""
     yield from ((SCENARIOS[k % len(SCENARIOS)], seed) for k, seed in enumerate(seeds))

@@ -17,7 +17,7 @@ from math import nan
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from loopwright.finetune.evaluate.drive.drivers import MakeDriver
@@ -142,7 +142,7 @@ def evaluate_closed(
 
 def _row(drives: Sequence[Driven]) -> Row:
     figures = [one.figures for one in drives]
-    values = {name: [each[name] for each in figures] for name in figures[0]}
+    values: dict[str, ArrayLike] = {name: [each[name] for each in figures] for name in figures[0]}
     seeds = [str(one.seed) for one in drives]
     return averaged(WHAT, drives[0].scenario, drives[0].driver, "", values, seeds)
 

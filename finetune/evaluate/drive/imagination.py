@@ -7,7 +7,7 @@ the short-term predictor expects the ego. Moments are those of simulated test dr
 Perceptual distances and FID are left out: they need a network that was trained on such pictures, or they mean nothing.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -136,7 +136,7 @@ def _baselines(of_horizon: Sequence[Moment], tokenizer: ImageTokenizer) -> dict[
     }
 
 
-def _measured(pictures: Sequence[Picture], truth: Sequence[Picture], of: Sequence[Moment]) -> dict[str, ArrayLike]:
+def _measured(pictures: Iterable[Picture], truth: Iterable[Picture], of: Sequence[Moment]) -> dict[str, ArrayLike]:
     """Each figure of each picture; NaN where there is nothing that it could be a share of."""
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
     for picture, true, moment in zip(pictures, truth, of, strict=True):

@@ -40,9 +40,12 @@ class Figures(NamedTuple):
 
     def named(self, prefix: str) -> "Figures":
         """The same under longer names."""
-        return Figures(*({f"{prefix}{name}": value for name, value in of.items()} for of in self))
+        return Figures(
+            {f"{prefix}{name}": value for name, value in self.values.items()},
+            {f"{prefix}{name}": value for name, value in self.intervals.items()},
+        )
 
-    def __or__(self, other: "Figures") -> "Figures":  # type: ignore[override]
+    def __or__(self, other: "Figures") -> "Figures":
         """Both."""
         return Figures(self.values | other.values, self.intervals | other.intervals)
 

@@ -83,7 +83,9 @@ def evaluate_recorded(
         for context, labels_told in told.items()
     ]
     plain: Sequence[Told] = [{} for _ in cases]
-    for context, labels_told in {"none": plain, **told}.items() if model is not None else ():
+    for context, labels_told in {"none": plain, **told}.items():
+        if model is None:
+            break
         on_progress(f"recorded texts by the model: {context}")
         asker = Roles({GENERATOR: model}, PngStore())
         texts = written(model_writer(asker, text_only=True), cases, labels_told)

@@ -125,8 +125,9 @@ def load(path: Path) -> Policy:
         BadInput: `path` is no such file.
         MissingDependency: stable-baselines3 is not installed.
     """
-    algorithm, _, scenario = path.stem.partition("-")
-    if algorithm not in ALGORITHMS or scenario not in SCENARIO or not path.is_file():
+    algorithm, _, named = path.stem.partition("-")
+    scenario = next((one for one in SCENARIO if one == named), None)
+    if algorithm not in ALGORITHMS or scenario is None or not path.is_file():
         raise BadInput(f"`{path}` is no policy; expected a file `ALGORITHM-SCENARIO.zip` of `train drive-policy`.")
     model = _algorithms()[algorithm].load(path, device="cpu")
     cruise = SCENARIO[scenario].cruise_mps

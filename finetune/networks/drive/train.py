@@ -33,8 +33,8 @@ from loopwright.models.networks.drive_tokens import (
 )
 from loopwright.schema import Frozen
 from loopwright.tools.drive.scenarios import FIRST_SEED
-from loopwright.tools.drive.scene import Scene
-from loopwright.tools.drive.views import Camera, Picture, camera_view, occupancy_seen, top_view
+from loopwright.tools.drive.scene import Camera, Scene
+from loopwright.tools.drive.views import Picture, camera_view, occupancy_seen, top_view
 
 Progress = Callable[[str], None]
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "tokenizer.safetensors"

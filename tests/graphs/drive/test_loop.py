@@ -254,7 +254,7 @@ def test_it_goes_back_and_on_another_way(drive: Drive, tmp_path: Path) -> None:
 
 class TestEnvironment:
     def test_somebody_else_drives(self) -> None:
-        env = LOOP.gymnasium_env("driver", reward=drive_reward, steps=2, **AS_MODEL)
+        env = LOOP.gymnasium_env("driver", reward=drive_reward, steps=2, **AS_MODEL)  # type: ignore[arg-type]
         try:
             asked, _ = env.reset(options={"scenario": "highway", "seed": 5})
             assert "Speed" in asked[-1]["text"]

@@ -11,6 +11,8 @@ ADAPTER = "drive"
 
 def run(n: int, model: str, out: Path | None, as_json: bool) -> int:
     """Measure, print, and write where that is asked for; the exit code says whether a bar was missed."""
+    from langchain_core.language_models import BaseChatModel
+
     from loopwright.finetune.evaluate.drive.imagination import FIGURES, WHAT, bars_of, evaluate, moments
     from loopwright.finetune.measure.rows import summary
     from loopwright.finetune.measure.tables import markdown_table
@@ -20,7 +22,7 @@ def run(n: int, model: str, out: Path | None, as_json: bool) -> int:
     from loopwright.models.open import open_model
 
     tokenizer, card = bundled_tokenizer(), load_card(model)
-    asked = open_model(card)
+    asked: BaseChatModel | None = open_model(card)
     if isinstance(asked, LocalChatModel):
         asked = asked.with_adapter(ADAPTER) if ADAPTER in card.adapters else None
     if asked is None:
