@@ -26,6 +26,23 @@ class Asked(NamedTuple):
     policies: Sequence[Path]
 
 
+def roads(names: Sequence[str]) -> "list[ScenarioName]":
+    """The roads of these names.
+
+    Raises:
+        UnknownName: there is no such road.
+    """
+    from loopwright.tools.drive.scenarios import SCENARIO
+
+    found: list[ScenarioName] = []
+    for name in names:
+        road = next((one for one in SCENARIO if one == name), None)
+        if road is None:
+            raise UnknownName("road", name, SCENARIO)
+        found.append(road)
+    return found
+
+
 def run(asked: Asked, out: Path | None, as_json: bool) -> int:
     """Drive, print, and write where that is asked for; the exit code says whether a bar was missed."""
     from loopwright.finetune.evaluate.drive.closed import Record, bars_of, evaluate_closed

@@ -7,7 +7,6 @@ import typer
 
 from loopwright.cli.drive import closed, imagination, openloop
 from loopwright.errors import BadInput
-from loopwright.tools.drive.scenarios import ScenarioName
 
 
 def evaluate(
@@ -48,7 +47,7 @@ def evaluate(
         bool, typer.Option("--skip", help="Leave out moments with missing or damaged data, and say which.")
     ] = False,
     scenario: Annotated[
-        list[ScenarioName] | None, typer.Option(help="Simulated road; repeat it for several. By default all.")
+        list[str] | None, typer.Option(help="Simulated road; repeat it for several. By default all.")
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Simulated drives of each driver on each road.")] = 50,
     part: Annotated[Literal["validation", "test"], typer.Option(help="Whose seeds are driven.")] = "test",
@@ -68,7 +67,7 @@ def evaluate(
     if what == "imagination":
         return imagination.run(n, model, out, as_json)
     if what != "open":
-        simulated = closed.Asked(what, scenario or (), row or (), episodes, part, policy or ())
+        simulated = closed.Asked(what, closed.roads(scenario or ()), row or (), episodes, part, policy or ())
         return closed.run(simulated, out, as_json)
     if not data:
         raise BadInput("Give `--data PATH`: recorded drives to measure on.")
