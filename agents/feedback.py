@@ -112,7 +112,7 @@ def parse(
         return Reject()
     found = rules(said)
     if found is not None and not isinstance(found, Unclear):
-        if is_question and not _REQUEST.match(folded):
+        if is_question and not _REQUEST.match(folded) and not getattr(found, "takes_questions", False):
             return unclear(original, "Is that a question? If not, send it again without the question mark.")
         return found
     if rejected := _REJECT_WITH.fullmatch(original):

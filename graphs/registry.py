@@ -24,6 +24,8 @@ LOOPS: tuple[str, ...] = (
     "surgery",
 )
 GROUP = "loopwright.loops"
+SUFFIX = "-agent"
+"""`NAME-agent` is the world and tools of the loop NAME in the hands of an agent (`loopwright.graphs.loop.by_agent`)."""
 
 
 def loop_names() -> list[str]:
@@ -48,6 +50,10 @@ def get_loop(name: str) -> "Loop":
     if ":" in name:
         find_modules_in(Path.cwd())
         return _loaded(name)
+    if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) in loop_names():
+        from loopwright.graphs.loop.by_agent import by_agent
+
+        return by_agent(get_loop(name.removesuffix(SUFFIX)), name)
     if name in LOOPS:
         return _loaded(f"loopwright.graphs.{name}:LOOP")
     installed = _installed()

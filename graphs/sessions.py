@@ -1,10 +1,13 @@
-"""What can be made of a session's record with the help of its loop: the report, and its pictures drawn again."""
+"""What can be made of a session's record with the help of its loop: what it is about, its report, its pictures drawn
+again.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
+from pydantic_core import to_jsonable_python
 
 from loopwright.agents.sessions.export import image_refs
 from loopwright.errors import BadInput
@@ -15,7 +18,7 @@ from loopwright.graphs.loop.describe import describe, describe_in
 from loopwright.graphs.loop.serve import bare_graph
 from loopwright.graphs.report import Section, write_report
 from loopwright.graphs.report_parts import steps_section
-from loopwright.memory import Memory
+from loopwright.memory import Memory, SessionRow
 from loopwright.schema import Event
 from loopwright.tools.pictures import read_picture
 
@@ -29,6 +32,21 @@ class Redrawn(NamedTuple):
     n: int
     worst: float
     within_tolerance: bool
+
+
+def headline(loop: Declaration | None, row: SessionRow) -> str:
+    """What a session is about: the settings of its run that are not the loop's defaults."""
+    own: dict[str, Any] = row.config.get("scopes", {}).get("", {}).get("config", {})
+    fields = loop.config.model_fields if loop else {}
+    shown = []
+    for name, value in own.items():
+        field = fields.get(name)
+        if name in RunConfig.model_fields or value in (None, "", []):
+            continue
+        default = None if field is None else field.get_default(call_default_factory=True, validated_data={})
+        if field is None or field.is_required() or value != to_jsonable_python(default):
+            shown.append(f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return " · ".join(shown) or (loop.summary if loop else "")
 
 
 def report_session(memory: Memory, session_id: str, out_file: Path, loop: Declaration | None) -> Path:

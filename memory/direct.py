@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from loopwright.digests import Written, changes_text, digests, seal_hash
 from loopwright.errors import BadInput
-from loopwright.memory.values import STALE_S, check_text, stop_text
+from loopwright.memory.values import LAST, STALE_S, check_text, stop_text
 
 RETRY_S = 0.001
 """Pause between two attempts to write; SQLite's own grow to 0.1 s, in which others take their turn."""
@@ -49,6 +49,10 @@ def _put(
     locked = "" if sqlite else " FOR UPDATE"
     of = f"SELECT status, n_seals, seal_hash FROM sessions WHERE id = ?{locked}"
     session = execute(of, (session_id,)).fetchone()
+    if session is None and session_id == LAST:
+        newest = execute("SELECT id FROM sessions ORDER BY created_at DESC, id LIMIT 1", ()).fetchone()
+        session_id = newest[0] if newest else session_id
+        session = execute(of, (session_id,)).fetchone()
     lease = execute("SELECT pid, heartbeat_at FROM leases WHERE session_id = ?", (session_id,)).fetchone()
     now = clock()
     if session is None or session[0] not in ("running", "waiting"):

@@ -12,7 +12,7 @@ from loopwright.memory.rows import SessionRow, SessionStatus
 from loopwright.memory.sealing import Locked
 from loopwright.memory.store import Store
 from loopwright.memory.tables import LeaseTable, SessionTable
-from loopwright.memory.values import check_text, plain_json
+from loopwright.memory.values import LAST, check_text, plain_json
 from loopwright.schema import GENESIS
 
 _COLUMNS = tuple(SessionTable.__table__.c[name] for name in SessionRow.model_fields)
@@ -87,6 +87,29 @@ class Sessions:
             if row is None:
                 raise unknown_session(connection, session_id)
             return SessionRow(**row._mapping)
+
+    def find(self, name: str) -> str:
+        """The id that a person means by `name`: an id, the beginning of one alone, or `last` for the newest session.
+
+        Raises:
+            BadInput: several begin like that.
+            UnknownName: none does.
+        """
+        newest = select(SessionTable.id).order_by(SessionTable.created_at.desc(), SessionTable.id)
+        with self._store.read() as connection:
+            if _exists(connection, name):
+                return name
+            if name == LAST:
+                found = connection.scalars(newest.limit(1)).all()
+            else:
+                alike = newest.where(SessionTable.id.startswith(name, autoescape=True))
+                found = connection.scalars(alike.limit(6)).all() if name else []
+            if not found:
+                raise unknown_session(connection, name)
+        if len(found) > 1:
+            some = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+            raise BadInput(f"Several sessions begin with {name!r}: {some}. Write more of the one that you mean.")
+        return found[0]
 
     def list(self) -> list[SessionRow]:
         """Every session, newest first."""

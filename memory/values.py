@@ -6,6 +6,9 @@ from typing import Any
 from loopwright.errors import BadInput, DeveloperError
 from loopwright.schema import canonical_json
 
+LAST = "last"
+"""Names the newest session where a person may name one."""
+
 STALE_S = 10.0
 """A lease whose last beat is older than this has run out, s."""
 

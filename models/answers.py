@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, r
 
 from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
+from typing_extensions import is_typeddict
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
 from loopwright.models.calling import MAX_REPLY_BYTES
+from loopwright.models.json_schema import checker, plain_schema
 from loopwright.models.local import tool_calls
-from loopwright.models.markup import json_object, without_fences
+from loopwright.models.markup import json_object, without_fences, without_thoughts
 from loopwright.schema import Frozen
 
 if TYPE_CHECKING:
     from loopwright.models.grammar import Grammar
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 _SHOWN_CHARS = 200
 _SHOWN_PROBLEMS = 5
@@ -68,7 +70,7 @@ class AnswerFormat(Protocol[T]):
         ...
 
     def repair(self, text: str) -> T:
-        """The value of `text`, forgiving what changes no meaning: Markdown fences, words around, white space, case.
+        """The value of `text`, forgiving what changes no meaning: thoughts, Markdown fences, words around, space, case.
 
         Raises:
             BadInput: what `text` means cannot be told; nothing is guessed.
@@ -134,7 +136,10 @@ class TextFormat(Generic[T]):
 
     def repair(self, text: str) -> T:
         """See `AnswerFormat.repair`."""
-        return self._checked(lambda answer: self.read(self.tidy(without_fences(answer))), text)
+        own = "<think>" in self.pattern
+        return self._checked(
+            lambda answer: self.read(self.tidy(without_fences(answer if own else without_thoughts(answer)))), text
+        )
 
     def _checked(self, read: Callable[[str], T], text: str) -> T:
         return _checked(self.name, f"Expected the form of {self.example!r}, and nothing else.", read, text)
@@ -166,51 +171,105 @@ def one_of(choices: Sequence[str]) -> "TextFormat[str]":
     )
 
 
-@dataclass(frozen=True)
-class JsonFormat(Generic[M]):
-    """A JSON object that is an instance of the pydantic model `schema`."""
+def json_instructions(schema: Mapping[str, Any]) -> str:
+    """What a model is told that is not held to a JSON schema."""
+    return f"Reply with one JSON object, and nothing else, that fits this JSON schema:\n{json.dumps(schema)}"
 
-    schema: type[M]
+
+@dataclass(frozen=True)
+class JsonFormat(Generic[T]):
+    """A JSON object that fits `schema`.
+
+    Of a pydantic class, of version 1 or 2, values are instances; of a `TypedDict` class or a JSON schema they are
+    dictionaries.
+
+    Raises:
+        DeveloperError: it is none of these.
+    """
+
+    schema: type[T] | dict[str, Any]
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.schema, type) and (is_basemodel_subclass(self.schema) or is_typeddict(self.schema))
+        if not known and not isinstance(self.schema, dict):
+            raise DeveloperError(
+                f"The answer's format is {self.schema!r:.200}; expected a pydantic model class, a `TypedDict`, a JSON "
+                "schema or an `AnswerFormat`."
+            )
 
     @property
     def name(self) -> str:
         """The schema's."""
-        return self.schema.__name__
+        if isinstance(self.schema, type):
+            return self.schema.__name__
+        return str(self.json_schema["title"])
 
     @cached_property
     def json_schema(self) -> dict[str, Any]:
         """As endpoints enforce it: closed, every field required."""
-        return convert_to_json_schema(self.schema, strict=True)
+        if isinstance(self.schema, dict) and "type" in self.schema and "properties" not in self.schema:
+            return {"title": "answer", **self.schema}  # any object
+        return convert_to_json_schema(self._titled, strict=True)
+
+    @cached_property
+    def plain_schema(self) -> dict[str, Any]:
+        """As grammars are made of it: fields with a default may be left out."""
+        if isinstance(self.schema, dict) and "type" in self.schema:
+            return plain_schema(self.schema, self.name)
+        schema = convert_to_json_schema(self._titled) if self._model is None else self._model.model_json_schema()
+        return plain_schema(schema, self.name)
 
     @property
     def instructions(self) -> str:
         """The JSON schema, and that nothing else is wanted."""
-        asked = "Reply with one JSON object, and nothing else, that fits this JSON schema:\n"
-        return asked + json.dumps(self.json_schema)
+        return json_instructions(self.json_schema)
 
     def grammar(self) -> "Grammar":
         """That of the schema."""
-        from loopwright.models.grammar import json_grammar
+        from loopwright.models.grammar import schema_grammar
 
-        return json_grammar(self.schema)
+        return schema_grammar(json.dumps(self.plain_schema), self.name)
 
     def text_of(self, message: AIMessage) -> str:
         """All of it."""
         return message.text
 
-    def render(self, value: M) -> str:
+    def render(self, value: T) -> str:
         """Without white space, as the grammar has it."""
-        return value.model_dump_json()
+        if isinstance(value, BaseModel):
+            return value.model_dump_json()
+        return json.dumps(value if isinstance(value, dict) else value.dict(), ensure_ascii=False, separators=(",", ":"))  # type: ignore[attr-defined]  # pydantic 1
 
-    def parse(self, text: str) -> M:
+    def parse(self, text: str) -> T:
         """See `AnswerFormat.parse`."""
-        return self._checked(self.schema.model_validate_json, text)
+        return self._checked(self._read, text)
 
-    def repair(self, text: str) -> M:
+    def repair(self, text: str) -> T:
         """See `AnswerFormat.repair`."""
-        return self._checked(lambda answer: self.schema.model_validate_json(_object_in(answer)), text)
+        return self._checked(lambda answer: self._read(json_object(without_thoughts(answer))), text)
 
-    def _checked(self, read: Callable[[str], M], text: str) -> M:
+    @property
+    def _titled(self) -> type | dict[str, Any]:
+        if isinstance(self.schema, type) or self.schema.keys() & {"title", "name", "function"}:
+            return self.schema
+        return {"title": "answer", **self.schema}
+
+    @property
+    def _model(self) -> type[BaseModel] | None:
+        return self.schema if isinstance(self.schema, type) and issubclass(self.schema, BaseModel) else None
+
+    @cached_property
+    def _read(self) -> Callable[[str], T]:
+        """Reads JSON text as a value; raises ValueError, pydantic's `ValidationError` being one."""
+        if self._model is not None:
+            return self._model.model_validate_json  # type: ignore[return-value]  # then T is a model
+        read = checker(self.plain_schema)
+        if isinstance(self.schema, dict) or is_typeddict(self.schema):
+            return read
+        made: Any = self.schema
+        return lambda text: made.parse_obj(read(text))
+
+    def _checked(self, read: Callable[[str], T], text: str) -> T:
         return _checked(self.name, "Reply with the corrected JSON object, and nothing else.", read, text)
 
 
@@ -221,6 +280,7 @@ class ToolCall(Frozen):
     arguments: dict[str, Any]
 
 
+@runtime_checkable
 class ToolSpec(Protocol):
     """What has to be known of a tool that may be called; a `loopwright.tools.contract.Tool` is one."""
 
@@ -296,7 +356,7 @@ class ToolCallFormat:
 
     def repair(self, text: str) -> ToolCall:
         """See `AnswerFormat.repair`."""
-        return self._checked(lambda answer: self._call(_object_in(answer)), text)
+        return self._checked(lambda answer: self._call(json_object(without_thoughts(answer))), text)
 
     def _call(self, text: str) -> ToolCall:
         said = from_json(text, allow_inf_nan=False)
@@ -317,12 +377,6 @@ class ToolCallFormat:
 
 def _call_text(name: str, arguments: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False, separators=(",", ":"))
-
-
-def _object_in(text: str) -> str:
-    """The JSON object in `text`: in its fence if there is one that holds one."""
-    fenced = without_fences(text)
-    return json_object(fenced if "{" in fenced else text)
 
 
 def _checked(name: str, expected: str, read: Callable[[str], T], text: str) -> T:

@@ -5,21 +5,27 @@ tools by its own tool calling. Any other is told in words. What means well is th
 with what was wrong, a few times. Every attempt is counted. Knows any LangChain chat model, and no role.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
-from langchain_core.outputs import ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from pydantic import BaseModel
+from langchain_core.runnables import Runnable, RunnableLambda
+from pydantic import BaseModel, model_validator
 
-from loopwright.errors import BadInput, DeveloperError, OperatorError, ToolRetry
+from loopwright.errors import BadInput, OperatorError, ToolRetry
 from loopwright.log import get_logger
 from loopwright.models.answers import AnswerFormat, JsonFormat, ToolCallFormat, read
+from loopwright.models.background import in_thread
+from loopwright.models.binding import AnyTool, Choice, tool_schemas
+from loopwright.models.binding import tool_choice as chosen_tool
 from loopwright.models.calling import Usage, call, usage_of
+from loopwright.models.cards import Decoding, ModelCard
 from loopwright.schema import BlobReader, CancelToken
 
 T = TypeVar("T")
@@ -53,12 +59,39 @@ class Reply(NamedTuple, Generic[T]):
 
 
 class LoopwrightChatModel(BaseChatModel):
-    """What this project's chat models have beyond LangChain's interface.
+    """What this project's chat models have beyond LangChain's interface. A subclass writes `_stream`.
 
-    `cancel` is a keyword of each call, and options of a call may hold the reply to a format.
+    `cancel` is a keyword of each call, and options of a call may hold the reply to a format. LangChain's standard
+    parameters (`temperature`, `max_tokens`, `stop`) change what the card says.
     """
 
     takes_cancel: ClassVar[bool] = True
+
+    stop: list[str] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_decoding(cls, given: Any) -> Any:
+        """Parameters of decoding that are given by themselves."""
+        if not isinstance(given, dict) or "decoding" not in cls.model_fields:
+            return given
+        own = {name: given[name] for name in Decoding.model_fields if given.get(name) is not None}
+        if not own or not isinstance(card := given.get("card"), ModelCard):
+            return given
+        decoding = given.get("decoding") or card.decoding
+        rest = {name: value for name, value in given.items() if name not in own}
+        return rest | {"decoding": Decoding.model_validate(decoding.model_dump() | own)}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = "loopwright"
+        card: ModelCard | None = getattr(self, "card", None)
+        own = type(self).__name__ if card is None else card.base if card.kind == "served" else card.name
+        params["ls_model_name"] = kwargs.get("model", own)
+        if decoding := getattr(self, "decoding", None):
+            params["ls_temperature"] = kwargs.get("temperature", decoding.temperature)
+            params["ls_max_tokens"] = kwargs.get("max_tokens", decoding.max_tokens)
+        return params
 
     def _generate(
         self,
@@ -69,6 +102,39 @@ class LoopwrightChatModel(BaseChatModel):
     ) -> ChatResult:
         return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
 
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        """As `_generate`; cancelling the task ends the call."""
+        manager = run_manager.get_sync() if run_manager else None
+        return await in_thread(lambda token: self._generate(messages, stop, manager, cancel=token, **kwargs), cancel)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """As `_stream`; cancelling the task, or closing the iterator, ends the call."""
+        token = (cancel or CancelToken()).child()
+        chunks = self._stream(messages, stop, run_manager.get_sync() if run_manager else None, cancel=token, **kwargs)
+        try:
+            while (chunk := await in_thread(lambda _: next(chunks, None))) is not None:
+                yield chunk
+        finally:
+            token.stop("the call was cancelled")  # for a thread that still waits for the next chunk
+            with suppress(ValueError):  # it is executing
+                chunks.close()  # type: ignore[attr-defined]  # it is a generator
+
     @property
     def format_retries(self) -> int:
         """How often an answer that cannot be read is asked for again."""
@@ -78,36 +144,67 @@ class LoopwrightChatModel(BaseChatModel):
         """Options of a call that hold its reply to `answer`; none where the model has to be told in words."""
         return {}
 
-    def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Replies that are instances of the pydantic model `schema`, by `ask`. `kwargs` go with every call.
+    def bind_tools(
+        self,
+        tools: Sequence[AnyTool],
+        *,
+        tool_choice: Choice = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """This model with tools that its replies may call.
 
-        With `include_raw` a reply is `{"raw": message, "parsed": instance or None, "parsing_error": error or None}`.
+        Args:
+            tools: of any kind, see `loopwright.models.binding`.
+            tool_choice: `auto`, `none`, `any` (or `required`), or the name of the one tool that is to be called.
+            strict: whether an endpoint is to hold arguments to their schema; models here always do.
+            parallel_tool_calls: False: one call in a reply at most.
+            kwargs: options of every call.
 
         Raises:
-            DeveloperError: `schema` is no pydantic model class, or one that no grammar can be made of.
+            UnknownName, BadInput: `tool_choice` is none of these.
+        """
+        schemas = tool_schemas(tools, strict=strict)
+        said = {"tool_choice": chosen_tool(tool_choice, schemas), "parallel_tool_calls": parallel_tool_calls}
+        return self.bind(tools=schemas, **{name: value for name, value in said.items() if value is not None}, **kwargs)
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Replies that fit `schema`, a pydantic class, a `TypedDict` or a JSON schema, by `ask`.
+
+        With `include_raw` a reply is `{"raw": message, "parsed": value or None, "parsing_error": error or None}`. How a
+        reply is held to the schema is the model's to decide: LangChain's `method` and `strict` change nothing. Further
+        `kwargs` go with every call.
+
+        Raises:
+            DeveloperError: `schema` is none of these, or one that no grammar can be made of.
             OperatorError: from a call, when no reply fitted; with `include_raw` it is returned.
         """
-        answer: AnswerFormat[BaseModel] = format_of(schema)
+        answer = format_of(schema)
         self.options_for(answer)
+        method = {"method": kwargs.pop("method", None) or "json_schema"}
+        kwargs.pop("strict", None)
+        kwargs["ls_structured_output_format"] = {"kwargs": method, "schema": schema}
 
-        def raw_and_parsed(prompt: LanguageModelInput, config: RunnableConfig, **keywords: Any) -> dict[str, Any]:
-            options = kwargs | keywords
-            cancel = options.pop("cancel", None)
-            asked = _Asking(self, _messages(prompt), answer, options, cancel)
+        def raw_and_parsed(prompt: LanguageModelInput, cancel: CancelToken | None, keywords: Any) -> Any:
+            asked = _Asking(self, _messages(prompt), answer, kwargs | keywords, cancel)
             reply = asked.until_read(self.format_retries)
             value, error = (None, reply) if isinstance(reply, OperatorError) else (reply.value, None)
-            return {"raw": asked.message, "parsed": value, "parsing_error": error}
-
-        def parsed(prompt: LanguageModelInput, config: RunnableConfig, **keywords: Any) -> BaseModel:
-            found = raw_and_parsed(prompt, config, **keywords)
-            if found["parsing_error"] is not None:
-                raise found["parsing_error"]
-            value: BaseModel = found["parsed"]
+            if include_raw:
+                return {"raw": asked.message, "parsed": value, "parsing_error": error}
+            if error is not None:
+                raise error
             return value
 
-        return RunnableLambda(raw_and_parsed if include_raw else parsed, name=f"ask for {answer.name}")
+        def invoke(prompt: LanguageModelInput, *, cancel: CancelToken | None = None, **keywords: Any) -> Any:
+            return raw_and_parsed(prompt, cancel, keywords)
+
+        async def ainvoke(prompt: LanguageModelInput, *, cancel: CancelToken | None = None, **keywords: Any) -> Any:
+            return await in_thread(lambda token: raw_and_parsed(prompt, token, keywords), cancel)
+
+        return RunnableLambda(invoke, ainvoke, name=f"ask for {answer.name}")
 
 
 @overload
@@ -178,18 +275,14 @@ def ask(
 
 
 def format_of(answer: object) -> AnswerFormat[Any]:
-    """`answer` as a format: a pydantic model class becomes a `JsonFormat`.
+    """`answer` as a format: a pydantic class, a `TypedDict` or a JSON schema becomes a `JsonFormat`.
 
     Raises:
-        DeveloperError: it is neither.
+        DeveloperError: it is none of these.
     """
-    if isinstance(answer, type) and issubclass(answer, BaseModel):
-        return JsonFormat(answer)
     if isinstance(answer, AnswerFormat) and not isinstance(answer, type):
         return answer
-    raise DeveloperError(
-        f"The answer's format is {answer!r:.200}; expected a pydantic model class or an `AnswerFormat`."
-    )
+    return JsonFormat(answer)  # type: ignore[arg-type]  # which it checks
 
 
 class _Asking:

@@ -52,6 +52,16 @@ def wait_for(coming: "Future[Any]", cancel: CancelToken) -> None:
     cancel.raise_if_set()
 
 
+async def in_thread(work: Callable[[CancelToken], T], cancel: CancelToken | None = None) -> T:
+    """What `work(token)` returns, done on a daemon thread. Cancelling the task that awaits it sets the token."""
+    token = (cancel or CancelToken()).child()
+    try:
+        return await asyncio.wrap_future(on_daemon_thread(lambda: work(token)))
+    except asyncio.CancelledError:
+        token.stop("the call was cancelled")
+        raise
+
+
 def on_daemon_thread(work: Callable[[], T]) -> Future[T]:
     """Do `work` on a daemon thread of its own, in a copy of the caller's context."""
     done: Future[T] = Future()

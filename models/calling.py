@@ -15,6 +15,7 @@ from langchain_core.runnables import Runnable
 
 from loopwright.errors import LoopwrightError, OperatorError
 from loopwright.models.background import on_loop, wait_for
+from loopwright.models.characters import whole
 from loopwright.models.images import with_pixels
 from loopwright.schema import BlobReader, CancelToken
 
@@ -109,6 +110,8 @@ async def _reply(
     reply = message_chunk_to_message(first + rest if isinstance(first, AIMessageChunk) and rest else first)
     if not isinstance(reply, AIMessage):
         raise OperatorError(f"`{_name(model)}` replied with {reply!r:.200}; expected an `AIMessage`.")
+    if isinstance(reply.content, str):
+        reply.content = whole(reply.content)
     return reply
 
 

@@ -46,13 +46,15 @@ class Budget(Frozen):
         return self
 
 
+Parameter = Literal["temperature", "top_p", "top_k", "seed", "stream_options"]
+"""What a request may do without."""
 _COMMON = frozenset({"name", "kind", "description", "decoding"})
 _KEYS = {
     "local": frozenset({"base", "adapters", "device", "dtype", "quantisation", "image_size_px"})
-    | {"choice_temperature", "pool_weight", "place_sd_mm"},
+    | {"choice_temperature", "pool_weight", "place_sd_mm", "tool_choice"},
     "served": frozenset(
         {"base", "base_url", "api_key_env", "timeout_s", "max_retries", "schema_mode", "format_retries"}
-        | {"token_limit_parameter", "budget"}
+        | {"token_limit_parameter", "omit_parameters", "extra_parameters", "budget"}
     ),
     "scripted": frozenset({"replies"}),
 }
@@ -88,6 +90,12 @@ class ModelCard(Frozen):
         description="role -> error along an axis of the places that it states in the view, and beyond it, mm",
     )
 
+    tool_choice: Literal["auto", "first"] = Field(
+        default="auto",
+        description="where a call names none; first: a tool is called before a human is answered, by grammar, for "
+        "models that never call one by themselves",
+    )
+
     base_url: str = Field(default="", description="of an OpenAI-compatible endpoint, up to and with `/v1`")
     api_key_env: str | None = Field(default=None, description="variable that holds the key; None: no key is needed")
     timeout_s: float = Field(default=60.0, gt=0, description="longest silence of the endpoint, s")
@@ -98,6 +106,8 @@ class ModelCard(Frozen):
     )
     format_retries: int = Field(default=2, ge=0, description="after a reply that does not fit the schema")
     token_limit_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    omit_parameters: tuple[Parameter, ...] = Field(default=(), description="what the endpoint rejects: it is not sent")
+    extra_parameters: dict[str, Any] = Field(default={}, description="further keys of each request's body")
     budget: Budget = Budget()
 
     replies: tuple[str, ...] = ()
@@ -111,6 +121,8 @@ class ModelCard(Frozen):
         for key in {"local": ("base",), "served": ("base", "base_url"), "scripted": ("replies",)}[self.kind]:
             if not getattr(self, key):
                 raise ValueError(f"a {self.kind} model needs `{key}`")
+        if own := sorted(self.extra_parameters.keys() & {"model", "messages", "stream", "stream_options"}):
+            raise ValueError(f"`extra_parameters` cannot hold `{own[0]}`, which every request has anyway")
         return self
 
     @property

@@ -6,18 +6,14 @@ A script that is too short or too long is an error, never silence: the loop abov
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from loopwright.errors import DeveloperError, OperatorError
@@ -31,7 +27,8 @@ class ScriptedChatModel(LoopwrightChatModel):
     """Gives its replies in order, streamed word by word. An exception in the script is raised in its turn.
 
     As a context manager it checks on leaving that the whole script was used, as `finish` does. `cancel` is a keyword of
-    a call, as with every model; tools and further keywords are accepted and change nothing.
+    a call, as with every model; tools and further keywords are accepted and change nothing: a reply that calls a tool
+    is written as an `AIMessage` with `tool_calls`.
 
     Raises, from a call:
         OperatorError: the script is over.
@@ -69,16 +66,6 @@ class ScriptedChatModel(LoopwrightChatModel):
     @property
     def _llm_type(self) -> str:
         return "loopwright-scripted"
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The same script; a reply that calls a tool is written as an `AIMessage` with `tool_calls`."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
 
     def _stream(
         self,

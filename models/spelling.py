@@ -57,8 +57,9 @@ class Spelling(NamedTuple):
         for key in ("anyOf", "oneOf", "prefixItems"):
             if key in node:
                 made[key] = [self._restricted(child) for child in node[key]]
-        if "items" in node:
-            made["items"] = self._restricted(node["items"])
+        for key in ("items", "additionalProperties"):
+            if isinstance(node.get(key), dict):
+                made[key] = self._restricted(node[key])
         if node.get("type") == "string" and not node.keys() & {"const", "enum"}:
             made["allOf"] = [{"pattern": f"^{self.characters}*$"}]
         return made

@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat, field_validator
 from loopwright.agents.carm.formats import Ladder
 from loopwright.errors import BadInput
 from loopwright.graphs.loop.config import RunConfig
+from loopwright.models.conformal import COVERAGES
 from loopwright.settings import CArmSettings, settings
 from loopwright.tools.carm.case import Case
 from loopwright.tools.carm.geometry import Optics, Pose
@@ -63,6 +64,13 @@ class CArmRun(RunConfig):
     @classmethod
     def _canonical_targets(cls, value: Any) -> Any:
         return tuple(canonical_name(name) for name in value)
+
+    @field_validator("coverage")
+    @classmethod
+    def _calibrated(cls, value: float) -> float:
+        if value not in COVERAGES:
+            raise ValueError(f"sets are calibrated for {', '.join(f'{one:.2f}' for one in COVERAGES)}")
+        return value
 
     @field_validator("ladder")
     @classmethod

@@ -246,7 +246,7 @@ def _compare(state: State, ctx: Context, seen: SeenRoad) -> None:
 
 def _drawn(way: Any, ctx: Context) -> dict[str, Any]:
     return ctx.observe(
-        imagine_road, into="said", source=ctx.config.imagine, waypoints=way, shown_s=ctx.config.horizon_s
+        imagine_road, into="said", source=ctx.config.imagine, waypoints=way, shown=ctx.config.shown_frame
     )
 
 

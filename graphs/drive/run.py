@@ -12,7 +12,7 @@ from loopwright.tools.drive.futures import HORIZONS_S
 from loopwright.tools.drive.predictor import ShortTermPredictor
 from loopwright.tools.drive.scenarios import SCENARIO, ScenarioName
 from loopwright.tools.drive.sensing import FaultyDrive, read_faults
-from loopwright.tools.drive.views import Camera
+from loopwright.tools.drive.views import CAMERAS
 from loopwright.tools.drive.world import DriveWorld, View
 
 DRIVER = "driver"
@@ -49,7 +49,9 @@ class DriveRun(RunConfig):
     )
     repairs: int = Field(default=2, ge=0, le=10, description="times that a rejected trajectory is thought over")
     model: str = Field(default="small", description="name or path of the model card that drives and imagines")
-    cameras: tuple[Camera, ...] = Field(default=(), description="pictures beside the view from above; repeat it")
+    cameras: tuple[str, ...] = Field(
+        default=(), description=f"pictures beside the view from above, of {', '.join(CAMERAS)}"
+    )
     shown: ShownAs = Field(
         default="tokens",
         description="how a model is shown the road: as tokens of the image tokenizer, as pictures, or not at all",
@@ -62,6 +64,13 @@ class DriveRun(RunConfig):
         default=(), description="sensor faults to rehearse, KIND@STEP: camera, pose, ego or gap"
     )
 
+    @field_validator("cameras")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in CAMERAS]:
+            raise ValueError(f"{unknown[0]!r} is no camera; expected some of {', '.join(CAMERAS)}")
+        return value
+
     @field_validator("horizon_s")
     @classmethod
     def _a_step(cls, value: float) -> float:
@@ -73,6 +82,11 @@ class DriveRun(RunConfig):
     def asks_model(self) -> bool:
         """Whether a model is asked for anything."""
         return self.planner == "model" or self.imagine == "model"
+
+    @property
+    def shown_frame(self) -> int:
+        """Number of the frame at `horizon_s`."""
+        return HORIZONS_S.index(self.horizon_s) + 1
 
     @property
     def predictor(self) -> ShortTermPredictor:
@@ -108,7 +122,7 @@ def prepare(run: DriveRun) -> dict[str, Any]:
 
 def open_world(run: DriveRun, _: dict[str, Any], device: Path) -> DriveWorld:
     """The run's drive."""
-    views: tuple[View, ...] = ("top", *dict.fromkeys(run.cameras))
+    views: tuple[View, ...] = ("top", *(camera for camera in CAMERAS if camera in run.cameras))
     if run.faults:
         return FaultyDrive(run.scenario, run.seed, faults=run.faults, device=device, views=views)
     return DriveWorld(run.scenario, run.seed, device=device, views=views)

@@ -17,7 +17,7 @@ from loopwright.graphs.loop.context import Context
 from loopwright.graphs.loop.declare import State
 from loopwright.tools.drive.expected import expected_pose, moved
 from loopwright.tools.drive.futures import poses
-from loopwright.tools.drive.imagination import decode_frame, image_tokenizer, imagine_road
+from loopwright.tools.drive.imagination import N_CODES, decode_frame, image_tokenizer, imagine_road
 from loopwright.tools.drive.scene import STEP_S, Pose, Scene
 from loopwright.tools.drive.tools import SeenRoad
 from loopwright.tools.drive.views import top_view
@@ -47,11 +47,11 @@ def think(state: State, ctx: Context, scene: Scene) -> Thought | None:
         messages = drive_messages(scene, shown(state, ctx), _asked(ctx, scene, _expected(ctx, scene)), parts)
         if state["said"] and state["why"]:
             messages = again_messages(messages, state["said"]["text"], state["why"])
-            answer = ctx.ask(DRIVER, messages, drive_form(DECISION), may_fail=True)
+            answer = ctx.ask(DRIVER, messages, drive_form(DECISION, N_CODES), may_fail=True)
         elif state["said"]:
             answer = DriveAnswer.model_validate(state["said"]["answer"])
         else:
-            answer = ctx.ask(DRIVER, messages, drive_form(parts), may_fail=True)
+            answer = ctx.ask(DRIVER, messages, drive_form(parts, N_CODES), may_fail=True)
             state["said"] = _kept(answer, parts)
     except NoAnswer as error:
         unread(state, ctx, str(error))
@@ -80,7 +80,7 @@ def _imagined(way: Any, ctx: Context) -> dict[str, Any]:
     run, scene = ctx.config, Scene.model_validate(ctx.state["scene"])
     is_expected = way == ctx.state["expected"]
     pose = _expected(ctx, scene) if is_expected else poses(way)[round(run.horizon_s / STEP_S) - 1]
-    drawn = ctx.observe(imagine_road, source="constant-velocity", waypoints=way, shown_s=run.horizon_s)
+    drawn = ctx.observe(imagine_road, source="constant-velocity", waypoints=way, shown=run.shown_frame)
     asked, pictures = _asked(ctx, scene, pose), shown(ctx.state, ctx)
     parts = PARTS if run.planner == "model" else FRAME
     if run.planner == "model":
@@ -88,7 +88,7 @@ def _imagined(way: Any, ctx: Context) -> dict[str, Any]:
     else:
         messages = frame_messages(pictures, asked)
     try:
-        answer = ctx.ask(DRIVER, messages, drive_form(parts), may_fail=True)
+        answer = ctx.ask(DRIVER, messages, drive_form(parts, N_CODES), may_fail=True)
     except NoAnswer as error:
         return {"frames": drawn["frames"], "said": {}, "unread": str(error)}
     frame = ctx.observe(decode_frame, codes=list(answer.visual or ()), horizon_s=run.horizon_s, pose=pose._asdict())
@@ -121,4 +121,4 @@ def _encoded(scene: Scene, pose: Pose, horizon_s: float) -> dict[str, Any]:
 
 
 def _kept(answer: DriveAnswer, parts: tuple[Part, ...]) -> dict[str, Any]:
-    return {"answer": answer.model_dump(mode="json"), "text": drive_form(parts).render(answer)}
+    return {"answer": answer.model_dump(mode="json"), "text": drive_form(parts, N_CODES).render(answer)}

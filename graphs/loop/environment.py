@@ -62,7 +62,7 @@ def success(finished: Finished) -> float:
     return float(finished.status == "succeeded")
 
 
-class _Bridge(LoopwrightChatModel):
+class Bridge(LoopwrightChatModel):
     """A chat model whose replies are brought from outside."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -124,7 +124,7 @@ class Episodes:
         """
         self.end()
         self._row = {name: value for name, value in row.items() if name in self.loop.config.model_fields}
-        bridge = _Bridge()
+        bridge = Bridge()
         models = {**self._models, self.role: bridge}
         session = start(
             self.loop, self._memory, models=models, devices=self._folder, config={**self._config, **self._row}
@@ -185,7 +185,7 @@ class _Live:
     """The session that runs, in a thread of its own. Knows nothing of its holder, who may be forgotten meanwhile."""
 
     def __init__(self) -> None:
-        self.bridge = _Bridge()
+        self.bridge = Bridge()
         self.session: Session | None = None
         self._run: Future[str] | None = None
 
@@ -199,7 +199,7 @@ class _Live:
         """What a run raised that has ended."""
         return self._run.exception() if self._run is not None and self._run.done() else None
 
-    def begin(self, session: Session, bridge: _Bridge) -> None:
+    def begin(self, session: Session, bridge: Bridge) -> None:
         """Run it."""
         self.session, self.bridge = session, bridge
         self._run = on_daemon_thread(session.run)

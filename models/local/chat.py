@@ -6,7 +6,7 @@ text, so that nobody closes a turn from within. Drawing is the engine's.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,12 +14,9 @@ from typing import Any, Self
 import numpy as np
 from jinja2 import TemplateError
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.language_models import ModelProfile
+from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image, ImageOps
 from pydantic import ConfigDict, Field, SkipValidation, ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -34,13 +31,17 @@ from loopwright.models.local import tool_calls
 from loopwright.models.local.batch import Inputs, batches, collate
 from loopwright.models.local.conversation import Turn, turns, with_plain_text, without_system
 from loopwright.models.local.engine import Engine, Generation, Request, load_engine
+from loopwright.models.local.holding import held
 from loopwright.models.local.processor import tokenizer_of
 from loopwright.models.local.text import TextStream
 from loopwright.models.local.vocabulary import Processor
 from loopwright.models.scoring import ChoiceScores, score_tokens, tokens_of
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
-_OPTIONS = ("cancel", "grammar", "tools", *Decoding.model_fields)
+_OPTIONS = (
+    *("cancel", "grammar", "tools", "tool_choice", "parallel_tool_calls", "response_format"),
+    *Decoding.model_fields,
+)
 
 SCORED_TOGETHER = 16
 """Prompts at most whose choices are scored in one pass."""
@@ -53,8 +54,11 @@ class LocalChatModel(LoopwrightChatModel):
     """A local model in one role.
 
     `invoke` and `stream` take, beside LangChain's own arguments: `cancel` (a `CancelToken`; the call raises its
-    `Stopped` or `Paused`), `grammar` (a `Grammar` that the reply then keeps to) and each field of `Decoding`. Models
-    of the same base share its weights, and their concurrent calls are drawn together.
+    `Stopped` or `Paused`), `grammar` (a `Grammar` that the reply then keeps to), each field of `Decoding`, and what
+    `bind_tools` binds. Models of the same base share its weights, and their concurrent calls are drawn together.
+
+    Calls are in the model's own format. One that is forced (`tool_choice`) is drawn under the grammar of the tools;
+    of others a malformed one becomes an invalid call.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -86,12 +90,6 @@ class LocalChatModel(LoopwrightChatModel):
         """
         tools = {"tools": answer.schemas} if isinstance(answer, ToolCallFormat) else {}
         return {"grammar": answer.grammar(), **tools}
-
-    def bind_tools(
-        self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Replies that may call `tools`, in the model's own format. A malformed call becomes an invalid one."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
     def score_choices(
         self, messages: Sequence[BaseMessage], choices: Sequence[str], *, cancel: CancelToken | None = None
@@ -129,6 +127,9 @@ class LocalChatModel(LoopwrightChatModel):
             found[:, chosen] = self.engine.run(partial(job, chosen=chosen), self._adapter_folder, cancel=cancel)
         return ChoiceScores(*found)
 
+    def _resolve_model_profile(self) -> ModelProfile:
+        return {"tool_calling": True, "tool_choice": True, "structured_output": True}
+
     @property
     def _adapter_folder(self) -> Path | None:
         return self.card.adapters[self.adapter] if self.adapter is not None else None
@@ -158,7 +159,7 @@ class LocalChatModel(LoopwrightChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = self._reply(messages, stop, kwargs)
+        reply = self._reply(messages, stop or self.stop, kwargs)
         message = message_chunk_to_message(reply.last_chunk(reply.whole()))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -169,7 +170,7 @@ class LocalChatModel(LoopwrightChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        reply = self._reply(messages, stop, kwargs)
+        reply = self._reply(messages, stop or self.stop, kwargs)
         for text in reply:
             chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
             if run_manager is not None:
@@ -184,7 +185,7 @@ class LocalChatModel(LoopwrightChatModel):
         cancel: CancelToken | None = options.get("cancel")
         if cancel is not None:
             cancel.raise_if_set()
-        tools, grammar = options.get("tools") or [], options.get("grammar")
+        tools, grammar = held(messages, options, self.card.tool_choice)
         decoding = self._decoding(options, grammar)
         with self.engine.expecting():
             request = Request(
@@ -197,7 +198,8 @@ class LocalChatModel(LoopwrightChatModel):
             generation = self.engine.generate(request)
         stream = TextStream(self.decode, stop or (), hold_from=tool_calls.OPENING if tools else None)
         facts = {"model_name": self.card.name, "adapter": self.adapter, "seed": decoding.seed}
-        return Reply(generation, stream, facts, turn=len(messages) if tools else None)
+        most_calls = (None if options.get("parallel_tool_calls", True) else 1) if tools else 0
+        return Reply(generation, stream, facts, most_calls)
 
     def prepare(self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]] = ()) -> Inputs:
         """The prompt as tensors with a leading 1, as the model's forward takes them, up to where its reply begins.
@@ -256,7 +258,7 @@ class LocalChatModel(LoopwrightChatModel):
         """The model's, changed by a call's own. Under a grammar the budget is that of its longest answer."""
         changed = {name: options[name] for name in Decoding.model_fields if name in options}
         if grammar is not None:
-            changed["max_tokens"] = grammar.max_tokens
+            changed["max_tokens"] = grammar.budget(changed.get("max_tokens", self.decoding.max_tokens))
         try:
             return Decoding.model_validate(self.decoding.model_dump() | changed)
         except ValidationError as error:
@@ -275,11 +277,13 @@ class LocalChatModel(LoopwrightChatModel):
 class Reply:
     """One reply as it comes: iterate its text, then ask for its last chunk."""
 
-    def __init__(self, generation: Generation, stream: TextStream, facts: dict[str, Any], turn: int | None) -> None:
+    def __init__(
+        self, generation: Generation, stream: TextStream, facts: dict[str, Any], most_calls: int | None
+    ) -> None:
         self.generation = generation
         self._stream = stream
         self._facts = facts
-        self._turn = turn
+        self._most_calls = most_calls
 
     def __iter__(self) -> Iterator[str]:
         for token_id in self.generation:
@@ -299,11 +303,11 @@ class Reply:
     def last_chunk(self, text: str) -> AIMessageChunk:
         """`text`, what the reply calls, what it cost and how it ended. Times in seconds from the call."""
         done = self.generation
-        spoken = tool_calls.parse(self._stream.text, self._turn) if self._turn is not None else None
+        calls = tool_calls.parse(self._stream.text).calls[: self._most_calls] if self._most_calls != 0 else []
         n_prompt = done.request.inputs["input_ids"].shape[1]
         return AIMessageChunk(
             content=text,
-            tool_call_chunks=spoken.calls if spoken is not None else [],
+            tool_call_chunks=calls,
             chunk_position="last",
             usage_metadata={
                 "input_tokens": n_prompt,

@@ -12,6 +12,7 @@ from loopwright.models.local import tool_calls
 from loopwright.schema import ImageRef
 
 Turn = dict[str, Any]
+_BESIDE = frozenset({"tool_use", "tool_call", "invalid_tool_call", "function_call", "thinking", "reasoning"})
 
 
 def turns(
@@ -77,7 +78,13 @@ def _assistant(message: AIMessage, parts: list[dict[str, Any]], *, as_text: bool
 
 def _parts(message: BaseMessage, open_image: Callable[[ImageRef], Image.Image]) -> list[dict[str, Any]]:
     blocks = [message.content] if isinstance(message.content, str) else message.content
-    return [_part(block, open_image) for block in blocks if block]
+    shown = [block for block in blocks if isinstance(block, str) or not _is_beside(message, block)]
+    return [_part(block, open_image) for block in shown if block]
+
+
+def _is_beside(message: BaseMessage, block: dict[str, Any]) -> bool:
+    """Whether a model's own block is no part of what it said: a call, which `tool_calls` holds too, or its thoughts."""
+    return isinstance(message, AIMessage) and block.get("type") in _BESIDE
 
 
 def _part(block: str | dict[str, Any], open_image: Callable[[ImageRef], Image.Image]) -> dict[str, Any]:

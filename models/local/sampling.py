@@ -87,7 +87,8 @@ class Row:
         """(V,) which tokens the grammar lets come next; without a grammar, all."""
         if self.matcher is not None:
             try:
-                return torch.from_numpy(self.matcher.allowed(n_vocabulary))
+                n_left = self.decoding.max_tokens - self._n_tokens
+                return torch.from_numpy(self.matcher.allowed(n_vocabulary, n_left=n_left))
             except DeveloperError as error:  # the grammar's fault is this row's alone, not the batch's
                 self._end(error)
         return torch.ones(n_vocabulary, dtype=torch.bool)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
+from uuid import uuid4
 
 from langchain_core.messages import ToolCall, ToolCallChunk
 from langchain_core.messages.tool import tool_call_chunk
@@ -52,8 +53,8 @@ def response_text(text: str) -> str:
     return f"<tool_response>\n{text}\n</tool_response>"
 
 
-def parse(reply: str, turn: int) -> Spoken:
-    """Take `reply` apart. `turn` counts the messages before it: ids are unique in a conversation, and repeatable."""
+def parse(reply: str) -> Spoken:
+    """Take `reply` apart. No two calls ever have the same id."""
     said: list[str] = []
     calls: list[ToolCallChunk] = []
     at = 0
@@ -62,7 +63,7 @@ def parse(reply: str, turn: int) -> Spoken:
         body, at = _body(reply, _skip_space(reply, opening + len(OPENING)))
         name, arguments = _name_and_arguments(body)
         index = len(calls)
-        calls.append(tool_call_chunk(name=name, args=arguments, id=f"call_{turn}_{index}", index=index))
+        calls.append(tool_call_chunk(name=name, args=arguments, id=f"call_{uuid4().hex}", index=index))
     return Spoken("".join([*said, reply[at:]]).rstrip() if calls else reply, calls)
 
 

@@ -8,43 +8,40 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_openai_messages
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr, SkipValidation, ValidationError
+from pydantic import Field, PrivateAttr, SkipValidation, ValidationError
 
-from loopwright.errors import BadInput, OperatorError, ToolRetry, UnknownName
-from loopwright.models.answers import AnswerFormat, JsonFormat
+from loopwright.errors import BadInput, ToolRetry, UnknownName
+from loopwright.log import get_logger
+from loopwright.models.answers import AnswerFormat, JsonFormat, json_instructions
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.images import base64_image, image_refs, reader_for, ref_of
+from loopwright.models.served.assembly import Assembly
 from loopwright.models.served.cassette import Cassette
-from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, Usage
+from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, RequestRefused, Usage
 from loopwright.models.served.spending import Meter, Spent
 from loopwright.schema import BlobReader, CancelToken, ImageRef
 
-_PASSED_ON = ("tools", "tool_choice", "response_format")
-
-MAX_BYTES_A_TOKEN = 128
-"""Vocabularies hold runs of as many spaces, and nothing longer that matters."""
+_log = get_logger(__name__)
+_PASSED_ON = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
 
 
 class ServedChatModel(LoopwrightChatModel):
     """The chat model of a served card.
 
-    Keywords of a call: `cancel` (a `CancelToken`), those of `Decoding`, `tools`, `tool_choice`, `response_format`. A
-    reply's `usage_metadata` holds its tokens, its `response_metadata` `model_name`, `finish_reason`, `latency_s` and
-    `first_token_s`.
+    Keywords of a call: `cancel` (a `CancelToken`), those of `Decoding`, `model` (another one of the endpoint's),
+    `tools`, `tool_choice`, `parallel_tool_calls`, `response_format`; an endpoint that refuses the latter is asked in
+    words. A reply's `usage_metadata` holds its tokens, its `response_metadata` `model_name`, `finish_reason`,
+    `latency_s` and `first_token_s`. Ids of tool calls are this model's own.
 
     Raises, from a call:
         BadInput, OperatorError, UnknownName, Stopped, Paused: as `Endpoint.chunks`.
@@ -53,11 +50,13 @@ class ServedChatModel(LoopwrightChatModel):
     """
 
     card: ModelCard
+    decoding: Decoding = Field(default_factory=lambda given: given["card"].decoding)
     images: SkipValidation[BlobReader | None] = None
     cassette: SkipValidation[Cassette | None] = None
 
     _endpoint: Endpoint = PrivateAttr()
     _meter: Meter = PrivateAttr()
+    _refuses_schemas: bool = PrivateAttr(default=False)
 
     def model_post_init(self, context: Any, /) -> None:
         """Set up what has state."""
@@ -75,24 +74,7 @@ class ServedChatModel(LoopwrightChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.card.base, "base_url": self.card.base_url, **self.card.decoding.model_dump()}
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools that it may call.
-
-        `tool_choice` is `auto`, `none`, `required` (LangChain also says `any`) or a tool's name.
-        """
-        if tool_choice in ("auto", "none", "required", "any"):
-            kwargs["tool_choice"] = "required" if tool_choice == "any" else tool_choice
-        elif tool_choice is not None:
-            kwargs["tool_choice"] = {"type": "function", "function": {"name": tool_choice}}
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+        return {"model_name": self.card.base, "base_url": self.card.base_url, **self.decoding.model_dump()}
 
     @property
     def format_retries(self) -> int:
@@ -116,24 +98,18 @@ class ServedChatModel(LoopwrightChatModel):
         cancel: CancelToken | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs)
-        most = (request[self.card.token_limit_parameter] + 1) * MAX_BYTES_A_TOKEN  # and one for the ending
+        decoding = self._decoding(kwargs)
+        request = self._request(messages, stop or self.stop, decoding, kwargs)
         began = time.perf_counter()
-        metadata: dict[str, Any] = {"model_name": self.card.base}
+        metadata: dict[str, Any] = {"model_name": request["model"]}
         usage: Usage | None = None
         calls = _ToolCalls()
-        for chunk in self._chunks(request, image_refs(messages), cancel or CancelToken()):
+        for chunk in self._chunks(request, image_refs(messages), decoding.max_tokens, cancel or CancelToken()):
             usage = chunk.usage or usage
             for choice in chunk.choices:
                 metadata.setdefault("first_token_s", time.perf_counter() - began)
                 metadata |= {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
                 calls.add(choice)
-                if (most := most - _n_bytes(choice)) < 0:
-                    raise OperatorError(
-                        f"The endpoint of `{self.card.name}` does not keep to `{self.card.token_limit_parameter}` = "
-                        f"{request[self.card.token_limit_parameter]}: its reply goes on and on, and was left. Mend the "
-                        "endpoint, or name the limit as it does (`token_limit_parameter`)."
-                    )
                 yield ChatGenerationChunk(message=_piece(choice))
         calls.check()
         metadata["latency_s"] = time.perf_counter() - began
@@ -142,32 +118,36 @@ class ServedChatModel(LoopwrightChatModel):
         )
         yield ChatGenerationChunk(message=last)
 
-    def _request(self, messages: list[BaseMessage], stop: list[str] | None, keywords: dict[str, Any]) -> dict[str, Any]:
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, decoding: Decoding, keywords: dict[str, Any]
+    ) -> dict[str, Any]:
         """The body to send, with pictures by reference: plain JSON, equal for equal calls."""
         known = (*Decoding.model_fields, *_PASSED_ON)
         for keyword in keywords:
             if keyword not in known:
                 raise UnknownName("keyword of a call", keyword, ("cancel", "stop", *known))
+        sent = decoding.model_dump(exclude_none=True)
+        sent[self.card.token_limit_parameter] = sent.pop("max_tokens")
         request = {
             "model": self.card.base,
             "messages": convert_to_openai_messages([_by_reference(message) for message in messages]),
-            **self._decoding(keywords),
+            **{key: value for key, value in sent.items() if key not in self.card.omit_parameters},
+            **self.card.extra_parameters,
             **{key: keywords[key] for key in _PASSED_ON if key in keywords},
         }
         return request | ({"stop": stop} if stop else {})
 
-    def _decoding(self, keywords: dict[str, Any]) -> dict[str, Any]:
+    def _decoding(self, keywords: dict[str, Any]) -> Decoding:
         given = {key: value for key, value in keywords.items() if key in Decoding.model_fields}
         try:
-            decoding = Decoding.model_validate(self.card.decoding.model_dump() | given)
+            return Decoding.model_validate(self.decoding.model_dump() | given)
         except ValidationError as error:
             said = "; ".join(f"`{e['loc'][0]}` = {e['input']!r}: {e['msg']}" for e in error.errors())
             raise BadInput(f"Decoding is wrong. {said}.") from error
-        sent = decoding.model_dump(exclude_none=True)
-        sent[self.card.token_limit_parameter] = sent.pop("max_tokens")
-        return sent
 
-    def _chunks(self, request: dict[str, Any], refs: list[ImageRef], cancel: CancelToken) -> Iterator[Chunk]:
+    def _chunks(
+        self, request: dict[str, Any], refs: list[ImageRef], max_tokens: int, cancel: CancelToken
+    ) -> Iterator[Chunk]:
         """From the cassette, or from the endpoint, on the meter and onto the cassette."""
         if self.cassette is not None and self.cassette.mode == "replay":
             for recorded in self.cassette.play(request):
@@ -176,15 +156,30 @@ class ServedChatModel(LoopwrightChatModel):
             return
         self._meter.check()
         received: list[Chunk] = []
+        assembly = Assembly()
         try:
-            for chunk in self._endpoint.chunks(self._with_pixels(request, refs), cancel):
-                received.append(chunk)
-                yield chunk
+            for chunk in self._sent(self._with_pixels(request, refs), max_tokens, cancel):
+                received.append(assembly.mended(chunk))
+                yield received[-1]
         finally:  # a call that was broken off has cost something too
             if received:
                 self._charge(request, received)
         if self.cassette is not None:
             self.cassette.keep(request, [chunk.model_dump(mode="json", exclude_none=True) for chunk in received])
+
+    def _sent(self, request: dict[str, Any], max_tokens: int, cancel: CancelToken) -> Iterator[Chunk]:
+        """The endpoint's reply to `request`; a schema that it refuses is said in words, from then on at once."""
+        in_words = _in_words(request)
+        if in_words is None or not self._refuses_schemas:
+            try:
+                yield from self._endpoint.chunks(request, cancel, max_tokens=max_tokens)
+                return
+            except RequestRefused as refused:
+                if in_words is None:
+                    raise
+                _log.warning("endpoint refuses a JSON schema, asking in words", model=self.card.name, said=str(refused))
+        yield from self._endpoint.chunks(in_words, cancel, max_tokens=max_tokens)
+        self._refuses_schemas = True
 
     def _charge(self, request: dict[str, Any], received: list[Chunk]) -> None:
         usage = next((chunk.usage for chunk in reversed(received) if chunk.usage), None)
@@ -213,15 +208,16 @@ class _ToolCalls:
 
     def add(self, choice: Choice) -> None:
         for part in choice.delta.tool_calls or ():
-            self._names[part.index] += part.function.name or ""
-            self._arguments[part.index] += part.function.arguments or ""
+            self._names[part.index or 0] += part.function.name or ""
+            self._arguments[part.index or 0] += part.function.arguments or ""
 
     def check(self) -> None:
         """Raise `ToolRetry` where arguments are no JSON object; none at all stand for an empty one."""
         for index, text in self._arguments.items():
             try:
                 arguments = json.loads(text or "{}")
-            except ValueError:
+                json.dumps(arguments, ensure_ascii=False).encode()  # an escape may stand for half a character
+            except (ValueError, RecursionError):
                 arguments = None
             if not isinstance(arguments, dict):
                 raise ToolRetry(
@@ -262,10 +258,21 @@ def _resolved(message: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
     return message | {"content": blocks}
 
 
-def _n_bytes(choice: Choice) -> int:
-    """At least 1: a piece without text is a token too."""
-    said = [choice.delta.content, *(part.function.arguments for part in choice.delta.tool_calls or ())]
-    return max(1, sum(len(each.encode()) for each in said if each))
+def _in_words(request: dict[str, Any]) -> dict[str, Any] | None:
+    """`request` with the JSON schema of its `response_format` said to the user's model; None where it has none."""
+    match request.get("response_format"):
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            said = {"type": "text", "text": json_instructions(schema)}
+        case _:
+            return None
+    *before, last = request["messages"]
+    if last["role"] == "user":
+        content = last["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        messages = [*before, last | {"content": [*blocks, said]}]
+    else:
+        messages = [*request["messages"], {"role": "user", "content": [said]}]
+    return {key: value for key, value in request.items() if key != "response_format"} | {"messages": messages}
 
 
 def _piece(choice: Choice) -> AIMessageChunk:

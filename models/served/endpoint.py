@@ -5,15 +5,17 @@ that a halt reaches a call in every phase: connecting, waiting for the first tok
 The connection is closed then, and servers stop generating. Knows neither LangChain nor what a request says.
 """
 
+import json
 import os
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from importlib import import_module
+from typing import Annotated, Any
 
 import openai
-from openai import AsyncOpenAI, AsyncStream
-from pydantic import BaseModel, ConfigDict
+from openai import AsyncOpenAI
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from loopwright.errors import BadInput, LoopwrightError, OperatorError, UnknownName
 from loopwright.models.background import on_loop
@@ -22,8 +24,37 @@ from loopwright.schema import CancelToken
 
 POLL_S = 0.05
 """How soon a halt reaches a running call, s."""
+_http: Any = import_module(openai.Timeout.__init__.__module__.partition(".")[0])
+"""The HTTP library that the client runs on: httpx, or its successor."""
 CONNECT_S = 10.0
 """How long a connection may take to be made, s; a reply may take much longer."""
+MAX_BYTES_A_TOKEN = 128
+"""Vocabularies hold runs of as many spaces, and nothing longer that matters."""
+MAX_STREAM_BYTES = 64 * 2**20
+"""As much of one reply is read, its JSON and all."""
+
+
+def _or(default: Any) -> BeforeValidator:
+    """Take null for `default`."""
+    return BeforeValidator(lambda sent: default if sent is None else sent)
+
+
+def _as_text(sent: Any) -> Any:
+    """Arguments that are sent as an object, and content that is sent in blocks, as text."""
+    if isinstance(sent, dict):
+        return json.dumps(sent)
+    if isinstance(sent, list):
+        return "".join(block.get("text") or "" for block in sent if isinstance(block, dict))
+    return sent
+
+
+def _whole_usage(sent: Any) -> Any:
+    counts = [sent.get("prompt_tokens"), sent.get("completion_tokens")] if isinstance(sent, dict) else []
+    return None if isinstance(sent, dict) and None in counts else sent
+
+
+class RequestRefused(BadInput):
+    """The endpoint does not take something that the request asks for."""
 
 
 class _Sent(BaseModel):
@@ -36,28 +67,28 @@ class FunctionPart(_Sent):
     """A piece of a function call: its name, once, and the next characters of its JSON arguments."""
 
     name: str | None = None
-    arguments: str | None = None
+    arguments: Annotated[str | None, BeforeValidator(_as_text)] = None
 
 
 class ToolCallPart(_Sent):
-    """A piece of the reply's `index`-th tool call."""
+    """A piece of a tool call of the reply, of the `index`-th where the server says so."""
 
-    index: int = 0
+    index: int | None = None
     id: str | None = None
-    function: FunctionPart = FunctionPart()
+    function: Annotated[FunctionPart, _or(FunctionPart())] = FunctionPart()
 
 
 class Delta(_Sent):
     """What a chunk adds to the reply."""
 
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_as_text)] = None
     tool_calls: tuple[ToolCallPart, ...] | None = None
 
 
 class Choice(_Sent):
     """One reply's share in a chunk."""
 
-    delta: Delta
+    delta: Annotated[Delta, _or(Delta())] = Delta()
     finish_reason: str | None = None
 
 
@@ -69,10 +100,17 @@ class Usage(_Sent):
 
 
 class Chunk(_Sent):
-    """One event of the stream."""
+    """One event of the stream. `usage` is None too where the server leaves a part of it out."""
 
-    choices: tuple[Choice, ...]
-    usage: Usage | None = None
+    choices: Annotated[tuple[Choice, ...], _or(())]
+    usage: Annotated[Usage | None, BeforeValidator(_whole_usage)] = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its text. At least 1: a piece without text is a token too."""
+        said = [choice.delta.content for choice in self.choices]
+        said += [part.function.arguments for choice in self.choices for part in choice.delta.tool_calls or ()]
+        return max(1, sum(len(each.encode(errors="replace")) for each in said if each))
 
 
 class _ModelId(_Sent):
@@ -89,18 +127,22 @@ class Endpoint:
     def __init__(self, card: ModelCard) -> None:
         self._card = card
 
-    def chunks(self, request: Mapping[str, Any], cancel: CancelToken) -> Iterator[Chunk]:
+    def chunks(self, request: Mapping[str, Any], cancel: CancelToken, *, max_tokens: int) -> Iterator[Chunk]:
         """The reply to `request`, the body of a chat completion, as it arrives. Leaving early ends the request.
 
         Raises:
             Stopped, Paused: `cancel` was set.
             UnknownName: the endpoint has no such model; its nearest are suggested.
-            BadInput: the key or the request was refused.
-            OperatorError: the endpoint cannot be reached, is silent, overloaded, or sends no chat completion.
+            RequestRefused: the request was refused, 400 or 422.
+            BadInput: the key was refused, or the request for another reason.
+            OperatorError: the endpoint cannot be reached, is silent, overloaded, sends no chat completion, or one that
+                is longer than `max_tokens` can be.
         """
-        body = {**request, "stream": True, "stream_options": {"include_usage": True}}
+        body = {**request, "stream": True}
+        if "stream_options" not in self._card.omit_parameters:
+            body["stream_options"] = {"include_usage": True}
         inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        reading = on_loop(self._read(body, inbox))
+        reading = on_loop(self._read(body, inbox, max_tokens))
         reading.add_done_callback(lambda _: inbox.put(None))
         finished = False
         try:
@@ -134,13 +176,33 @@ class Endpoint:
         listed = on_loop(self._client.get("/models", cast_to=object)).result()
         return sorted(model.id for model in _Models.model_validate(listed).data)
 
-    async def _read(self, body: Mapping[str, Any], inbox: "queue.SimpleQueue[Chunk | None]") -> None:
-        stream = await self._client.post(
-            "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-        )
-        async with stream:
-            async for event in stream:
-                inbox.put(Chunk.model_validate(event))
+    async def _read(self, body: Mapping[str, Any], inbox: "queue.SimpleQueue[Chunk | None]", max_tokens: int) -> None:
+        left = (max_tokens + 1) * MAX_BYTES_A_TOKEN  # and one for the ending
+        async for event in self._sent(body):
+            if isinstance(event, dict) and (error := event.get("error")):
+                said = error.get("message") if isinstance(error, dict) else error
+                raise OperatorError(f"`{self._card.base_url}` failed while it answered: {said or error!s:.300}.")
+            chunk = Chunk.model_validate(event)
+            if (left := left - chunk.n_bytes) < 0:
+                raise OperatorError(
+                    f"The endpoint of `{self._card.name}` does not keep to `{self._card.token_limit_parameter}` = "
+                    f"{max_tokens}: its reply goes on and on, and was left. Mend the endpoint, or name the limit as it "
+                    "does (`token_limit_parameter`)."
+                )
+            inbox.put(chunk)
+
+    async def _sent(self, body: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """The events of the reply to `body`."""
+        others = {key: value for key, value in body.items() if key not in ("model", "messages")}
+        completions = self._client.with_streaming_response.chat.completions
+        async with completions.create(model=body["model"], messages=body["messages"], extra_body=others) as response:
+            try:
+                async for event in _events(response.iter_bytes()):
+                    yield event
+            except _http.TimeoutException as error:
+                raise openai.APITimeoutError(error.request) from error
+            except _http.TransportError as error:
+                raise openai.APIConnectionError(request=error.request) from error
 
     @cached_property
     def _client(self) -> AsyncOpenAI:
@@ -174,6 +236,8 @@ class Endpoint:
                     f"`{url}` takes no more requests (429) after {card.max_retries} retries: {said}. Wait, or raise "
                     "the limit there."
                 )
+            case openai.BadRequestError(status_code=code) | openai.UnprocessableEntityError(status_code=code):
+                return RequestRefused(f"`{url}` refuses the request ({code}): {said}.")
             case openai.APIStatusError(status_code=code) if code < 500:
                 return BadInput(f"`{url}` refuses the request ({code}): {said}.")
             case openai.APIStatusError(status_code=code):
@@ -197,6 +261,31 @@ class Endpoint:
             f"`{self._card.base_url}` sent what is no streamed chat completion: {why:.500}. Is it an OpenAI-compatible "
             "endpoint?"
         )
+
+
+async def _events(body: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """The JSON values of a stream of server-sent events, up to `[DONE]`.
+
+    Raises:
+        OperatorError: it is longer than `MAX_STREAM_BYTES`: nothing says that a line ends.
+        ValueError: it is no JSON.
+    """
+    left, line = MAX_STREAM_BYTES, bytearray()
+    async for data in body:
+        if (left := left - len(data)) < 0:
+            raise OperatorError(f"The reply is longer than {MAX_STREAM_BYTES} bytes, and was left. Mend the endpoint.")
+        line += data
+        *lines, rest = line.splitlines(keepends=True) if b"\n" in data else [line]
+        if rest.endswith(b"\n"):
+            lines, rest = [*lines, rest], bytearray()
+        line = bytearray(rest)
+        for each in lines:
+            field, _, value = each.strip().partition(b":")
+            if field != b"data" or not value.strip():
+                continue
+            if value.strip() == b"[DONE]":
+                return
+            yield json.loads(value)
 
 
 def _next(inbox: "queue.SimpleQueue[Chunk | None]", cancel: CancelToken) -> Chunk | None:

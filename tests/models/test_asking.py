@@ -178,7 +178,7 @@ def test_tokens_of_all_attempts_are_counted() -> None:
     assert reply.usage == (10, 2, True) and reply.usage.total_tokens == 12
 
 
-@pytest.mark.parametrize("answer", [dict, 3, {"type": "object"}, "json"])
+@pytest.mark.parametrize("answer", [dict, 3, [{"type": "object"}], "json"])
 def test_only_formats_are_answers(answer: Any) -> None:
     with pytest.raises(DeveloperError, match="expected a pydantic model class"):
         ask(ScriptedChatModel(replies=("x",)), ASKED, answer)

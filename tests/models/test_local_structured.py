@@ -1,11 +1,12 @@
 """Random weights, legal answers: whatever the model would rather say, a reply keeps to its schema or form."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator, v1
 from tests.models import tiny
+from typing_extensions import TypedDict
 
 from loopwright.errors import BadInput, DeveloperError, OperatorError, Stopped
 from loopwright.models.answers import TextFormat
@@ -98,10 +99,45 @@ def test_every_reply_is_in_the_text_format(model: LocalChatModel) -> None:
     assert all(pair.render(reply.value) == reply.text for reply in replies)
 
 
-@pytest.mark.parametrize(("schema", "says"), [(Unbounded, "Unbounded.reason"), ({"type": "object"}, "pydantic")])
-def test_schemas_without_a_longest_answer_are_refused(qwen: LocalChatModel, schema: type, says: str) -> None:
-    with pytest.raises(DeveloperError, match=says):
-        qwen.with_structured_output(schema)
+class Joke(TypedDict):
+    """A joke."""
+
+    setup: Annotated[str, ..., "the question"]
+    punchline: Annotated[str | None, None, "the answer"]
+
+
+class Older(v1.BaseModel):
+    """A step, as pydantic 1 has it."""
+
+    name: str
+    mm: int = 3
+
+
+NESTED = {
+    "title": "Way",
+    "type": "object",
+    "properties": {"steps": {"type": "array", "items": {"$ref": "#/$defs/S"}}, "why": {"type": ["string", "null"]}},
+    "required": ["steps", "why"],
+    "$defs": {"S": {"type": "object", "properties": {"mm": {"type": "number"}}, "required": ["mm"]}},
+}
+
+
+@pytest.mark.parametrize("schema", [Unbounded, Joke, Older, NESTED, Older.schema(), {"type": "object"}], ids=str)
+@pytest.mark.parametrize("max_tokens", [2, 40])
+def test_schemas_of_every_kind_without_a_longest_answer_end_with_the_budget(
+    model: LocalChatModel, schema: Any, max_tokens: int
+) -> None:
+    structured = model.with_structured_output(schema)
+    for seed in range(2):
+        found = structured.invoke(ASK, max_tokens=max_tokens, temperature=1.0, seed=seed)
+        assert isinstance(found, schema if schema in (Unbounded, Older) else dict)
+        if schema is Joke:
+            assert isinstance(found["setup"], str)
+
+
+def test_what_is_no_schema_is_refused(qwen: LocalChatModel) -> None:
+    with pytest.raises(DeveloperError, match="TypedDict"):
+        qwen.with_structured_output(int)
 
 
 def test_a_grammar_that_the_context_cannot_hold_is_refused(qwen: LocalChatModel) -> None:

@@ -15,6 +15,8 @@ from loopwright.errors import DeveloperError
 from loopwright.schema import Frozen
 from loopwright.tools.contract import Tool, ToolContext, tool
 from loopwright.tools.drive.experience import K, nearest
+from loopwright.tools.drive.futures import constant_velocity
+from loopwright.tools.drive.road import Place, Trajectory
 from loopwright.tools.drive.scene import (
     FUTURE_STEPS,
     HISTORY_STEPS,
@@ -26,6 +28,7 @@ from loopwright.tools.drive.scene import (
     Pose,
     Scene,
 )
+from loopwright.tools.drive.verify import verify
 
 MOST_ASKED = 20
 """Points or agents in one call."""
@@ -33,7 +36,6 @@ BESIDE_M, LEADING_M, FRONT_M, AROUND_M = 3.0, 60.0, 40.0, 20.0
 Area = Literal["leading", "front", "around", "all"]
 Metres = Annotated[FiniteFloat, Field(ge=-200, le=200)]
 Asked = Annotated[tuple[Metres, ...], Field(min_length=2, max_length=2)]
-Place = Annotated[tuple[FiniteFloat, ...], Field(min_length=2, max_length=2)]
 Name = Annotated[str, StringConstraints(max_length=80)]
 
 
@@ -150,6 +152,14 @@ class MapPoints(Frozen):
     points: tuple[OnMap, ...] = Field(max_length=MOST_ASKED)
 
 
+class Checked(Frozen):
+    """What code says of a trajectory."""
+
+    ok: bool
+    rule: str = Field(max_length=40, description="the first one that it breaks; empty where it breaks none")
+    reason: str = Field(max_length=300)
+
+
 class EgoState(Frozen):
     """The ego now."""
 
@@ -229,6 +239,14 @@ def look_up_map(args: Places, context: ToolContext) -> MapPoints:
 
 
 @tool(effect="read", timeout_s=10)
+def check_trajectory(args: Trajectory, context: ToolContext) -> Checked:
+    """Say whether code would let a trajectory be driven: envelope, road, collisions with predicted others, comfort."""
+    scene, waypoints = _scene(context), tuple((x, y) for x, y in args.waypoints)
+    said = verify(scene, waypoints, constant_velocity(scene, waypoints))
+    return Checked(ok=said.ok, rule=said.rule, reason=said.reason)
+
+
+@tool(effect="read", timeout_s=10)
 def ego_state(args: Nothing, context: ToolContext) -> EgoState:
     """Say how fast the ego is, where it was in the past 2 s, and where its route goes."""
     scene = _scene(context)
@@ -266,6 +284,7 @@ def recall_experience(args: HowMany, context: ToolContext) -> Experiences:
 
 DRIVER_TOOLS: tuple[Tool[Any, Any], ...] = (
     check_occupancy,
+    check_trajectory,
     detect_agents,
     detect_agents_in_range,
     ego_state,

@@ -72,8 +72,9 @@ def poses(waypoints: Sequence[Point]) -> tuple[Pose, ...]:
 
 def standing(scene: Scene, waypoints: Sequence[Point], size: int = SIZE) -> tuple[Future, ...]:
     """The present frame alone: all others stand where they are."""
+    bare = scene.model_copy(update={"lanes": ()})
     return tuple(
-        Future(at_s, pose, occupancy(scene.seen_from(pose), size))
+        Future(at_s, pose, occupancy(bare.seen_from(pose), size))
         for at_s, pose in zip(HORIZONS_S, poses(waypoints), strict=True)
     )
 
@@ -89,7 +90,8 @@ def constant_velocity(scene: Scene, waypoints: Sequence[Point], size: int = SIZE
     found = []
     for at_s, pose in zip(HORIZONS_S, poses(waypoints), strict=True):
         agents = tuple(agent.model_copy(update={"box": agent.after(at_s)}) for agent in scene.agents)
-        found.append(Future(at_s, pose, occupancy(scene.model_copy(update={"agents": agents}).seen_from(pose), size)))
+        bare = scene.model_copy(update={"agents": agents, "lanes": ()})
+        found.append(Future(at_s, pose, occupancy(bare.seen_from(pose), size)))
     return tuple(found)
 
 

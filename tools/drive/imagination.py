@@ -1,7 +1,8 @@
 """Frames that are yet to come, as they are imagined: drawn from the present, or decoded from a model's visual tokens.
 
 A frame is a picture from above in the ego frame of its moment, and the occupancy grid that is read from it. One way to
-read serves all: drawn at constant velocity, told by the simulator (an oracle), or generated. Knows no planner.
+read serves all: drawn at constant velocity, told by the simulator (an oracle), or generated. Its tools are the drive
+loop's own, for they keep pictures that may be kept already. Knows no planner.
 """
 
 import base64
@@ -11,22 +12,26 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from loopwright.errors import ToolError
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.contract import ToolContext, tool
 from loopwright.tools.drive.expected import moved
 from loopwright.tools.drive.futures import HORIZONS_S, Future, poses
-from loopwright.tools.drive.road import Place, road_of
+from loopwright.tools.drive.road import road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Point, Pose, Scene
 from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.views import TOP_FORWARD_M, TOP_M, occupancy_seen, top_view
+from loopwright.tools.drive.world import REACH_M
 
 if TYPE_CHECKING:
     from loopwright.models.networks.drive_tokens import ImageTokenizer
 
-Code = Annotated[int, Field(ge=0, lt=100_000, description="an index into the codebook, a number")]
+N_TOKENS, N_CODES = 64, 512
+"""Of the bundled image tokenizer: codes of a picture, and size of its codebook."""
+Code = Annotated[int, Field(ge=0, lt=N_CODES, description="an index into the codebook, a number")]
+Near = Annotated[tuple[Annotated[float, Field(ge=-REACH_M, le=REACH_M)], ...], Field(min_length=2, max_length=2)]
 Source = Literal["constant-velocity", "oracle"]
 Picture = NDArray[np.uint8]
 CELLS = 128
@@ -36,9 +41,9 @@ CELLS = 128
 class FramePose(Frozen):
     """Where a frame's ego is, in the ego frame of the present."""
 
-    x_m: float = Field(description="forward, m")
-    y_m: float = Field(description="to the left, m")
-    yaw_rad: float = Field(description="to the left, rad")
+    x_m: FiniteFloat = Field(description="forward, m")
+    y_m: FiniteFloat = Field(description="to the left, m")
+    yaw_rad: FiniteFloat = Field(description="to the left, rad")
 
 
 class Frame(Frozen):
@@ -78,10 +83,10 @@ class Imagine(Frozen):
     """What `imagine_road` is given."""
 
     source: Source = Field(description="how the others move: at their present velocity, or as the simulator knows")
-    waypoints: tuple[Place, ...] = Field(
+    waypoints: tuple[Near, ...] = Field(
         min_length=FUTURE_STEPS, max_length=FUTURE_STEPS, description="the ego at 0.5, 1.0, ... 3.0 s: x and y, m"
     )
-    shown_s: float = Field(default=1.5, ge=STEP_S, le=HORIZONS_S[-1], description="horizon whose picture is kept, s")
+    shown: int = Field(default=3, ge=1, le=FUTURE_STEPS, description="number of the frame whose picture is kept")
 
 
 class _Moment(NamedTuple):
@@ -105,7 +110,7 @@ def imagine_road(args: Imagine, context: ToolContext) -> Imagination:
     frames = []
     for horizon_s, moment in zip(HORIZONS_S, moments, strict=True):
         picture = top_view(moment.scene)
-        image = context.keep(picture) if horizon_s == args.shown_s else None
+        image = context.keep(picture) if horizon_s == HORIZONS_S[args.shown - 1] else None
         frames.append(Frame.of(picture, moment.pose, horizon_s, image))
     return Imagination(frames=tuple(frames))
 
@@ -113,7 +118,9 @@ def imagine_road(args: Imagine, context: ToolContext) -> Imagination:
 class Decode(Frozen):
     """What `decode_frame` is given."""
 
-    codes: tuple[Code, ...] = Field(min_length=1, max_length=4096, description="of the image tokenizer, row by row")
+    codes: tuple[Code, ...] = Field(
+        min_length=N_TOKENS, max_length=N_TOKENS, description="of the image tokenizer, row by row"
+    )
     horizon_s: float = Field(ge=STEP_S, le=HORIZONS_S[-1], description="of the frame, from now, s")
     pose: FramePose = Field(description="where the frame's ego is, in the ego frame of the present")
 

@@ -46,4 +46,5 @@ def _windowed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean of every window that lies within the picture."""
     sums = np.pad(values, ((1, 0), (1, 0), (0, 0))).cumsum(axis=0).cumsum(axis=1)
     n = _WINDOW_PX
-    return (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / n**2
+    means: NDArray[np.float64] = (sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n]) / n**2
+    return means

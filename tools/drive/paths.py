@@ -13,6 +13,8 @@ _SPACING_M = 1.0
 _ALIGNED_RAD = 1.0
 _PARALLEL_M = 1.0
 _PARALLEL_FOR_M = 30.0
+_BEND_PER_M = 0.02
+"""Where a path bends more than this, lanes are not changed."""
 _RUN_ON_S = 4.5
 _BEND_OVER_M = 3.0
 _LEAST_RUN_ON_M = 20.0
@@ -108,7 +110,7 @@ def paths_of(scene: Scene) -> Paths:
     if not found:
         straight = Lane(centre=((-20.0, 0.0), (100.0, 0.0)))
         return Paths({"keep": path_of(straight)}, "keep")  # type: ignore[dict-item]  # the ego is on it
-    is_route, keep = min(found, key=lambda one: max(0.0, abs(one[1].aside_m) - one[1].width_m / 2) - 0.1 * one[0])
+    is_route, keep = min(found, key=lambda one: max(0.0, abs(one[1].aside_m) / one[1].width_m - 0.5) - 0.25 * one[0])
     by_side: dict[Side, Path] = {"keep": keep}
     route: Side = "keep"
     for on_route, path in found:
@@ -122,6 +124,9 @@ def paths_of(scene: Scene) -> Paths:
 def _side_of(path: Path, keep: Path, speed_mps: float) -> Side | None:
     """The side on which `path` runs along `keep`; None where it does not, or ends too soon to change to it."""
     if path.ahead_m < max(_LEAST_RUN_ON_M, min(speed_mps * _RUN_ON_S, keep.ahead_m - 1.0)):
+        return None
+    near = (keep.lengths > keep.along_m) & (keep.lengths < keep.along_m + _PARALLEL_FOR_M)
+    if (np.abs(keep.curvature[near]) > _BEND_PER_M).any():
         return None
     offsets = [_aside_at(path, keep, ahead) for ahead in (0.0, _PARALLEL_FOR_M / 2, _PARALLEL_FOR_M)]
     lane = (path.width_m + keep.width_m) / 2

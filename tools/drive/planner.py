@@ -18,6 +18,8 @@ from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Box, Point, Scene
 ACCELERATIONS_MPS2 = (2.0, 1.0, 0.0, -1.0, -2.0, -4.0, -7.0)
 CHANGE_S = 3.0
 """What a change to the next lane takes."""
+_ACROSS_MPS, _ASIDE_M = 0.4, 0.3
+"""A lane change is under way where the ego moves faster and is further aside than this."""
 _LEAST_CHANGE_M = 12.0
 _TICKS = 5
 _TICK_S = STEP_S / _TICKS
@@ -38,11 +40,16 @@ class Style(NamedTuple):
     wider_m: float = 0.35
     headway: float = 20.0
     closing: float = 30.0
+    crowding: float = 10.0
     collision: float = 1000.0
+    impact: float = 20.0
     comfort: float = 0.08
-    change: float = 1.5
+    change: float = 1.0
     turn_back: float = 6.0
     off_route: float = 1.0
+
+
+STYLE = Style()
 
 
 class Candidate(NamedTuple):
@@ -68,7 +75,7 @@ class Rated(NamedTuple):
     """To the next vehicle on its path, at each horizon up to the hit; inf: none within sight."""
 
 
-def propose(scene: Scene, style: Style = Style()) -> tuple[Candidate, ...]:
+def propose(scene: Scene, style: Style = STYLE) -> tuple[Candidate, ...]:
     """What the ego might do, the best first as far as nobody is in its way."""
     paths = paths_of(scene)
     towards = _under_way(scene, paths.by_side)
@@ -82,35 +89,36 @@ def propose(scene: Scene, style: Style = Style()) -> tuple[Candidate, ...]:
             cost = style.cruise_mps - float(speeds.mean())
             change = acceleration - scene.acceleration_mps2
             cost += style.comfort * (acceleration**2 + 0.25 * change**2)
-            cost += style.change * (side != "keep") + style.turn_back * (side != towards)
-            cost += style.off_route * (side != paths.route)
+            cost += style.change * (side != "keep") + style.turn_back * (towards not in (None, side))
+            cost += style.off_route * (side != paths.route != "keep")
             found.append(Candidate(side, acceleration, waypoints, states, path, cost))
     return tuple(sorted(found, key=lambda one: one.cost))
 
 
-def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: Style = Style()) -> Rated:
+def rate(scene: Scene, candidate: Candidate, futures: Sequence[Future], style: Style = STYLE) -> Rated:
     """What a candidate costs, given the futures that follow from it."""
     gaps: list[float] = []
-    cost, before = candidate.cost, inf
+    cost, before, since_s = candidate.cost, inf, 0.0
     for future in futures:
         k = round(future.horizon_s / STEP_S) - 1
-        (x, y), (along, aside, speed, yaw) = candidate.waypoints[k], candidate.states[k]
+        (x, y), (_, _, speed, yaw) = candidate.waypoints[k], candidate.states[k]
         box = Box(x_m=x, y_m=y, yaw_rad=float(yaw), length_m=scene.length_m, width_m=scene.width_m)
         if future.covers(box, style.longer_m, style.wider_m):
-            cost += style.collision * (1.0 - 0.1 * k)
+            cost += style.collision * (1.0 - 0.1 * k) + style.impact * float(speed)
             return Rated(candidate, cost, future.horizon_s, tuple(gaps))
-        gap = gap_on(future, candidate.path, along + scene.length_m / 2, aside, scene.width_m / 2 + style.wider_m)
+        gap = gap_on(future, candidate, k, scene, style.wider_m)
         wanted = style.standstill_m + style.headway_s * speed
         cost += style.headway * max(0.0, 1.0 - gap / wanted) / len(HORIZONS_S)
-        closing = (before - gap) / STEP_S if isfinite(before) and isfinite(gap) else 0.0
+        cost += style.crowding * max(0.0, 1.0 - gap / style.standstill_m)
+        closing = (before - gap) / (future.horizon_s - since_s) if isfinite(before) and isfinite(gap) else 0.0
         if closing > 0:
             cost += style.closing * max(0.0, 1.0 - gap / closing / style.time_to_collision_s) / len(HORIZONS_S)
         gaps.append(gap)
-        before = gap
+        before, since_s = gap, future.horizon_s
     return Rated(candidate, cost, None, tuple(gaps))
 
 
-def choose(scene: Scene, foresee: Foresee, style: Style = Style(), most: int = 100) -> Rated:
+def choose(scene: Scene, foresee: Foresee, style: Style = STYLE, most: int = 100) -> Rated:
     """The candidate of least cost. Asks for no more futures than it takes to know."""
     best: Rated | None = None
     for candidate in propose(scene, style)[:most]:
@@ -123,14 +131,16 @@ def choose(scene: Scene, foresee: Foresee, style: Style = Style(), most: int = 1
     return best
 
 
-def gap_on(future: Future, path: Path, from_m: float, aside_m: float, half_width_m: float) -> float:
-    """How far along `path` from `from_m` the first occupied cell is; inf: none within sight."""
-    ahead = np.arange(0.0, SIGHT_M, 0.5)
-    across = np.linspace(-half_width_m, half_width_m, 5)
-    centre = aside_m * np.clip(1 - ahead / 20.0, 0.0, 1.0)
-    points = path.at(from_m + ahead[:, None] + 0 * across, centre[:, None] + across)
+def gap_on(future: Future, candidate: Candidate, k: int, scene: Scene, wider_m: float) -> float:
+    """How far before the ego, on its way from horizon `k` on, the first occupied cell is; inf: none in sight."""
+    path, states = candidate.path, candidate.states
+    ahead = states[k, 0] + scene.length_m / 2 + np.arange(0.0, SIGHT_M, 0.5)
+    aside = np.interp(ahead, states[k:, 0], states[k:, 1])
+    half = scene.width_m / 2 + wider_m
+    across = np.linspace(-half, half, 5)
+    points = path.at(ahead[:, None] + 0 * across, aside[:, None] + across)
     hit = future.at(points[..., :2]).any(axis=1)
-    return float(ahead[hit.argmax()]) if hit.any() else inf
+    return float(0.5 * hit.argmax()) if hit.any() else inf
 
 
 class _Rolled(NamedTuple):
@@ -176,14 +186,14 @@ def _across(path: Path, takes_m: float, along: NDArray[np.float64]) -> tuple[NDA
     return aside, rising / takes_m
 
 
-def _under_way(scene: Scene, by_side: dict[Side, Path]) -> Side:
-    """The side to which a lane change is under way, by how the ego moves across its lane."""
+def _under_way(scene: Scene, by_side: dict[Side, Path]) -> Side | None:
+    """The side to which a lane change is under way, by how the ego moves across its lane; None: none is."""
     keep = by_side["keep"]
     across = scene.speed_mps * sin(-keep.yaw_rad)
-    if abs(across) > 0.4 and across * keep.aside_m > 0 and abs(keep.aside_m) > 0.3:
-        side: Side = "left" if across > 0 else "right"
-        return side if side in by_side else "keep"
-    return "keep"
+    if abs(across) < _ACROSS_MPS:
+        return None
+    side: Side = "left" if across > 0 else "right"
+    return side if across * keep.aside_m > 0 and abs(keep.aside_m) > _ASIDE_M and side in by_side else "keep"
 
 
 def _idm(scene: Scene, path: Path, style: Style) -> float:

@@ -6,7 +6,7 @@ simulator, no data set and no model.
 
 from collections.abc import Sequence
 from math import atan2, cos, hypot, sin
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, FiniteFloat
 
@@ -26,6 +26,7 @@ Action = Literal["keep", "slower", "faster", "left", "right", "stop"]
 """What a trajectory does: along the lane at this, a lower or a higher speed, a change of lane, or a halt."""
 Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
 """Front, front left, front right, back, back left, back right."""
+CAMERAS: tuple[Camera, ...] = get_args(Camera)
 Point = tuple[FiniteFloat, FiniteFloat]
 Waypoints = Annotated[tuple[Point, ...], Field(min_length=FUTURE_STEPS, max_length=FUTURE_STEPS)]
 """The ego's centre at 0.5, 1.0, ... 3.0 s, (x, y) in the ego frame of now, metres."""

@@ -7,7 +7,7 @@ same drive, bit for bit, whatever ran before in the process. Knows no pictures, 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from math import hypot, pi
+from math import hypot, inf, isfinite, pi
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -160,7 +160,7 @@ class Simulation:
             seconds: a multiple of 0.1 s.
 
         Raises:
-            BadInput: the drive has ended.
+            BadInput: the drive has ended, or these are not six finite waypoints.
         """
         if self.ended:
             raise BadInput(f"The drive has ended ({self.ended}). Start another `Simulation`.")
@@ -172,9 +172,17 @@ class Simulation:
                 break
         return self.ended
 
-    def futures(self, waypoints: Sequence[Point] | None) -> tuple[Moment, ...]:
-        """What would come of following `waypoints`, at 0.5, 1.0, ... 3.0 s, as an oracle knows it. Changes nothing."""
+    def futures(self, waypoints: Sequence[Point] | None, within_m: float = inf) -> tuple[Moment, ...]:
+        """What would come of following `waypoints`, at 0.5, 1.0, ... 3.0 s, as an oracle knows it. Changes nothing.
+
+        Args:
+            waypoints: as for `follow`.
+            within_m: vehicles further away than this are left out, which saves most of the time on a full road and is
+                exact for those near enough to the ego not to notice.
+        """
         then, now, found = self.copy(), self.pose, []
+        for vehicle in [v for v in then._road.vehicles if hypot(*(v.position - then._ego.position)) > within_m]:
+            then._road.vehicles.remove(vehicle)
         then._set(waypoints)
         for _ in range(FUTURE_STEPS):
             for _ in range(_TICKS_A_STEP):
@@ -197,6 +205,9 @@ class Simulation:
         return vehicle
 
     def _set(self, waypoints: Sequence[Point] | None) -> None:
+        good = [point for point in waypoints or () if len(point) == 2 and all(map(isfinite, point))]
+        if waypoints is not None and not len(good) == len(waypoints) == FUTURE_STEPS:
+            raise BadInput(f"`waypoints` = {waypoints!r:.200}; expected {FUTURE_STEPS} pairs of finite numbers, m.")
         self._ego.track = None if waypoints is None else Track(self.pose, waypoints)
         self._ego.tracked_ticks = 0
 

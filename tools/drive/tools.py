@@ -7,8 +7,7 @@ from pydantic import Field, StringConstraints
 from loopwright.schema import Act, Frozen, ImageRef
 from loopwright.tools.contract import Acting, Tool, ToolContext, tool
 from loopwright.tools.drive.driver_tools import DRIVER_TOOLS
-from loopwright.tools.drive.imagination import decode_frame, imagine_road
-from loopwright.tools.drive.road import Place, road_of
+from loopwright.tools.drive.road import Trajectory, road_of
 from loopwright.tools.drive.scene import FUTURE_STEPS, STEP_S, Scene
 from loopwright.tools.drive.sensing import sensed
 from loopwright.tools.drive.totals import Totals
@@ -42,16 +41,6 @@ class SeenRoad(Frozen):
     faults: tuple[Fault, ...] = Field(default=(), max_length=MOST_FAULTS, description="what is missing, or no number")
 
 
-class Trajectory(Frozen):
-    """What `drive` is given."""
-
-    waypoints: tuple[Place, ...] = Field(
-        min_length=FUTURE_STEPS,
-        max_length=FUTURE_STEPS,
-        description="where the ego's centre is to be in 0.5, 1.0, ... 3.0 s: forward and to the left of where it is, m",
-    )
-
-
 def _in_words(args: Trajectory) -> str:
     """What a trajectory comes to within its 3 s."""
     x, y = args.waypoints[-1]
@@ -83,4 +72,4 @@ def drive(args: Trajectory, context: ToolContext) -> Acting[Totals]:
     return Totals.model_validate(outcome.result)
 
 
-TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, decode_frame, drive, imagine_road, look_at_road, road_status)
+TOOLS: tuple[Tool[Any, Any], ...] = (*DRIVER_TOOLS, drive, look_at_road, road_status)

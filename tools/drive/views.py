@@ -6,19 +6,17 @@ Drawn in flat colours that lie far apart, so that a small tokenizer and a small 
 from collections.abc import Iterable, Sequence
 from functools import cache
 from math import ceil, cos, hypot, radians, sin, tan
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from loopwright.errors import UnknownName
-from loopwright.tools.drive.scene import Agent, Box, Lane, Scene
+from loopwright.tools.drive.scene import CAMERAS, Agent, Box, Camera, Lane, Point, Scene
 
 Colour = tuple[int, int, int]
 Picture = NDArray[np.uint8]
-Camera = Literal["F", "FL", "FR", "B", "BL", "BR"]
-CAMERAS: tuple[Camera, ...] = get_args(Camera)
 Flat = Sequence[tuple[float, float]]
 Solid = Sequence[tuple[float, float, float]]
 TOP_PX, TOP_M, TOP_FORWARD_M = 128, 64.0, 44.0
@@ -77,11 +75,19 @@ def top_view(scene: Scene, size_px: int = TOP_PX, metres: float = TOP_M, forward
     return canvas.picture()
 
 
-def camera_view(scene: Scene, camera: Camera, width_px: int = CAMERA_PX[0], height_px: int = CAMERA_PX[1]) -> Picture:
+def camera_view(
+    scene: Scene,
+    camera: Camera,
+    width_px: int = CAMERA_PX[0],
+    height_px: int = CAMERA_PX[1],
+    *,
+    ways: Sequence[tuple[Sequence[Point], Colour, float]] = (),
+) -> Picture:
     """The scene through one of the ego's cameras, (height_px, width_px, 3) uint8; colours as in `top_view`.
 
     A pinhole at the ego's centre, 1.8 m above the ground, 70 degrees wide, its horizon at 0.4 of the height. F looks
-    ahead, FL and FR 55 degrees to a side, BL and BR 110 degrees, B back.
+    ahead, FL and FR 55 degrees to a side, BL and BR 110 degrees, B back. `ways` are trajectories, each with its colour
+    and width (m), drawn on the ground in turn.
 
     Raises:
         UnknownName: there is no such camera.
@@ -93,6 +99,9 @@ def camera_view(scene: Scene, camera: Camera, width_px: int = CAMERA_PX[0], heig
     canvas.fill([(0, 0), (lens.width, 0), (lens.width, lens.horizon), (0, lens.horizon)], SKY)
     for colour, lane, narrower_m in _road(scene):
         for quad in _quads(lane, narrower_m):
+            canvas.fill(lens.seen([(x, y, 0.0) for x, y in quad]), colour)
+    for points, colour, width_m in ways:
+        for quad in _quads(Lane(centre=((0.0, 0.0), *points), width_m=width_m), 0.0):
             canvas.fill(lens.seen([(x, y, 0.0) for x, y in quad]), colour)
     for agent in sorted(scene.agents, key=lambda agent: -hypot(agent.box.x_m, agent.box.y_m)):
         for face, shade in _faces(agent.box):
@@ -123,7 +132,7 @@ def occupancy_seen(picture: Picture, size: int = 64) -> NDArray[np.bool_]:
     """
     is_agent = _is_agent()[tuple(np.moveaxis(picture >> 4, -1, 0))]
     cells = picture.shape[0] // size
-    return is_agent.reshape(size, cells, size, cells).mean(axis=(1, 3)) >= 0.5
+    return np.asarray(is_agent.reshape(size, cells, size, cells).mean(axis=(1, 3)) >= 0.5)
 
 
 @cache
@@ -131,7 +140,7 @@ def _is_agent() -> NDArray[np.bool_]:
     """(16, 16, 16) whether a colour, in sixteenths, is nearer to a road user's than to any other of the palette."""
     palette = np.array([AGENT, WINDSCREEN, OBSTACLE, GROUND, ROAD, LINE, ROUTE, TRAIL, EGO])
     colours = np.stack(np.meshgrid(*[np.arange(16) * 16 + 8] * 3, indexing="ij"), axis=-1)
-    return ((colours[..., None, :] - palette) ** 2).sum(axis=-1).argmin(axis=-1) < 3
+    return np.asarray(((colours[..., None, :] - palette) ** 2).sum(axis=-1).argmin(axis=-1) < 3)
 
 
 class _Canvas:

@@ -22,11 +22,11 @@ from loopwright.errors import BadInput, ToolRefused, UnknownName
 from loopwright.schema import Act, Frozen, Verdict
 from loopwright.tools.device import State
 from loopwright.tools.drive.envelope import check_envelope
-from loopwright.tools.drive.scenarios import SCENARIO, SCENARIOS, SEEDS_A_PART, seeds_of
-from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Command, Scene, Waypoints
+from loopwright.tools.drive.scenarios import SCENARIO, SCENARIOS, SEEDS_A_PART, ScenarioName, seeds_of
+from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Camera, Command, Scene, Waypoints
 from loopwright.tools.drive.simulator import Simulation
 from loopwright.tools.drive.totals import Totals
-from loopwright.tools.drive.views import CAMERA_PX, TOP_PX, Camera, Picture, camera_view, top_view
+from loopwright.tools.drive.views import CAMERA_PX, TOP_PX, Picture, camera_view, top_view
 from loopwright.tools.simulated import SimulatedWorld
 
 Observation = dict[str, Any]
@@ -158,7 +158,8 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         verdict = self._judged(self._checked(state), act)
         if not verdict.ok:
             raise ToolRefused(f"{verdict.rule}: {verdict.reason}")
-        after = {**state, "driven": [*state["driven"], act.arguments["waypoints"]]}
+        driven = Drive.model_validate(act.arguments).model_dump(mode="json")["waypoints"]
+        after = {**state, "driven": [*state["driven"], driven]}
         simulation = self._simulation(after)
         return {**after, "ended": simulation.ended}, simulation.totals.model_dump(mode="json")
 
@@ -266,10 +267,11 @@ def _same_drive(a: State, b: State) -> bool:
     return (a.get("scenario"), a.get("seed")) == (b["scenario"], b["seed"])
 
 
-def _known(scenario: str) -> str:
-    if scenario not in SCENARIOS:
-        raise UnknownName("scenario", scenario, SCENARIOS)
-    return scenario
+def _known(scenario: str) -> ScenarioName:
+    for name in SCENARIOS:
+        if name == scenario:
+            return name
+    raise UnknownName("scenario", scenario, SCENARIOS)
 
 
 @cache

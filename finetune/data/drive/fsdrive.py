@@ -18,8 +18,17 @@ from pydantic import ValidationError
 from loopwright.errors import BadInput
 from loopwright.finetune.data.rows import FORMATS, IMAGE, Example, Turn
 from loopwright.tools.drive.recorded import nuscenes
-from loopwright.tools.drive.recorded.recording import CAMERAS
-from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Camera, Command, Point, Sample, Scene
+from loopwright.tools.drive.scene import (
+    CAMERAS,
+    FUTURE_STEPS,
+    HISTORY_STEPS,
+    STEP_S,
+    Camera,
+    Command,
+    Point,
+    Sample,
+    Scene,
+)
 from loopwright.tools.files import write_whole
 from loopwright.tools.json_entries import read_entries
 

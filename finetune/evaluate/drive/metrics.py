@@ -65,7 +65,7 @@ def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None], 
     truth = np.array([[p or (np.nan, np.nan) for p in sample.future] for sample in samples]).reshape(-1, 6, 2)
     known = np.isfinite(truth).all(axis=2)
     said = np.array([answer or STANDING for answer in answers], dtype=np.float64).reshape(-1, 6, 2)
-    error = np.linalg.norm(np.where(known[..., None], said - truth, 0.0), axis=2)
+    error: Floats = np.asarray(np.linalg.norm(np.where(known[..., None], said - truth, 0.0), axis=2), dtype=np.float64)
     hits = np.zeros((2, len(samples), FUTURE_STEPS), dtype=np.bool_)
     present = np.zeros(len(samples), dtype=np.bool_)
     for k, sample in enumerate(samples):
@@ -77,7 +77,8 @@ def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None], 
         hits[0, k] = hits_on_grid(said[k], at_step) & ~(hits_on_grid(truth[k], at_step) & excused)
         hits[1, k] = hits_of_boxes(said[k], ego, at_step) & ~(hits_of_boxes(truth[k], ego, at_step) & excused)
         hits[:, k] &= known[k] | (not is_truth)
-    return Scores(error, known, *hits, np.array([answer is not None for answer in answers]), present)
+    parsed = np.array([answer is not None for answer in answers], dtype=np.bool_)
+    return Scores(error, known, hits[0], hits[1], parsed, present)
 
 
 def figures(scores: Scores) -> dict[str, Floats]:
@@ -87,7 +88,7 @@ def figures(scores: Scores) -> dict[str, Floats]:
     found |= _read("l2", scores.l2_m)
     for name, hits in (("collision", scores.grid_hits), ("boxes", scores.box_hits)):
         so_far = np.maximum.accumulate(hits, axis=1)
-        found |= _read(name, 100.0 * hits) | _at(f"{name}_any", 100.0 * so_far)
+        found |= _read(name, 100.0 * hits.astype(np.float64)) | _at(f"{name}_any", 100.0 * so_far.astype(np.float64))
     return found
 
 
@@ -132,7 +133,7 @@ def overlaps(one: Floats, others: Floats) -> Bools:
     a = np.einsum("akd,cd->akc", axes, corners(one[None])[0])
     b = np.einsum("akd,kcd->akc", axes, corners(others))
     apart = (a.max(axis=2) < b.min(axis=2)) | (b.max(axis=2) < a.min(axis=2))
-    found: Bools = ~apart.any(axis=0)
+    found: Bools = np.asarray(~apart.any(axis=0))
     return found
 
 
@@ -161,7 +162,8 @@ def _inside(points: Floats, boxes: Floats) -> Bools:
     off = points[:, None] - boxes[:, :2]
     c, s = np.cos(boxes[:, 2]), np.sin(boxes[:, 2])
     along, across = c * off[..., 0] + s * off[..., 1], c * off[..., 1] - s * off[..., 0]
-    found: Bools = ((np.abs(along) <= boxes[:, 3] / 2) & (np.abs(across) <= boxes[:, 4] / 2)).any(axis=1)
+    inside = (np.abs(along) <= boxes[:, 3] / 2) & (np.abs(across) <= boxes[:, 4] / 2)
+    found: Bools = np.asarray(inside.any(axis=1))
     return found
 
 

@@ -1,15 +1,17 @@
-"""The picture of the paper's Fig. 3: 3 s trajectories beside what came and a baseline, from above."""
+"""The picture of the paper's Fig. 3: 3 s trajectories beside what came and a baseline, from above and ahead."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loopwright.errors import MissingDependency
 from loopwright.finetune.evaluate.drive.metrics import corners, rectangles
 from loopwright.tools.drive.scene import Point, Sample
+from loopwright.tools.drive.views import Colour, camera_view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 PANELS = 6
 COLOURS = ("tab:blue", "tab:red", "tab:orange", "tab:purple")
 TRUTH, TRUTH_COLOUR = "what came", "tab:green"
+CAMERA_SIZE_PX = (384, 256)
+Way = tuple[str, Sequence[Point] | None, str]
+"""A name, points or None, a colour."""
 _MARGIN_M = 8.0
 _WIDTH = 0.5
 """Of a panel, as a share of its height, at least."""
@@ -25,10 +30,11 @@ _WIDTH = 0.5
 def plot_trajectories(
     samples: Sequence[Sample], answers: Mapping[str, Sequence[Sequence[Point] | None]], path: Path
 ) -> None:
-    """Draw up to `PANELS` samples as a PNG, the ego at the bottom and its way up; `answers` by name, one a sample.
+    """Draw up to `PANELS` samples as a PNG, from above, the ego's way up; `answers` by name, one a sample.
 
-    Samples are those whose first answer lies farthest from the last one, of each log in turn. Agents are drawn where
-    they are (filled) and where they are 3 s later (dashed).
+    Below each, the same through the front camera, drawn from the scene. Samples are those whose first answer lies
+    farthest from the last one, of each log in turn. Agents are drawn where they are (filled) and where they are 3 s
+    later (dashed).
 
     Raises:
         MissingDependency: matplotlib is not installed.
@@ -38,11 +44,15 @@ def plot_trajectories(
     except ImportError as error:
         raise MissingDependency("Pictures need matplotlib: `pip install 'loopwright[train]'`.") from error
     shown = chosen(samples, answers)
-    figure = Figure(figsize=(2.9 * len(shown), 5.2), layout="constrained")
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, k in zip(panels, shown, strict=True):
-        _panel(axes, samples[k], {name: said[k] for name, said in answers.items()})
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(answers) + 2)
+    figure = Figure(figsize=(2.9 * len(shown), 7.2), layout="constrained")
+    above, ahead = figure.subplots(2, len(shown), squeeze=False, height_ratios=(5, 2))
+    for at, top, camera in zip(shown, above, ahead, strict=True):
+        ways = _ways(samples[at], {name: said[at] for name, said in answers.items()})
+        _from_above(top, samples[at], ways)
+        drawn = [(points, _rgb(colour), 1.5 / (1 + k)) for k, (_, points, colour) in enumerate(ways) if points]
+        camera.imshow(camera_view(samples[at].scene, "F", *CAMERA_SIZE_PX, ways=drawn))
+        camera.set_axis_off()
+    figure.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(answers) + 2)
     figure.savefig(path, dpi=110)
 
 
@@ -57,12 +67,17 @@ def chosen(samples: Sequence[Sample], answers: Mapping[str, Sequence[Sequence[Po
     return sorted(in_turn[:PANELS])
 
 
-def _panel(axes: "Axes", sample: Sample, answers: Mapping[str, Sequence[Point] | None]) -> None:
+def _ways(sample: Sample, answers: Mapping[str, Sequence[Point] | None]) -> list[Way]:
+    truth = [point for point in sample.future if point is not None]
+    said = [(name, points, COLOURS[k % len(COLOURS)]) for k, (name, points) in enumerate(answers.items())]
+    return [(TRUTH, truth, TRUTH_COLOUR), *said]
+
+
+def _from_above(axes: "Axes", sample: Sample, ways: Sequence[Way]) -> None:
     scene = sample.scene
     for lane in scene.lanes:
         axes.plot(*_across(lane.centre), color="0.85", linewidth=1)
-    boxes = [agent.box for agent in scene.agents]
-    for outline in corners(rectangles(boxes)):
+    for outline in corners(rectangles([agent.box for agent in scene.agents])):
         axes.fill(-outline[:, 1], outline[:, 0], color="0.6")
     later = [futures[-1] for futures in sample.agent_futures.values() if futures[-1] is not None]
     for outline in corners(rectangles(later)):
@@ -70,24 +85,33 @@ def _panel(axes: "Axes", sample: Sample, answers: Mapping[str, Sequence[Point] |
     ego = corners(rectangles([scene.ego]))[0]
     axes.fill(-ego[:, 1], ego[:, 0], color="black")
     axes.plot(*_across(scene.history), color="black", linestyle=":", label="past 2 s")
-    truth = [(0.0, 0.0), *(point for point in sample.future if point is not None)]
-    drawn: list[tuple[str, Sequence[Point] | None, str]] = [(TRUTH, truth, TRUTH_COLOUR)]
-    drawn += [(name, said, COLOURS[k % len(COLOURS)]) for k, (name, said) in enumerate(answers.items())]
-    for name, points, colour in drawn:
-        shown: Any = _across([(0.0, 0.0), *points]) if points else ([], [])
-        wide = 5 if name == TRUTH else 1.5
-        axes.plot(*shown, color=colour, linewidth=wide, alpha=0.5 if name == TRUTH else 1, marker=".", label=name)
-    ways = np.array([point for _, points, _ in drawn for point in points or ()])
-    low, high = ways[:, 0].min() - 2 * _MARGIN_M, ways[:, 0].max() + _MARGIN_M
-    middle, half = -(ways[:, 1].max() + ways[:, 1].min()) / 2, max((high - low) * _WIDTH, np.ptp(ways[:, 1])) / 2
-    axes.set_ylim(low, high)
-    axes.set_xlim(middle - half, middle + half)
-    axes.set_aspect("equal")
+    for name, points, colour in ways:
+        shown = _across([(0.0, 0.0), *points]) if points else ([], [])
+        wide, alpha = (5.0, 0.5) if name == TRUTH else (1.5, 1.0)
+        axes.plot(*shown, color=colour, linewidth=wide, alpha=alpha, marker=".", label=name)
+    _frame(axes, np.array([(0.0, 0.0), *(point for _, points, _ in ways for point in points or ())]))
     axes.set_title(f"{scene.token[-24:]}\n{scene.speed_mps:.1f} m/s, {scene.command}", fontsize="small")
     axes.set_xlabel("m to the right")
     axes.set_ylabel("m ahead")
 
 
+def _frame(axes: "Axes", drawn: NDArray[np.float64]) -> None:
+    """Around the points (n, 2) that are drawn, wide enough to see beside them."""
+    low, high = drawn[:, 0].min() - 2 * _MARGIN_M, drawn[:, 0].max() + _MARGIN_M
+    middle = -(drawn[:, 1].max() + drawn[:, 1].min()) / 2
+    half = max((high - low) * _WIDTH, np.ptp(drawn[:, 1]) + _MARGIN_M) / 2
+    axes.set_ylim(low, high)
+    axes.set_xlim(middle - half, middle + half)
+    axes.set_aspect("equal")
+
+
 def _across(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     """To the right and ahead: x is up."""
     return [-y for _, y in points], [x for x, _ in points]
+
+
+def _rgb(colour: str) -> Colour:
+    from matplotlib.colors import to_rgb
+
+    r, g, b = (round(255 * each) for each in to_rgb(colour))
+    return r, g, b

@@ -27,7 +27,7 @@ _ANSWERS = ("waypoints", "trajectory", "predict", "text")
 class Predictions(NamedTuple):
     """An answer to each sample, None where it is missing or cannot be read, and how many tokens fit no sample."""
 
-    answers: list[tuple[Point, ...] | None]
+    answers: list[Sequence[Point] | None]
     n_unknown: int
 
 

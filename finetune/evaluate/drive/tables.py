@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from loopwright.finetune.evaluate.drive.baselines import REFERENCE
 from loopwright.finetune.evaluate.drive.metrics import SECONDS
-from loopwright.finetune.evaluate.drive.openloop import DIFFERENCE, REFERENCE, TRUTH, WHAT
+from loopwright.finetune.evaluate.drive.openloop import DIFFERENCE, TRUTH, WHAT
 from loopwright.finetune.measure.rows import Bar, Row
 from loopwright.finetune.measure.tables import markdown_table
 
@@ -46,9 +47,9 @@ def _of_world(rows: Sequence[Row], world: str) -> str:
         heads = ("collisions, %", _AT, _TO, "any to 1 / 2 / 3 s, avg", "any, exact boxes")
         parts.append(markdown_table(heads, hits))
     if pairs := [row for row in rows if (row.what, row.world) == (DIFFERENCE, world)]:
-        lines = [(row.model, _interval(row, "l2_3s"), _interval(row, "l2_to_avg")) for row in pairs]
-        heads = (f"minus {REFERENCE}, m", "L2 at 3 s [95 % over logs]", "L2 avg (ST-P3) [95 % over logs]")
-        parts.append(markdown_table(heads, lines))
+        paired = [(row.model, _interval(row, "l2_3s"), _interval(row, "l2_to_avg")) for row in pairs]
+        titles = (f"minus {REFERENCE}, m", "L2 at 3 s [95 % over logs]", "L2 avg (ST-P3) [95 % over logs]")
+        parts.append(markdown_table(titles, paired))
     return "\n\n".join(parts)
 
 

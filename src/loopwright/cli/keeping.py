@@ -10,9 +10,11 @@ from loopwright.cli.run_session import Json, opened_memory
 from loopwright.errors import UnknownName
 from loopwright.settings import settings
 
+SESSION_HELP = "The session's id, the beginning of one, or `last` for the newest."
+
 
 def prune(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")],
+    session: Annotated[str, typer.Argument(metavar="SESSION", help=SESSION_HELP)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -24,11 +26,12 @@ def prune(
     from loopwright.tools.devices import device_files, prune_session
 
     with opened_memory() as memory:
-        devices = device_files(default_devices(), session)
         try:
-            row = memory.sessions.get(session)
+            row = memory.sessions.get(memory.sessions.find(session))
+            session = row.id
             what = f"session {row.id} ({row.loop}, {row.status})"
         except UnknownName:
+            devices = device_files(default_devices(), session)
             if not devices:
                 raise
             what = f"{len(devices)} device files of {session}, which is no session of this memory,"

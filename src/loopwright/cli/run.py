@@ -100,7 +100,8 @@ def _command(named: str, loop: "Loop") -> Callable[..., int]:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = field.annotation
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        each = get_args(kind)[0]
+        kind = list[each] if isinstance(each, type) else list[str]  # of a closed set: the configuration checks it
     elif not _fits_an_option(kind):
         kind = str  # read as JSON
     flag = "--" + name.replace("_", "-")

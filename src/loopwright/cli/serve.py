@@ -43,7 +43,7 @@ def serve(
     from loopwright.web.console import Console
     from loopwright.web.server import Served, console_folder
 
-    port = _free_port(host, port)
+    port = free_port(host, port)
     with opened_memory() as memory:
         console = Console(memory, console_folder(settings().data_dir), loop or ())
         served = Served(console, host=host, port=port, token_hours=token_hours)
@@ -52,18 +52,23 @@ def serve(
         else:
             stdout().print(f"Console: {escape(served.url)}")
             stdout().print(f"Whoever has this address may use it, for {token_hours:g} h. End the server with Ctrl-C.")
-        if not _is_loopback(host):
-            stderr().print(
-                f"[yellow]`--host` {escape(host)} opens the console to every machine that can reach this one, "
-                "unencrypted.[/yellow] Who has the token can run loops and approve acts as you can. Put a proxy with "
-                "TLS in front, or use an SSH tunnel."
-            )
+        warn_if_open(host)
         if open_:
             webbrowser.open(served.url)
         served.run()
 
 
-def _free_port(host: str, port: int) -> int:
+def warn_if_open(host: str) -> None:
+    """Say what it means where an address is not this machine's alone."""
+    if not _is_loopback(host):
+        stderr().print(
+            f"[yellow]`--host` {escape(host)} opens the server to every machine that can reach this one, "
+            "unencrypted.[/yellow] Who has the token can run loops and approve acts as you can. Put a proxy with "
+            "TLS in front, or use an SSH tunnel."
+        )
+
+
+def free_port(host: str, port: int) -> int:
     """The port, or a free one for 0.
 
     Raises:

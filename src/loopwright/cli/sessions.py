@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loopwright.cli.describe import describe
-from loopwright.cli.keeping import COMMANDS
+from loopwright.cli.keeping import COMMANDS, SESSION_HELP
 from loopwright.cli.output import json_line, plain, stderr, stdout, table
 from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
 from loopwright.errors import BadInput, UnknownName
@@ -27,7 +27,7 @@ app = typer.Typer(
 for command in COMMANDS:
     app.command()(command)
 
-SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+SessionId = Annotated[str, typer.Argument(metavar="SESSION", help=SESSION_HELP)]
 Step = Annotated[int, typer.Argument(min=0, metavar="STEP", help="Counted from 0.")]
 LoopName = Annotated[
     str | None,
@@ -65,26 +65,40 @@ def _loop_if_installed(memory: "Memory", session: str, named: str | None) -> "Lo
         return None
 
 
+def _installed(name: str) -> "Loop | None":
+    """The loop of this name, where it is installed."""
+    try:
+        return get_loop(name)
+    except UnknownName:
+        return None
+
+
 @contextmanager
 def _opened(session: str, named: str | None, model_of: list[str] | None = None) -> "Iterator[Session]":
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         yield _loop_of(memory, session, named).resume(session, memory, models=models_of(model_of))
 
 
 @app.command("list")
-def list_sessions(as_json: Json = False) -> None:
+def list_sessions(
+    last: Annotated[int | None, typer.Option(min=1, help="Only so many, the newest.")] = None, as_json: Json = False
+) -> None:
     """All sessions, newest first. `interrupted` ones were killed; `sessions resume` goes on with them."""
+    from loopwright.graphs.sessions import headline
+
     with opened_memory() as memory:
         interrupted = memory.sessions.interrupted()
-        rows = memory.sessions.list()
+        rows = memory.sessions.list()[:last]
     status = {row.id: "interrupted" if row.id in interrupted else row.status for row in rows}
     if as_json:
         for row in rows:
             json_line(row.model_dump(mode="json", exclude={"config"}) | {"status": status[row.id]})
         return
-    shown = table("session", "loop", "status", "begun")
+    shown = table("session", "status", "begun", "about")
     for row in rows:
-        shown.add_row(plain(row.id), plain(row.loop), status[row.id], f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        about = headline(_installed(row.loop), row)
+        shown.add_row(plain(row.id), status[row.id], f"{row.created_at:%Y-%m-%d %H:%M} UTC", plain(about))
     stdout().print(shown if rows else "No sessions yet. Begin one with: loopwright run --help")
 
 
@@ -92,6 +106,7 @@ def list_sessions(as_json: Json = False) -> None:
 def show(session: SessionId, loop: LoopName = None, as_json: Json = False) -> None:
     """What happened in a session, event by event."""
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         row = memory.sessions.get(session)
         status = "interrupted" if session in memory.sessions.interrupted() else row.status
         events = memory.events.read(session)
@@ -126,13 +141,14 @@ def rewind(session: SessionId, step: Step, loop: LoopName = None) -> None:
     """Go back to the observation of a step. Nothing is deleted; `sessions resume` goes on from there."""
     with _opened(session, loop) as opened:
         opened.rewind(step)
-    stdout().print(f"Rewound to step {step}. Go on with: loopwright sessions resume {session}")
+    stdout().print(f"Rewound to step {step}. Go on with: loopwright sessions resume {opened.id}")
 
 
 @app.command()
 def fork(session: SessionId, step: Step, loop: LoopName = None) -> None:
     """A new session that begins where another stood at a step; the parent is left as it is."""
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         of = _loop_of(memory, session, loop)
         child = of.fork(of.resume(session, memory), step)
     stdout().print(f"Forked into session {child.id}. Go on with: loopwright sessions resume {child.id}")
@@ -149,6 +165,7 @@ def replay(
     from loopwright.graphs.sessions import redraw_session
 
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         of = _loop_of(memory, session, loop)
         result = of.replay(session, memory)
         worst = redraw_session(memory, session, of) if rerender else None
@@ -165,7 +182,7 @@ def replay(
 
 @app.command()
 def verify(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, or an exported folder.")],
+    session: Annotated[str, typer.Argument(metavar="SESSION", help=f"{SESSION_HELP[:-1]}; or an exported folder.")],
     head: Annotated[
         str,
         typer.Option(
@@ -185,6 +202,7 @@ def verify(
         found = verify_export(Path(session), head=head)
     else:
         with opened_memory() as memory:
+            session = memory.sessions.find(session)
             found = verify_session(memory, session, _loop_if_installed(memory, session, loop), head=head)
     if as_json:
         json_line(found.model_dump(mode="json"))
@@ -204,6 +222,7 @@ def export(
     from loopwright.agents.sessions.export import export_session, read_export
 
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         folder = export_session(memory, session, out or Path(session))
     stdout().print(f"Exported to {folder}")
     stdout().print(f"Head: {read_export(folder).session.seal_hash}")
@@ -220,6 +239,7 @@ def report(
     from loopwright.graphs.sessions import report_session
 
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         of = _loop_if_installed(memory, session, loop)
         file = report_session(memory, session, out or Path(f"{session}.html"), of)
     stdout().print(f"Report: {file}")
@@ -238,6 +258,7 @@ def feedback(
     from loopwright.agents.feedback import is_stop
 
     with opened_memory() as memory:
+        session = memory.sessions.find(session)
         memory.sessions.get(session).require_going_on()
         if is_stop(message):
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait

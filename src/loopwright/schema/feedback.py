@@ -63,10 +63,12 @@ class Feedback(Frozen):
         patterns: regular expressions that have to match a whole message, which comes in lower case and without white
             space around; their named groups are the fields.
         examples: messages that say this, for help texts and questions.
+        takes_questions: whether a message that ends with a question mark may say this.
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[str, ...]] = ()
+    takes_questions: ClassVar[bool] = False
 
     @classmethod
     def read(cls, text: str) -> "Feedback | Reject | Unclear | None":

@@ -13,20 +13,21 @@ from loopwright.agents.feedback import is_stop
 from loopwright.agents.sessions.gate import APPROVAL
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import LoopwrightError, UnknownName
+from loopwright.graphs.loop.by_agent import by_agent
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.delivery import deliver, stop_at_rest
 from loopwright.graphs.loop.describe import describe, describe_in, understood
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.starting import configured
-from loopwright.graphs.registry import get_loop, loop_names
-from loopwright.graphs.sessions import report_session
+from loopwright.graphs.registry import SUFFIX, get_loop, loop_names
+from loopwright.graphs.sessions import headline, report_session
 from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view, thumbnail
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.memory import Memory, SessionRow
 from loopwright.schema import Event, ImageRef
 from loopwright.tools.contract import Tool
-from loopwright.web.reading import Asked, Logs, headline, open_questions
+from loopwright.web.reading import Asked, Logs, open_questions
 from loopwright.web.refusal import Refusal
 from loopwright.web.tokens import read_tokens
 from loopwright.web.worker import Order
@@ -87,6 +88,10 @@ class Console:
         self._workers = Workers(folder, (*loop_names(), *locations))
         self._overview = lru_cache(maxsize=500)(self._overview_at)
 
+    def warm_up(self) -> None:
+        """Get ready to run sessions, which takes seconds the first time."""
+        self._workers.warm_up()
+
     # Loops
 
     @cached_property
@@ -107,6 +112,8 @@ class Console:
             UnknownName: there is none.
             Refusal: it cannot be loaded.
         """
+        if name.endswith(SUFFIX):
+            return by_agent(self.loop(name.removesuffix(SUFFIX)), name)
         if name not in self.loops:
             raise UnknownName("loop", name, self.loops)
         found = self.loops[name]
@@ -116,8 +123,10 @@ class Console:
 
     def loop_if_any(self, name: str) -> Loop | None:
         """A loop by name, None where it is not here: what holds for any loop has to do."""
-        found = self.loops.get(name)
-        return found if isinstance(found, Loop) else None
+        try:
+            return self.loop(name)
+        except LoopwrightError:
+            return None
 
     def language(self, row: SessionRow) -> FeedbackLanguage:
         """What can be said to a session."""

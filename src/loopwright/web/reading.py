@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pydantic_core import to_jsonable_python
-
 from loopwright.agents.sessions.gate import ADDRESSED, APPROVAL, Question
 from loopwright.agents.sessions.language import FeedbackLanguage
-from loopwright.graphs.loop.config import RunConfig
-from loopwright.graphs.loop.declare import Declaration
 from loopwright.memory import Memory, SessionRow
 from loopwright.schema import Event, Message, Note, Stop, Unclear
 
@@ -95,18 +91,3 @@ def _answers(message: Message, question: Question, n_open: int, language: Feedba
     if message.parsed is not None:
         return message.parsed["kind"] not in ("note", "unclear", "stop")
     return not isinstance(language.parse(addressed["rest"] if addressed else message.text), Note | Unclear | Stop)
-
-
-def headline(loop: Declaration | None, row: SessionRow) -> str:
-    """What a session is about: the settings of its run that are not the loop's defaults."""
-    own: dict[str, Any] = row.config.get("scopes", {}).get("", {}).get("config", {})
-    fields = loop.config.model_fields if loop else {}
-    shown = []
-    for name, value in own.items():
-        field = fields.get(name)
-        if name in RunConfig.model_fields or value in (None, "", []):
-            continue
-        default = None if field is None else field.get_default(call_default_factory=True, validated_data={})
-        if field is None or field.is_required() or value != to_jsonable_python(default):
-            shown.append(f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}")
-    return " · ".join(shown) or (loop.summary if loop else "")

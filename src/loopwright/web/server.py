@@ -15,6 +15,7 @@ class Served:
     """A console that is ready to be served."""
 
     def __init__(self, console: Console, *, host: str, port: int, token_hours: float) -> None:
+        console.warm_up()
         key = key_of(console.folder)
         app = FastAPI(title="Loopwright", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
         add_api(app, console)

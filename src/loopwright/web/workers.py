@@ -15,13 +15,18 @@ from loopwright.web.worker import Order
 
 
 class Workers:
-    """Workers on demand. `loops` are imported before the first is asked for."""
+    """Workers on demand. `loops` are imported before the first begins."""
 
     def __init__(self, folder: Path, loops: Sequence[str]) -> None:
         self._log = folder / "workers.log"
         self._loops = loops
         self._lock = threading.Lock()
-        self._door, self._forker = self._started()
+        self._forker: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+
+    def warm_up(self) -> None:
+        """Start the process that forks workers before the first is asked for: it imports what they need."""
+        with self._lock:
+            self._door()
 
     def obey(self, order: Order) -> str:
         """Have a process of its own do this; returns the session's id when the process has the session.
@@ -49,10 +54,15 @@ class Workers:
 
     def _send(self, pipes: list[int]) -> None:
         with self._lock:
-            if self._forker.poll() is not None:  # somebody ended it
-                self._door.close()
-                self._door, self._forker = self._started()
-            socket.send_fds(self._door, [b"!"], pipes)
+            socket.send_fds(self._door(), [b"!"], pipes)
+
+    def _door(self) -> socket.socket:
+        """The door to the forker, which is started where none runs: at first, or because somebody ended it."""
+        if self._forker is None or self._forker[1].poll() is not None:
+            if self._forker is not None:
+                self._forker[0].close()
+            self._forker = self._started()
+        return self._forker[0]
 
     def _started(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
         """The process that forks workers, and the door to it; it ends when the door is closed."""

@@ -16,6 +16,7 @@ from loopwright.graphs.drive.steps import film, read_steps
 from loopwright.graphs.loop.session import Session
 from loopwright.graphs.sessions import report_session
 from loopwright.graphs.step_view import step_view
+from loopwright.models.visual_tokens import visual_text
 from loopwright.tools.drive.tools import look_at_road
 
 
@@ -71,6 +72,36 @@ def test_who_imagines_is_a_switch(drive: Drive, run: dict[str, Any], futures: in
     assert session.run() == "succeeded"
     assert len([p for p in payloads(session.events, "observed") if p["tool"] == "imagine_road"]) == futures
     assert thoughts(session)[0]["by"] == "rule"
+    whole(session)
+
+
+def imagining(prompt: str) -> str:
+    """A driver who imagines the same frame everywhere."""
+    visual = f"<visual>{visual_text([7] * 64)}</visual>"
+    return keep_going(prompt).replace("<think>", f"{visual}<think>") if "<answer>" in prompt else visual
+
+
+@pytest.mark.parametrize(
+    ("run", "by", "frames"),
+    [
+        ({"imagine": "model"}, "model", 1),
+        ({"planner": "rule", "imagine": "model"}, "rule", 1),
+        ({"planner": "rule", "imagine": "model", "candidates": 2, "shown": "tokens"}, "rule", 2),
+        ({"planner": "model", "shown": "pictures"}, "model", 0),
+    ],
+    ids=["jointly", "world model", "world model that chooses", "VLA"],
+)
+def test_one_model_runs_three_ways(drive: Drive, run: dict[str, Any], by: str, frames: int) -> None:
+    session = drive(imagining, steps=1, **run)
+    assert session.run() == "succeeded"
+    assert thoughts(session)[0]["by"] == by
+    decoded = [p["output"] for p in payloads(session.events, "observed") if p["tool"] == "decode_frame"]
+    assert len(decoded) == frames
+    assert all(frame["image"] is not None and frame["horizon_s"] == 1.5 for frame in decoded)
+    assert len(payloads(session.events, "encoded")) == (2 if run.get("shown") == "tokens" else 0)
+    prompt = payloads(session.events, "replied")[0]["prompt"][-1]["content"]
+    pictures = [] if isinstance(prompt, str) else [block for block in prompt if block["type"] != "text"]
+    assert len(pictures) == (1 if run.get("shown") == "pictures" else 0)
     whole(session)
 
 

@@ -156,13 +156,13 @@ def test_tools_are_offered_called_and_answered(server: ChatServer, served: Serve
     model = served().bind_tools([move_view], tool_choice="move_view")
     reply = model.invoke("Where to?")
     (call,) = reply.tool_calls
-    assert (call["name"], call["args"], call["id"]) == ("move_view", {"direction": "left", "distance_mm": 20}, "call_1")
-    answer = ToolMessage("done", tool_call_id="call_1")
+    assert (call["name"], call["args"]) == ("move_view", {"direction": "left", "distance_mm": 20})
+    answer = ToolMessage("done", tool_call_id=call["id"])
     model.invoke([HumanMessage("Where to?"), AIMessage("", tool_calls=[call]), answer])
     first, second = server.requests
     assert first["tools"][0]["function"]["name"] == "move_view"
     assert first["tool_choice"] == {"type": "function", "function": {"name": "move_view"}}
-    assert second["messages"][1]["tool_calls"][0]["id"] == second["messages"][2]["tool_call_id"] == "call_1"
+    assert second["messages"][1]["tool_calls"][0]["id"] == second["messages"][2]["tool_call_id"] == call["id"]
 
 
 @pytest.mark.parametrize("arguments", ['{"direction": "left"', "[1]", "left"])
@@ -214,9 +214,15 @@ def test_replies_that_never_fit_are_an_error(server: ChatServer, served: Served,
     assert len(server.requests) == 4
 
 
-def test_only_a_schema_that_can_be_checked_is_taken(served: Served) -> None:
+@pytest.mark.parametrize("mode", ["json_schema", "prompt"])
+def test_a_json_schema_is_checked_too(server: ChatServer, served: Served, mode: str) -> None:
+    server.turns.append(Turn(pieces=('{"direction": "left", "distance_mm": "far"}',)))
+    server.turns.append(Turn(pieces=('{"direction": "left", "distance_mm": 20}',)))
+    model = served(schema_mode=mode).with_structured_output(Move.model_json_schema())
+    assert model.invoke("Where to?") == {"direction": "left", "distance_mm": 20}
+    assert "`distance_mm` = 'far'" in str(server.requests[1]["messages"][-1]["content"])
     with pytest.raises(DeveloperError, match="expected a pydantic model class"):
-        served().with_structured_output({"title": "Move", "type": "object"})
+        served().with_structured_output(int)
 
 
 def test_failures_that_pass_are_retried(server: ChatServer, served: Served) -> None:

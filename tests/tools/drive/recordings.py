@@ -92,6 +92,13 @@ def comma2k19(folder: Path, seconds: float = 8.0, rate_hz: float = 20.0) -> dict
     return arrays
 
 
+def packed(path: Path, arrays: Mapping[str, Any]) -> Path:
+    """The arrays of a segment in one file."""
+    named: dict[str, Any] = {f"global_pose__{name}": array for name, array in arrays.items()}
+    np.savez(path, **named)
+    return path
+
+
 def _wxyz(rotation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     from scipy.spatial.transform import Rotation
 

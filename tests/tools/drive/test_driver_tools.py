@@ -76,8 +76,7 @@ def test_agents_of_an_area_nearest_first(area: str, expected: list[str]) -> None
 
 
 def test_agents_in_a_rectangle_whichever_corner_comes_first() -> None:
-    corners = {"x_from_m": 40, "x_to_m": 0, "y_from_m": -2, "y_to_m": 1}
-    found = asked("detect_agents_in_range", **corners)
+    found = asked("detect_agents_in_range", x_from_m=40, x_to_m=0, y_from_m=-2, y_to_m=1)
     assert ids(found) == ["lead", "second"]
     assert found["agents"][0] == {
         "id": "lead", "kind": "car", "x_m": 20, "y_m": 0.5, "yaw_rad": 0, "length_m": 4, "width_m": 2, "speed_mps": 8,
@@ -107,6 +106,19 @@ def test_the_map_knows_lanes_routes_and_distances() -> None:
     assert not off["drivable"] and off["to_left_line_m"] is None
     assert around_the_corner["left_of_centre_m"] == -0.5  # the lane turns left there
     assert between["is_route"]  # on the line of both
+
+
+@pytest.mark.parametrize(
+    ("waypoints", "rule"),
+    [
+        ([[4.0 * k, 0.0] for k in range(1, 7)], ""),
+        ([[5.4 * k, 0.0] for k in range(1, 7)], "collision"),  # with the second car, which stands
+        ([[5.0 * k, -0.5 * k] for k in range(1, 7)], "off_road"),
+    ],
+)
+def test_a_trajectory_is_checked_by_the_verifier(waypoints: list[list[float]], rule: str) -> None:
+    found = asked("check_trajectory", waypoints=waypoints)
+    assert (found["ok"], found["rule"], bool(found["reason"])) == (not rule, rule, bool(rule))
 
 
 def test_the_ego_state() -> None:

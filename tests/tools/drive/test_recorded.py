@@ -29,8 +29,7 @@ def write_comma(folder: Path) -> Path:
 
 def write_comma_npz(folder: Path) -> Path:
     arrays = recordings.comma2k19(folder)
-    np.savez(folder / "segment.npz", **{f"global_pose__{name}": array for name, array in arrays.items()})
-    return folder / "segment.npz"
+    return recordings.packed(folder / "segment.npz", arrays)
 
 
 def write_traffic(folder: Path) -> Path:
@@ -141,9 +140,7 @@ def damaged(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Path
     def write(folder: Path) -> Path:
         arrays = recordings.comma2k19(folder)
         change(arrays)
-        path = folder / "segment.npz"
-        np.savez(path, **{f"global_pose__{name}": array for name, array in arrays.items()})
-        return path
+        return recordings.packed(folder / "segment.npz", arrays)
 
     return write
 
@@ -238,4 +235,5 @@ def test_real_logs_agree_with_the_samples_cut_from_them(real_data: Path) -> None
 
 
 def _apart(one: Sample, other: Sample) -> np.ndarray[Any, Any]:
-    return np.array(one.future, dtype=float) - np.array(other.future, dtype=float)
+    apart: np.ndarray[Any, Any] = np.array(one.future, dtype=float) - np.array(other.future, dtype=float)
+    return apart

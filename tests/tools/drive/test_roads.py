@@ -1,5 +1,7 @@
 """The quick lanes and collisions are highway-env's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from loopwright.tools.drive.scenarios import SCENARIOS
 def test_quick_lanes_say_what_highway_envs_say(scenario: str) -> None:
     draws = np.random.default_rng(1)
     for lane in roads.build(scenario, 1, 10.0).road.network.lanes_list():
-        theirs = type(lane).__mro__[2]
+        theirs: Any = type(lane).__mro__[2]
         for _ in range(6):
             there = lane.position(draws.uniform(-8, min(lane.length, 400) + 8), draws.uniform(-4, 4))
             heading = draws.uniform(-4, 4)

@@ -2,7 +2,7 @@
 
 import sys
 from math import cos, hypot
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from tests.tools.drive.driving import along_route
@@ -196,6 +196,16 @@ def test_without_highway_env_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "highway_env.envs.common.abstract", None)
     with pytest.raises(MissingDependency, match=r"pip install 'loopwright\[drive\]'"):
         Simulation("merge", 0)
+
+
+@pytest.mark.parametrize("waypoints", [STRAIGHT[:5], ((float("nan"), 0.0), *STRAIGHT[1:]), ((1.0,),) * 6])
+def test_what_are_no_waypoints_is_refused(waypoints: Any) -> None:
+    simulation = Simulation("merge", 0)
+    before = simulation.scene()
+    for follow in (simulation.follow, simulation.futures):
+        with pytest.raises(BadInput, match="expected 6 pairs of finite numbers"):
+            follow(waypoints)
+    assert simulation.scene() == before
 
 
 def test_a_vehicle_that_is_not_there_is_named() -> None:

@@ -5,11 +5,10 @@ import pytest
 
 from loopwright.errors import UnknownName
 from loopwright.tools.drive.scenarios import SCENARIOS
-from loopwright.tools.drive.scene import Agent, Box, Lane, Scene
+from loopwright.tools.drive.scene import CAMERAS, Agent, Box, Camera, Lane, Scene
 from loopwright.tools.drive.simulator import Simulation
 from loopwright.tools.drive.views import (
     AGENT,
-    CAMERAS,
     EGO,
     GROUND,
     OBSTACLE,
@@ -17,7 +16,6 @@ from loopwright.tools.drive.views import (
     ROUTE,
     SKY,
     TRAIL,
-    Camera,
     Colour,
     Picture,
     camera_view,
@@ -138,3 +136,12 @@ def test_an_unknown_camera_is_named() -> None:
     with pytest.raises(UnknownName, match="Unknown camera 'FRONT'"):
         camera_view(scene(), "FRONT")  # type: ignore[arg-type]  # the mistake that is tested
     assert where(top_view(scene(car(10, 0))), AGENT).any()
+
+
+def test_ways_are_drawn_on_the_ground_before_the_camera() -> None:
+    way, blue = tuple((5.0 * k, 1.0 * k) for k in range(1, 7)), (0, 0, 255)
+    drawn = where(camera_view(scene(), "F", ways=[(way, blue, 0.4)]), blue)
+    rows, columns = np.nonzero(drawn)
+    assert rows.max() == 127 and rows.min() > 0.4 * 128  # from the ego to below the horizon
+    assert columns[rows.argmin()] < 96  # ahead it lies to the left
+    assert not where(camera_view(scene(), "B", ways=[(way, blue, 0.4)]), blue).any()

@@ -114,7 +114,7 @@ def test_many_at_once_in_processes_drive_as_one_does() -> None:
         [lambda scenario=scenario: DriveWorld(scenario, views=("top",)) for scenario in scenarios]  # type: ignore[misc]  # a default binds
     )
     try:
-        together, _ = vector.reset(seed=[3, 4])
+        together, _ = vector.reset(seed=[3, 4])  # type: ignore[arg-type]  # its base class is typed for one
         for world, seed in zip(alone, (3, 4), strict=True):
             world.reset(seed=seed)
         for _ in range(3):

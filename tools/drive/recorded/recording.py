@@ -29,8 +29,6 @@ from loopwright.tools.drive.scene import (
 
 Floats = NDArray[np.float64]
 OnProblem = Callable[[str], None]
-CAMERAS: tuple[Camera, ...] = ("F", "FL", "FR", "B", "BL", "BR")
-"""In FSDrive's order."""
 RADIUS_M = 80.0
 """Agents and lanes farther from the ego are left out."""
 TURN_M = 2.0
@@ -94,7 +92,7 @@ def samples_of(
     Raises:
         BadInput: something is missing and `on_problem` raises.
     """
-    known = np.isfinite(recording.ego.poses).all(axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(recording.ego.poses).all(axis=1))
     speeds = _speeds(recording)
     n_without_past = 0
     for i in range(HISTORY_STEPS, len(known) - 1):

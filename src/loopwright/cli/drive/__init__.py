@@ -8,6 +8,7 @@ COMMANDS = LoopCommands(
         "demo drive": demo.demo,
         "data build drive": data.build,
         "eval drive": evaluate.evaluate,
+        "train drive-policy": train.train_policy,
         "train drive-tokens": train.train_tokens,
     },
     checks=(doctor.tokenizer,),

@@ -5,16 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from loopwright.cli.drive import imagination, openloop
+from loopwright.cli.drive import closed, imagination, openloop
 from loopwright.errors import BadInput
+from loopwright.tools.drive.scenarios import ScenarioName
 
 
 def evaluate(
     what: Annotated[
-        Literal["open", "imagination"],
+        Literal["open", "imagination", "headroom", "closed"],
         typer.Option(
             help="What to measure: `open`: trajectories beside what came, on recorded drives; `imagination`: imagined "
-            "frames beside what came, on simulated ones."
+            "frames beside what came, on simulated ones; `headroom`: whole simulated drives of the planner that knows "
+            "all of the future, constant velocities or the present frame alone; `closed`: those beside IDM and other "
+            "drivers."
         ),
     ] = "open",
     data: Annotated[
@@ -44,14 +47,29 @@ def evaluate(
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out moments with missing or damaged data, and say which.")
     ] = False,
+    scenario: Annotated[
+        list[ScenarioName] | None, typer.Option(help="Simulated road; repeat it for several. By default all.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Simulated drives of each driver on each road.")] = 50,
+    part: Annotated[Literal["validation", "test"], typer.Option(help="Whose seeds are driven.")] = "test",
+    row: Annotated[
+        list[str] | None, typer.Option(help="Only this driver's row, such as `oracle`; repeat it for several.")
+    ] = None,
+    policy: Annotated[
+        list[Path] | None, typer.Option(help="Policy of `train drive-policy`, for `closed`; repeat it for several.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also write tables (Markdown), rows (JSON) and a picture to this folder.")
+        Path | None,
+        typer.Option(help="Also write tables (Markdown), rows (JSON), a picture or the drives to this folder."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Measure trajectories, errors and collisions under every convention, or imagined frames, beside baselines."""
+    """Measure trajectories, imagined frames or whole drives, beside baselines."""
     if what == "imagination":
         return imagination.run(n, model, out, as_json)
+    if what != "open":
+        simulated = closed.Asked(what, scenario or (), row or (), episodes, part, policy or ())
+        return closed.run(simulated, out, as_json)
     if not data:
         raise BadInput("Give `--data PATH`: recorded drives to measure on.")
     asked = openloop.Asked(

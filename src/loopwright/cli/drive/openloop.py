@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 def run(asked: Asked, out: Path | None, as_json: bool) -> int:
     """Measure, print, and write where that is asked for; the exit code says whether a bar was missed."""
     from loopwright.finetune.evaluate.drive.baselines import REFERENCE, REGRESSION
-    from loopwright.finetune.evaluate.drive.openloop import bars_of, evaluate_open, headline, predicted
+    from loopwright.finetune.evaluate.drive.openloop import Answers, bars_of, evaluate_open, headline, predicted
     from loopwright.finetune.evaluate.drive.plot import plot_trajectories
     from loopwright.finetune.evaluate.drive.predictions import read_predictions
     from loopwright.finetune.evaluate.drive.tables import markdown
@@ -37,7 +37,7 @@ def run(asked: Asked, out: Path | None, as_json: bool) -> int:
     if out is not None:  # before the work: what cannot be made is said at once
         out.mkdir(parents=True, exist_ok=True)
     samples, training = _samples(asked.data, asked.skip), _samples(asked.training, asked.skip)
-    given = {}
+    given: dict[str, Answers] = {}
     for path in asked.predictions:
         found = read_predictions(path, samples, asked.axes)
         given[path.stem] = found.answers

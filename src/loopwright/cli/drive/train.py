@@ -1,11 +1,12 @@
-"""`loopwright train drive-tokens`: the image tokenizer of the drive loop."""
+"""`loopwright train drive-tokens`, the image tokenizer of the drive loop, and `train drive-policy`, its baselines."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from loopwright.cli.output import json_line, stderr, stdout
+from loopwright.tools.drive.scenarios import ScenarioName
 
 
 def train_tokens(
@@ -27,3 +28,18 @@ def train_tokens(
             f"{result.found:.3f}, {result.codes_used} codes used, perplexity {result.perplexity:.0f}: {result.weights}",
             markup=False,
         )
+
+
+def train_policy(
+    algorithm: Annotated[Literal["dqn", "ppo"], typer.Option(help="Of stable-baselines3.")],
+    scenario: Annotated[ScenarioName, typer.Option(help="Simulated road.")],
+    steps: Annotated[int, typer.Option(min=64, help="Budget, in steps of 0.5 s.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the training.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the policy, `ALGORITHM-SCENARIO.zip`.")] = Path(
+        "runs/drive_policies"
+    ),
+) -> None:
+    """Train a baseline that chooses among the planner's candidates; `eval drive --policy` drives by it."""
+    from loopwright.finetune.networks.drive.policy import train
+
+    stdout().print(str(train(algorithm, scenario, out, steps, seed=seed)), markup=False)

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from nicegui import events, ui
 
 from loopwright.errors import LoopwrightError
+from loopwright.graphs.sessions import headline
 from loopwright.graphs.step_view import Pointed
 from loopwright.graphs.steps import SessionStep
 from loopwright.web.console import SessionView
@@ -15,7 +16,6 @@ from loopwright.web.pages.looking import Looking
 from loopwright.web.pages.parts import badge, session_url
 from loopwright.web.pages.questions import Questions
 from loopwright.web.pages.record import Record
-from loopwright.web.reading import headline
 
 REFRESH_S = 0.25
 LET_GO_S = 10.0

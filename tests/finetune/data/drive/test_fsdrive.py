@@ -17,8 +17,7 @@ from loopwright.finetune.data.drive.fsdrive import (
     write_fsdrive,
 )
 from loopwright.finetune.data.rows import read_row
-from loopwright.tools.drive.recorded.recording import CAMERAS
-from loopwright.tools.drive.scene import Point, Sample, Scene
+from loopwright.tools.drive.scene import CAMERAS, Point, Sample, Scene
 
 coordinates = st.floats(-200, 200, allow_subnormal=False)
 points = st.tuples(coordinates, coordinates)
