@@ -135,9 +135,13 @@ def evaluate_closed(
                 known = record.get(scenario, seed, name)
                 of_driver[name].append(known or record.add(drive(scenario, seed, name, make)))
             on_progress(f"{scenario}: {number} of {len(seeds)} seeds")
-        rows += [_row(drives) for drives in of_driver.values()]
-        rows += _changes(of_driver)
+        rows += compared(of_driver)
     return rows
+
+
+def compared(of_driver: Mapping[str, Sequence[Driven]]) -> list[Row]:
+    """The rows of one scenario, from the drives of each driver on the same seeds in the same order."""
+    return [_row(drives) for drives in of_driver.values()] + list(_changes(of_driver))
 
 
 def _row(drives: Sequence[Driven]) -> Row:
@@ -201,7 +205,7 @@ def _bars_of(rows: Sequence[Row], world: str) -> Iterable[Bar]:
         yield Bar(f"{world}: 1 - p of that", 1 - change[IMAGINED]["p"], 1 - SIGNIFICANT)
     if IDM in of:
         fewer = of[IDM]["collisions_100"] - mine["collisions_100"]
-        yield Bar(f"{world}: collisions fewer than IDM's, per 100", fewer, 0.0)
+        yield Bar(f"{world}: collisions not more than IDM's, per 100", fewer, 0.0)
         yield Bar(f"{world}: speed by IDM's", mine["speed_mps"] / of[IDM]["speed_mps"], FASTER)
     for name in of.keys() & {"random", "constant", "dqn", "ppo"}:
         fewer = of[name]["collisions_100"] - mine["collisions_100"]
