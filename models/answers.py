@@ -20,7 +20,7 @@ from typing_extensions import is_typeddict
 
 from loopwright.errors import BadInput, DeveloperError, UnknownName
 from loopwright.models.calling import MAX_REPLY_BYTES
-from loopwright.models.json_schema import checker, plain_schema
+from loopwright.models.json_schema import checker, json_instructions, plain_schema
 from loopwright.models.local import tool_calls
 from loopwright.models.markup import json_object, without_fences, without_thoughts
 from loopwright.schema import Frozen
@@ -171,17 +171,11 @@ def one_of(choices: Sequence[str]) -> "TextFormat[str]":
     )
 
 
-def json_instructions(schema: Mapping[str, Any]) -> str:
-    """What a model is told that is not held to a JSON schema."""
-    return f"Reply with one JSON object, and nothing else, that fits this JSON schema:\n{json.dumps(schema)}"
-
-
 @dataclass(frozen=True)
 class JsonFormat(Generic[T]):
     """A JSON object that fits `schema`.
 
-    Of a pydantic class, of version 1 or 2, values are instances; of a `TypedDict` class or a JSON schema they are
-    dictionaries.
+    Of a pydantic class of either version values are instances; of a `TypedDict` or a JSON schema, dictionaries.
 
     Raises:
         DeveloperError: it is none of these.
@@ -200,9 +194,7 @@ class JsonFormat(Generic[T]):
     @property
     def name(self) -> str:
         """The schema's."""
-        if isinstance(self.schema, type):
-            return self.schema.__name__
-        return str(self.json_schema["title"])
+        return self.schema.__name__ if isinstance(self.schema, type) else str(self.json_schema["title"])
 
     @cached_property
     def json_schema(self) -> dict[str, Any]:
@@ -214,10 +206,8 @@ class JsonFormat(Generic[T]):
     @cached_property
     def plain_schema(self) -> dict[str, Any]:
         """As grammars are made of it: fields with a default may be left out."""
-        if (own := self._own_schema) is not None:
-            return plain_schema(own, self.name)
-        schema = convert_to_json_schema(self._titled) if self._model is None else self._model.model_json_schema()
-        return plain_schema(schema, self.name)
+        own = self._own_schema if self._model is None else self._model.model_json_schema()
+        return plain_schema(own or convert_to_json_schema(self._titled), self.name)
 
     @property
     def instructions(self) -> str:

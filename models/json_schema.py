@@ -44,6 +44,11 @@ def plain_schema(schema: Mapping[str, Any], name: str) -> Schema:
     return _plain(schema, name, schema, frozenset())
 
 
+def json_instructions(schema: Mapping[str, Any]) -> str:
+    """What a model is told that is not held to a JSON schema."""
+    return f"Reply with one JSON object, and nothing else, that fits this JSON schema:\n{json.dumps(schema)}"
+
+
 def checker(schema: Mapping[str, Any]) -> Callable[[bytes | str], Any]:
     """A function that reads JSON text as a value of the plain `schema`; it raises pydantic's `ValidationError`."""
     return TypeAdapter(_type(schema)).validate_json

@@ -20,11 +20,12 @@ from pydantic import Field, PrivateAttr, SkipValidation, ValidationError
 
 from loopwright.errors import BadInput, ToolRetry, UnknownName
 from loopwright.log import get_logger
-from loopwright.models.answers import AnswerFormat, JsonFormat, json_instructions
+from loopwright.models.answers import AnswerFormat, JsonFormat
 from loopwright.models.asking import LoopwrightChatModel
 from loopwright.models.calling import CHARS_A_TOKEN
 from loopwright.models.cards import Decoding, ModelCard
 from loopwright.models.images import base64_image, image_refs, reader_for, ref_of
+from loopwright.models.json_schema import json_instructions
 from loopwright.models.served.assembly import Assembly
 from loopwright.models.served.cassette import Cassette
 from loopwright.models.served.endpoint import Choice, Chunk, Endpoint, RequestRefused, Usage
