@@ -102,9 +102,11 @@ def chunk_of(reply: AIMessage, content: str = "") -> AIMessageChunk:
         ),
         *(tool_call_chunk(name=call["name"], args=call["args"], id=call["id"]) for call in reply.invalid_tool_calls),
     ]
+    for index, call in enumerate(calls):
+        call["index"] = index
     return AIMessageChunk(
         content=content,
-        tool_call_chunks=[call | {"index": index} for index, call in enumerate(calls)],
+        tool_call_chunks=calls,
         usage_metadata=reply.usage_metadata,
         response_metadata=reply.response_metadata,
         chunk_position="last",

@@ -65,7 +65,7 @@ def _plain(node: Mapping[str, Any], path: str, root: Mapping[str, Any], inside: 
                 "own, a fixed number of times."
             )
         return _plain(_referred(root, ref, path), path, root, inside | {ref})
-    made = {key: value for key, value in node.items() if key not in _DROPPED}
+    made: Schema = {key: value for key, value in node.items() if key not in _DROPPED}
     if made.get("format") not in _FORMATS:
         made.pop("format", None)
     if len(parts := made.pop("allOf", ())) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 from loopwright.agents.drive.driver import Thought
 from loopwright.agents.drive.formats import DECISION, FRAME, MASKED, PARTS, DriveAnswer, Part, drive_form
 from loopwright.agents.drive.perception import risk_of
-from loopwright.agents.drive.prompts import Asked, Shown, again_messages, drive_messages, frame_messages
+from loopwright.agents.drive.prompts import VIEWS, Asked, Shown, again_messages, drive_messages, frame_messages
 from loopwright.errors import NoAnswer
 from loopwright.graphs.drive.run import DRIVER
 from loopwright.graphs.loop.context import Context
@@ -72,7 +72,7 @@ def shown(state: State, ctx: Context) -> list[Shown]:
     if ctx.config.shown != "pictures":
         return []
     images = SeenRoad.model_validate(state["observation"]).images
-    return [Shown(view=v, image=ref) for v in type(images).model_fields if (ref := getattr(images, v)) is not None]
+    return [Shown(view=v, image=ref) for v in VIEWS if (ref := getattr(images, v)) is not None]
 
 
 def _imagined(way: Any, ctx: Context) -> dict[str, Any]:

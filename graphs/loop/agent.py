@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import Runnable
@@ -83,7 +84,7 @@ class AgentRun:
                     self._keys[str(call["id"])] = self._next_key()
             return reply
 
-        profile = {"tool_calling": True, "structured_output": is_held}
+        profile: ModelProfile = {"tool_calling": True, "structured_output": is_held}
         return RecordedChatModel(role=role, ask=ask, profile=profile)
 
     def chat_tool(self, tool: Tool[Any, Any]) -> BaseTool:

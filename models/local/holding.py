@@ -30,7 +30,7 @@ def held(messages: Sequence[BaseMessage], options: Mapping[str, Any], policy: To
         DeveloperError: a schema that no grammar can be made of.
     """
     choice = options.get("tool_choice")
-    tools = list(options.get("tools") or ()) if choice != "none" else []
+    tools: list[dict[str, Any]] = list(options.get("tools") or ()) if choice != "none" else []
     if options.get("grammar") is not None:
         return Held(tools, options["grammar"])
     answer = _answer_schema(options.get("response_format"))

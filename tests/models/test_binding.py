@@ -150,5 +150,6 @@ def test_a_scripted_model_takes_the_same() -> None:
 
 
 def test_standard_parameters_change_the_cards_decoding(model: LocalChatModel) -> None:
-    made = LocalChatModel(card=model.card, engine=model.engine, stop=["x"], max_tokens=7, temperature=0.5)
+    standard: dict[str, Any] = {"max_tokens": 7, "temperature": 0.5}
+    made = LocalChatModel(card=model.card, engine=model.engine, stop=["x"], **standard)
     assert (made.decoding, made.stop) == (Decoding(max_tokens=7, temperature=0.5), ["x"])

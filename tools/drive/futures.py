@@ -59,10 +59,12 @@ class Seen(Protocol):
     @property
     def scene(self) -> Scene:
         """Seen from the ego of then."""
+        ...
 
     @property
     def pose(self) -> Pose:
         """Of that ego, in the present frame."""
+        ...
 
 
 def poses(waypoints: Sequence[Point]) -> tuple[Pose, ...]:

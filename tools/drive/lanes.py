@@ -123,7 +123,8 @@ def _smoothed(points: Points) -> Points:
     before = even[0] - (even[1] - even[0]) * np.arange(reach, 0, -1)[:, None]
     after = even[-1] + (even[-1] - even[-2]) * np.arange(1, reach + 1)[:, None]
     longer = np.concatenate([before, even, after])
-    return np.column_stack([np.convolve(longer[:, axis], kernel / kernel.sum(), "valid") for axis in (0, 1)])
+    found = np.column_stack([np.convolve(longer[:, axis], kernel / kernel.sum(), "valid") for axis in (0, 1)])
+    return np.asarray(found, dtype=np.float64)
 
 
 def _lengths(points: Points) -> NDArray[np.float64]:

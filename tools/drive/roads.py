@@ -1,17 +1,15 @@
 """The roads of the drive world and their traffic, made by highway-env. The only module that imports it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import atan, atan2, cos, hypot, pi, sin
 from typing import Any, NamedTuple
 
 import numpy as np
-from highway_env.envs.common.abstract import AbstractEnv
 from highway_env.envs.highway_env import HighwayEnv
 from highway_env.envs.intersection_env import ConnectedLaneIntersectionEnv
 from highway_env.envs.merge_env import ConnectedLaneMergeGenericEnv
 from highway_env.envs.roundabout_env import ConnectedLaneRoundaboutGenericEnv
 from highway_env.road.lane import CircularLane, SineLane, StraightLane
-from highway_env.road.road import Road
 from highway_env.vehicle.behavior import IDMVehicle
 from highway_env.vehicle.kinematics import Vehicle
 
@@ -30,7 +28,7 @@ class Traffic(IDMVehicle):  # type: ignore[misc]  # highway-env is untyped
     COMFORT_ACC_MIN = -5.0
     name = ""
 
-    def handle_collisions(self, other: Any, dt: float = 0) -> None:
+    def handle_collisions(self: Any, other: Any, dt: float = 0) -> None:
         """As the base class, which first takes a longer way to see that the other is far away."""
         (ax, ay), (bx, by) = self.position.tolist(), other.position.tolist()
         if hypot(bx - ax, by - ay) < (self.diagonal + other.diagonal) / 2 + abs(self.speed) * dt + 0.01:
@@ -52,7 +50,8 @@ class _QuickMixin:
         self: Any, position: Any, longitudinal: float | None = None, lateral: float | None = None, margin: float = 0
     ) -> bool:
         if longitudinal is None or lateral is None:
-            longitudinal, lateral = self.local_coordinates(position)
+            at: tuple[float, float] = self.local_coordinates(position)
+            longitudinal, lateral = at
         if not -self.VEHICLE_LENGTH <= longitudinal < self.length + self.VEHICLE_LENGTH:
             return False
         return bool(abs(lateral) <= self.width / 2 + margin)
@@ -66,7 +65,7 @@ class _QuickMixin:
 
 
 class _Straight(_QuickMixin, StraightLane):  # type: ignore[misc]  # highway-env is untyped
-    def local_coordinates(self, position: Any) -> tuple[float, float]:
+    def local_coordinates(self: Any, position: Any) -> tuple[float, float]:
         (x, y), (x0, y0), (ux, uy) = position.tolist(), self.start.tolist(), self.direction.tolist()
         return (x - x0) * ux + (y - y0) * uy, (y - y0) * ux - (x - x0) * uy
 
@@ -145,7 +144,8 @@ class _Intersection(_Seeded, ConnectedLaneIntersectionEnv):  # type: ignore[misc
     pass
 
 
-_ENVIRONMENTS: Mapping[str, tuple[type[AbstractEnv], type[Traffic], type[Traffic], dict[str, Any]]] = {
+_Make = Callable[[dict[str, Any], int], Any]
+_ENVIRONMENTS: Mapping[str, tuple[_Make, type[Traffic], type[Traffic], dict[str, Any]]] = {
     "highway": (_Highway, Traffic, Ego, {"lanes_count": 4, "vehicles_count": 20}),
     "merge": (_Merge, Traffic, Ego, {"lanes_count": 2, "vehicles_count": 8}),
     "roundabout": (_Roundabout, Traffic, Ego, {"vehicles_count": 8}),
@@ -157,7 +157,7 @@ class Built(NamedTuple):
     """A scene of highway-env, and the ego vehicle in it."""
 
     env: Any
-    road: Road
+    road: Any
     ego: Any
 
 
@@ -169,7 +169,7 @@ def build(scenario: str, seed: int, cruise_mps: float) -> Built:
     road, given = env.road, env.vehicle
     for lane in road.network.lanes_list():
         lane.__class__ = _QUICK[type(lane)]
-    ego = ego_class.create_from(given)
+    ego: Any = ego_class.create_from(given)
     ego.target_speed = cruise_mps
     ego.name = "ego"
     road.vehicles[road.vehicles.index(given)] = ego

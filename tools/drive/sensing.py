@@ -50,11 +50,11 @@ def read_faults(told: Iterable[str]) -> dict[int, frozenset[FaultName]]:
     found: dict[int, frozenset[FaultName]] = {}
     for text in told:
         match = _TOLD.fullmatch(text)
-        kind = next((fault for fault in FAULTS if match is not None and match["fault"] == fault), None)
-        if match is None or kind is None:
+        kinds: list[FaultName] = [fault for fault in FAULTS if match is not None and match["fault"] == fault]
+        if match is None or not kinds:
             raise BadInput(f"`faults` {text!r} is no fault. Expected KIND@STEP with KIND of {', '.join(FAULTS)}.")
         step = int(match["step"])
-        found[step] = found.get(step, frozenset()) | {kind}
+        found[step] = frozenset([*found.get(step, ()), *kinds])
     return found
 
 

@@ -86,20 +86,20 @@ class DriveWorld(SimulatedWorld[Observation, NDArray[np.float32]]):
         unknown = [view for view in views if view not in VIEWS]
         if unknown:
             raise UnknownName("view", unknown[0], VIEWS)
-        self.scenario, self.seed = _known(scenario), seed
+        self.scenario: ScenarioName = _known(scenario)
+        self.seed = seed
         self.render_mode = render_mode
         self.views = views
         _ = _simulated(self.scenario, seed, ())  # says what is missing or wrong before a device is made
         super().__init__(device=device)
         _ = self.state  # refuses a device that is at another drive
-        self.observation_space = spaces.Dict(
-            {view: spaces.Box(0, 255, _shape(view), np.uint8) for view in views}
-            | {
-                "ego": spaces.Box(-100.0, 100.0, (2,), np.float32),
-                "history": spaces.Box(-REACH_M, REACH_M, (HISTORY_STEPS + 1, 2), np.float32),
-                "command": spaces.Discrete(len(_COMMANDS)),
-            }
-        )
+        parts: dict[str, spaces.Space[Any]] = {
+            **{view: spaces.Box(0, 255, _shape(view), np.uint8) for view in views},
+            "ego": spaces.Box(-100.0, 100.0, (2,), np.float32),
+            "history": spaces.Box(-REACH_M, REACH_M, (HISTORY_STEPS + 1, 2), np.float32),
+            "command": spaces.Discrete(len(_COMMANDS)),
+        }
+        self.observation_space = spaces.Dict(parts)
         self.action_space = spaces.Box(-REACH_M, REACH_M, (FUTURE_STEPS, 2), np.float32)
 
     # The drive

@@ -99,7 +99,7 @@ def sample_of(row: Mapping[str, Any], *, media: Path = Path()) -> FSDriveRow:
     asked = "".join(turn.text for turn in example.turns if turn.role == "user")
     answer = example.turns[-1].text
     past, goal, future = _HISTORY.search(asked), _GOAL.search(asked), points_of(answer)
-    commands = {written: command for command, written in GOALS.items()}
+    commands: dict[str, Command] = {written: command for command, written in GOALS.items()}
     if past is None or len(history := [from_fsdrive(p) for p in _numbers(past.group(1))]) != HISTORY_STEPS:
         raise BadInput(f"The row {token!r} has no `Historical Trajectory` of {HISTORY_STEPS} points.")
     if goal is None or goal.group(1).upper() not in commands:

@@ -99,4 +99,5 @@ def _rounded(pose: Pose) -> Point:
 
 def drives(seeds: Iterable[int]) -> Iterator[tuple[ScenarioName, int]]:
     """The drives of `seeds`, the scenarios in turn."""
-    yield from ((SCENARIOS[k % len(SCENARIOS)], seed) for k, seed in enumerate(seeds))
+    for k, seed in enumerate(seeds):
+        yield SCENARIOS[k % len(SCENARIOS)], seed

@@ -82,7 +82,9 @@ def evaluate(
             counted = {"unread": float(unread)} if name == MODEL else {}
             rows.append(row.model_copy(update={"figures": row.figures | counted}))
         for other in (VELOCITY, COPY) if model is not None else ():
-            gains = {key: np.subtract(v, measured[other][key]) for key, v in measured[MODEL].items()}
+            gains: dict[str, ArrayLike] = {
+                key: np.subtract(v, measured[other][key]) for key, v in measured[MODEL].items()
+            }
             rows.append(averaged(WHAT, "drive", CHANGE, f"{variant}, {MODEL} - {other}", gains, clusters))
         on_progress(f"{variant}: {len(of_horizon)} moments of {len(set(clusters))} drives")
     return rows

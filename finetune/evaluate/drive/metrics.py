@@ -63,7 +63,7 @@ def score(samples: Sequence[Sample], answers: Sequence[Sequence[Point] | None], 
                 f"{STEP_S:g} s apart."
             )
     truth = np.array([[p or (np.nan, np.nan) for p in sample.future] for sample in samples]).reshape(-1, 6, 2)
-    known = np.isfinite(truth).all(axis=2)
+    known: Bools = np.asarray(np.isfinite(truth).all(axis=2), dtype=np.bool_)
     said = np.array([answer or STANDING for answer in answers], dtype=np.float64).reshape(-1, 6, 2)
     error: Floats = np.asarray(np.linalg.norm(np.where(known[..., None], said - truth, 0.0), axis=2), dtype=np.float64)
     hits = np.zeros((2, len(samples), FUTURE_STEPS), dtype=np.bool_)

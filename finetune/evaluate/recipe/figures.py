@@ -127,7 +127,9 @@ def average_precision(scored: Iterable[tuple[float, bool]]) -> float:
 @cache
 def label_counts() -> dict[LabelSet, Counter[str]]:
     """How many of the first training dishes have each label."""
-    found = {what: Counter[str](dict.fromkeys(getattr(kitchen_vocabularies(), what).classes, 0)) for what in SETS}
+    found: dict[LabelSet, Counter[str]] = {
+        what: Counter(dict.fromkeys(getattr(kitchen_vocabularies(), what).classes, 0)) for what in SETS
+    }
     for seed in seeds_of("train", COUNTED):
         labels = plan_dish(bundled_kitchen(), seed).labels
         for what in SETS:

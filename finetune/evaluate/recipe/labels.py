@@ -118,7 +118,9 @@ def selection_rows(
                 label_row(cases, SELECTION, predictor, f"{what}, {rule}", pairs_of(cases, kept, what)) for what in SETS
             ]
             rows += gain_rows(cases, f"{predictor} + {rule}", before, kept, over=predictor)
-        own = [{w: _all_scores(of_dish[w]) for w in SETS} for of_dish in of_judge]
+        own: list[dict[LabelSet, dict[str, float]]] = [
+            {w: _all_scores(of_dish[w]) for w in SETS} for of_dish in of_judge
+        ]
         rows += _rankings(cases, predictor, judge, own)
     return rows
 

@@ -17,7 +17,7 @@ from loopwright.agents.recipe.predictor import PREDICTOR
 from loopwright.errors import BadInput
 from loopwright.finetune.data.recipe.vocabulary import VocabularyRules, vocabularies_of
 from loopwright.finetune.evaluate.pictures import PngStore
-from loopwright.finetune.evaluate.recipe.cases import Case, Progress, Roles, by_model, frequent
+from loopwright.finetune.evaluate.recipe.cases import Case, Progress, Roles, Said, by_model, frequent
 from loopwright.finetune.evaluate.recipe.labels import Kept, label_rows, labels_of
 from loopwright.finetune.evaluate.recipe.lexical import TextMeasure
 from loopwright.finetune.evaluate.recipe.swaps import swap_rows
@@ -69,7 +69,7 @@ def evaluate_recorded(
     true: Kept = [{what: tuple(sorted(case.true(what))) for what in SETS} for case in cases]
     told = {context: told_of(true, context) for context in CONTEXTS}
     labels = [case.dish.labels for case in cases]
-    said = [{what: Prediction(labels=one[what][:100]) for what in SETS} for one in true]
+    said: list[Said] = [{what: Prediction(labels=one[what][:100]) for what in SETS} for one in true]
     near = [tuple(cases[nearest(one, labels, but=place)].dish.recipe.instructions) for place, one in enumerate(said)]
     own = [tuple(case.dish.recipe.instructions) for case in cases]
     common = told_of(_frequent(cases), "both")

@@ -48,7 +48,7 @@ def swap_rows(scorer: Scorer) -> list[Row]:
 def swapped(case: Case, sets: Sequence[LabelSet], rng: np.random.Generator) -> tuple[str, ...]:
     """A dish's instructions, every label of `sets` replaced by one that the dish has not, in the same form."""
     known, steps = case.dish.known, case.dish.recipe.instructions
-    others = {what: _replacements(case, what, rng) for what in sets}
+    others: dict[LabelSet, dict[str, str]] = {what: _replacements(case, what, rng) for what in sets}
     return tuple(_swapped(step, known, others) for step in steps)
 
 

@@ -1,7 +1,7 @@
 """How true a drawn or imagined view from above is to the scene: road users, by the colours that they are drawn in."""
 
 from math import hypot
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def total(of: list[Fidelity]) -> Fidelity:
 
 def _blots(seen: NDArray[np.bool_], cell_m: float) -> NDArray[np.float64]:
     """(K, 2) centres of connected agent cells, x and y in metres."""
-    labels, count = label(seen, structure=np.ones((3, 3)))
+    labels, count = cast(tuple[NDArray[np.int32], int], label(seen, structure=np.ones((3, 3))))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     kept = [k + 1 for k in range(count) if sizes[k] * cell_m**2 >= LEAST_M2]
     centres = np.array(center_of_mass(seen, labels, kept)).reshape(-1, 2)

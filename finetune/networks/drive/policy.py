@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loopwright.errors import BadInput, MissingDependency
 from loopwright.tools.drive.paths import Side, paths_of
 from loopwright.tools.drive.planner import ACCELERATIONS_MPS2, Style, propose
-from loopwright.tools.drive.scenarios import SCENARIO, ScenarioName, seeds_of
+from loopwright.tools.drive.scenarios import SCENARIO, SCENARIOS, ScenarioName, seeds_of
 from loopwright.tools.drive.scene import STEP_S, Scene, Waypoints
 from loopwright.tools.drive.simulator import Simulation
 from loopwright.tools.drive.world import REWARD_CRASHED, REWARD_UNCOMFORTABLE
@@ -68,7 +68,7 @@ class PolicyEnv(gym.Env[NDArray[np.float32], np.int64]):
     """Drives of the training part, one after the other."""
 
     def __init__(self, scenario: ScenarioName) -> None:
-        self._scenario = scenario
+        self._scenario: ScenarioName = scenario
         self.observation_space = spaces.Box(-5.0, 5.0, (6 + 4 * NEIGHBOURS,), np.float32)
         self.action_space = spaces.Discrete(len(SIDES) * len(ACCELERATIONS_MPS2))
         self._drive = Simulation(scenario, 0)
@@ -125,9 +125,8 @@ def load(path: Path) -> Policy:
         BadInput: `path` is no such file.
         MissingDependency: stable-baselines3 is not installed.
     """
-    algorithm, _, named = path.stem.partition("-")
-    scenario = next((one for one in SCENARIO if one == named), None)
-    if algorithm not in ALGORITHMS or scenario is None or not path.is_file():
+    algorithm, _, scenario = path.stem.partition("-")
+    if algorithm not in ALGORITHMS or scenario not in SCENARIOS or not path.is_file():
         raise BadInput(f"`{path}` is no policy; expected a file `ALGORITHM-SCENARIO.zip` of `train drive-policy`.")
     model = _algorithms()[algorithm].load(path, device="cpu")
     cruise = SCENARIO[scenario].cruise_mps

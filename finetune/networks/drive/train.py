@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -73,6 +73,17 @@ class TokenizerResult(Frozen):
     right: float = Field(description="share of drawn road users that are within 2 m of one")
     codes_used: int
     perplexity: float = Field(description="two to the entropy of how often each code is used")
+
+
+class Judged(TypedDict):
+    """The figures of `TokenizerResult`."""
+
+    error: float
+    car_iou: float
+    found: float
+    right: float
+    codes_used: int
+    perplexity: float
 
 
 def train(config: DriveTokensConfig, out_dir: Path, on_progress: Progress = lambda _: None) -> TokenizerResult:
@@ -146,7 +157,7 @@ def _spread(looks: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     return looks[chosen].clone()
 
 
-def judge(tokenizer: DriveTokenizer, scenes: list[Scene]) -> dict[str, float]:
+def judge(tokenizer: DriveTokenizer, scenes: list[Scene]) -> Judged:
     """The figures of `TokenizerResult` for views of `scenes` from above."""
     codes, errors = [], []
     found: list[Fidelity] = []

@@ -116,7 +116,8 @@ def test_agents_of_langchain_work_with_local_and_served_models() -> None:
 
     with ChatServer(answer=capable.answer) as server:
         card = ModelCard(name="here", kind="served", base=MODEL, base_url=server.url)
-        for model in (ServedChatModel(card=card), LocalChatModel(card=load_card("small"), max_tokens=12)):
+        short: dict[str, Any] = {"max_tokens": 12}
+        for model in (ServedChatModel(card=card), LocalChatModel(card=load_card("small"), **short)):
             asked: list[str] = []
             agent: Any = create_agent(model, [look], response_format=Found)
             found = agent.invoke({"messages": [("human", "What is at 'T12'?")]}, {"recursion_limit": 8})

@@ -22,8 +22,8 @@ def scene_at(speed_mps: float, command: Command = "straight", token: str = "now"
     return Scene(source="made up", token=token, speed_mps=speed_mps, history=history, command=command, **changed)
 
 
-def car(name: str, x_m: float, y_m: float, **motion: float) -> Agent:
-    return Agent(id=name, box=Box(x_m=x_m, y_m=y_m, length_m=4, width_m=2), **motion)
+def car(name: str, x_m: float, y_m: float, vx_mps: float = 0.0) -> Agent:
+    return Agent(id=name, box=Box(x_m=x_m, y_m=y_m, length_m=4, width_m=2), vx_mps=vx_mps)
 
 
 SCENE = scene_at(

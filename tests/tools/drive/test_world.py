@@ -73,11 +73,12 @@ def test_an_episode_earns_its_progress(tmp_path: Path) -> None:
     world = DriveWorld("intersection", 3)
     _, info = world.reset(options={"seed": 3})
     assert (info["scenario"], info["seed"], info["progress_m"]) == ("intersection", 3, 0.0)
-    rewards, over = [], False
-    while not over:
+    rewards = []
+    while True:
         observation, reward, terminated, truncated, info = world.step(np.array(along_route(world.scene, 9.0)))
         rewards.append(reward)
-        over = terminated or truncated
+        if terminated or truncated:
+            break
     assert info["ended"] == "arrived" and terminated and not truncated
     assert sum(rewards) == pytest.approx(info["progress_m"] / 4.5 - 0.2 * info["uncomfortable_steps"])
     assert observation["history"].shape == (5, 2) and world.observation_space.contains(observation)
@@ -88,9 +89,10 @@ def test_an_episode_earns_its_progress(tmp_path: Path) -> None:
 def test_a_crash_costs() -> None:
     world = DriveWorld("intersection", 0)
     world.reset(options={"seed": 0})
-    reward, terminated = 0.0, False
-    while not terminated:
+    while True:
         _, reward, terminated, _, info = world.step(np.array([[5.0 * k, 0.0] for k in range(1, 7)]))
+        if terminated:
+            break
     assert (info["ended"], reward) == ("crashed", REWARD_CRASHED)
 
 

@@ -17,7 +17,7 @@ from loopwright.finetune.data.drive.fsdrive import (
     write_fsdrive,
 )
 from loopwright.finetune.data.rows import read_row
-from loopwright.tools.drive.scene import CAMERAS, Point, Sample, Scene
+from loopwright.tools.drive.scene import CAMERAS, Camera, Point, Sample, Scene
 
 coordinates = st.floats(-200, 200, allow_subnormal=False)
 points = st.tuples(coordinates, coordinates)
@@ -105,7 +105,7 @@ def test_trajectories_are_found_in_answers(text: str, last: Point | None) -> Non
 
 def test_it_refuses_what_no_row_can_hold(tmp_path: Path) -> None:
     scene = Scene(source="x", token="t", speed_mps=1, history=((0.0, 0.0),) * 5)
-    images = {camera: f"/elsewhere/{camera}.jpg" for camera in CAMERAS}
+    images: dict[Camera, str] = {camera: f"/elsewhere/{camera}.jpg" for camera in CAMERAS}
     whole = Sample(scene=scene, future=((1.0, 0.0),) * 6, images=images)
     with pytest.raises(BadInput, match="'t' has no picture of B, BR"):
         row_of(whole.model_copy(update={"images": {c: i for c, i in images.items() if c not in ("B", "BR")}}))
