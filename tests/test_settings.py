@@ -173,9 +173,9 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_numbers_have_their_unit_in_the_name() -> None:
-    """Every length, angle and time says its unit; counts and names need none."""
+    """Every length, angle, time and size says its unit; counts and names need none."""
     floats = [row.name for row in origins() if isinstance(row.value, float | tuple)]
-    assert floats and all(name.endswith(("_mm", "_deg", "_s")) for name in floats)
+    assert floats and all(name.endswith(("_mm", "_deg", "_s", "_mb")) for name in floats)
 
 
 def test_defaults_survive_a_round_trip_through_toml(toml: WriteToml) -> None:

@@ -43,6 +43,7 @@ def hostile(api: Api) -> Iterator[str]:
         memory.sessions.create(HOSTILE, {"scopes": {"": {"config": {"room": HOSTILE}}}}, session_id=session)
         with memory.sessions.acquire(session):
             replied = {"role": HOSTILE, "model": HOSTILE, "adapter": None, "prompt": [turn], "reply": HOSTILE}
+            replied |= {"is_exact": True, "attempts": 1}
             for kind, payload in (
                 ("replied", {**replied, "usage": usage}),
                 ("asked", {"question": question}),
@@ -91,6 +92,7 @@ def test_a_session_may_be_called_like_a_path(ann: Tab, api: Api) -> None:
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="Compare")).to_be_visible()
     page.get_by_role("link", name=name).click()
+    expect(page.locator(".lw-feed")).to_contain_text("it broke")
     page.keyboard.press("Escape")
     expect(page.locator("#lw-banner")).to_contain_text("STOP was delivered")
     expect(page.locator(".lw-badge")).to_have_text("stopped")

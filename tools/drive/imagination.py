@@ -26,7 +26,7 @@ from loopwright.tools.drive.views import TOP_FORWARD_M, TOP_M, occupancy_seen, t
 from loopwright.tools.drive.world import REACH_M
 
 if TYPE_CHECKING:
-    from loopwright.models.networks.drive_tokens import ImageTokenizer
+    from loopwright.models.networks.drive import ImageTokenizer
 
 N_TOKENS, N_CODES = 64, 512
 """Of the bundled image tokenizer: codes of a picture, and size of its codebook."""
@@ -135,6 +135,6 @@ def decode_frame(args: Decode, context: ToolContext) -> Frame:
 
 def image_tokenizer() -> "ImageTokenizer":
     """The bundled one."""
-    from loopwright.models.networks.drive_tokens import bundled_tokenizer  # torch: seconds that only it has to spend
+    from loopwright.models.networks.drive import bundled_tokenizer  # torch: seconds that only it has to spend
 
     return bundled_tokenizer()

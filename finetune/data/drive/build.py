@@ -28,7 +28,7 @@ from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, Track, dr
 from loopwright.finetune.data.files import write_dataset_info, write_examples
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, example_of
 from loopwright.models.answers import TextFormat
-from loopwright.models.networks.drive_tokens import ImageTokenizer
+from loopwright.models.networks.drive import ImageTokenizer
 from loopwright.schema import Frozen, ImageRef
 from loopwright.tools.drive.scenarios import seeds_of
 from loopwright.tools.drive.scene import CAMERAS, FUTURE_STEPS, Scene

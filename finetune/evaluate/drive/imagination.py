@@ -22,7 +22,7 @@ from loopwright.finetune.data.drive.moments import HORIZONS_S, Future, drives, f
 from loopwright.finetune.measure.rows import CHANGE, Bar, Row, averaged
 from loopwright.finetune.networks.drive.fidelity import fidelity
 from loopwright.models.asking import ask
-from loopwright.models.networks.drive_tokens import ImageTokenizer
+from loopwright.models.networks.drive import ImageTokenizer
 from loopwright.tools.drive.likeness import psnr_db, ssim
 from loopwright.tools.drive.scenarios import SCENARIOS, ScenarioName, seeds_of
 from loopwright.tools.drive.views import Picture, top_view

@@ -22,7 +22,7 @@ from loopwright.finetune.data.drive.moments import HORIZONS_S, drives, futures, 
 from loopwright.finetune.networks.drive.fidelity import Fidelity, fidelity, total
 from loopwright.finetune.runs.schedule import OptimiserConfig, one_cycle
 from loopwright.finetune.runs.settings import RunSettings
-from loopwright.models.networks.drive_tokens import (
+from loopwright.models.networks.drive import (
     SIZE_PX,
     DriveTokenizer,
     TokenizerConfig,

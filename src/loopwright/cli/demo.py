@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from loopwright.cli.output import stdout
-from loopwright.cli.run_session import drive, opened_memory
+from loopwright.cli.run_session import opened_memory, run_to_rest
 
 if TYPE_CHECKING:
     from loopwright.schema import Event
@@ -51,7 +51,7 @@ def show(loop: str, demo: Demo, out: Path | None) -> int:
             if (event.kind, event.step) == demo.at:
                 session.say(demo.words)
 
-        code = drive(session, wait=False, as_json=False, on_event=human)
+        code = run_to_rest(session, wait=False, as_json=False, on_event=human)
         report = report_session(memory, session.id, out or Path(f"runs/demo-{loop}.html"), session.loop)
     console.print(f"\nThe report, with every picture, decision and event: [bold]{report.resolve()}[/bold]")
     return code

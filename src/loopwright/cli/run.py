@@ -12,7 +12,15 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.cli.run_session import (
+    Interactive,
+    Json,
+    ModelOf,
+    listen_to_keyboard,
+    models_of,
+    opened_memory,
+    run_to_rest,
+)
 from loopwright.errors import BadInput, LoopwrightError
 from loopwright.graphs.registry import get_loop, is_location, loop_names
 
@@ -85,7 +93,7 @@ def _command(named: str, loop: "Loop") -> Callable[..., int]:
         with opened_memory() as memory:
             session = loop.start(memory, models=models_of(model_of), **config)
             wait = listen_to_keyboard(session) if interactive else False
-            return drive(session, wait=wait, as_json=as_json, named=named)
+            return run_to_rest(session, wait=wait, as_json=as_json, named=named)
 
     options = [_parameter(name, field) for name, field in loop.config.model_fields.items()]
     options += [

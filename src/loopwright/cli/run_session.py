@@ -61,7 +61,7 @@ def opened_memory() -> "Iterator[Memory]":
         yield memory
 
 
-def drive(
+def run_to_rest(
     session: "Session",
     *,
     wait: "bool | Callable[[], bool]",

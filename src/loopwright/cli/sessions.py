@@ -11,7 +11,15 @@ import typer
 from loopwright.cli.describe import describe
 from loopwright.cli.keeping import COMMANDS, SESSION_HELP
 from loopwright.cli.output import json_line, plain, stderr, stdout, table
-from loopwright.cli.run_session import Interactive, Json, ModelOf, drive, listen_to_keyboard, models_of, opened_memory
+from loopwright.cli.run_session import (
+    Interactive,
+    Json,
+    ModelOf,
+    listen_to_keyboard,
+    models_of,
+    opened_memory,
+    run_to_rest,
+)
 from loopwright.errors import BadInput, UnknownName
 from loopwright.graphs.registry import get_loop
 
@@ -133,7 +141,7 @@ def resume(
     with _opened(session, loop, model_of) as resumed:
         resumed.require_models()
         wait = listen_to_keyboard(resumed) if interactive else False
-        return drive(resumed, wait=wait, as_json=as_json, named=loop)
+        return run_to_rest(resumed, wait=wait, as_json=as_json, named=loop)
 
 
 @app.command()

@@ -161,7 +161,7 @@ def test_bad_options_name_the_thing(
 
 def test_an_unknown_session_suggests_near_ones(run_carm: Run, loopwright: Run) -> None:
     session = run_carm("--start", "Carina", "--target", "T12", "--json").json[-1]["session"]
-    said = loopwright("sessions", "show", session[:-1])
+    said = loopwright("sessions", "show", f"{session[:-1]}x")
     assert said.code == 2
     assert session in said.err
 

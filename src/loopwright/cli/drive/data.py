@@ -44,7 +44,7 @@ def build(
     from loopwright.finetune.data.drive.build import DriveRows
     from loopwright.finetune.data.drive.build import build as build_rows
     from loopwright.finetune.data.rows import FORMATS
-    from loopwright.models.networks.drive_tokens import load_network
+    from loopwright.models.networks.drive import load_network
 
     rows = DriveRows(stage=stage, seed=seed, drives=drives, validation=validation, top=top)
     if without == "mixed":

@@ -8,7 +8,7 @@ from loopwright.errors import BadInput
 
 def tokenizer() -> Iterator[Check]:
     """The bundled image tokenizer."""
-    from loopwright.models.networks.drive_tokens import BUNDLED, load_network
+    from loopwright.models.networks.drive import BUNDLED, load_network
 
     try:
         load_network()

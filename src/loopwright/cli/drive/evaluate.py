@@ -8,32 +8,37 @@ import typer
 from loopwright.cli.drive import closed, imagination, openloop
 from loopwright.errors import BadInput
 
+What = Annotated[
+    Literal["open", "imagination", "headroom", "closed"],
+    typer.Option(
+        help="What to measure: `open`: trajectories beside what came, on recorded drives; `imagination`: imagined "
+        "frames beside what came, on simulated ones; `headroom`: whole simulated drives of the planner that knows "
+        "all of the future, constant velocities or the present frame alone; `closed`: those beside IDM and other "
+        "drivers."
+    ),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Recorded drives to test on: nuScenes, Argoverse 2, comma2k19, traffic or planning samples; repeat it "
+        "for several."
+    ),
+]
+TrainData = Annotated[
+    list[Path] | None,
+    typer.Option(help="Further recorded drives for what learns; those of a tested log are not used for it."),
+]
+Predictions = Annotated[
+    list[Path] | None,
+    typer.Option(help="File of trajectories by token, anybody's; repeat it for several. See docs/drive-data.md."),
+]
+
 
 def evaluate(
-    what: Annotated[
-        Literal["open", "imagination", "headroom", "closed"],
-        typer.Option(
-            help="What to measure: `open`: trajectories beside what came, on recorded drives; `imagination`: imagined "
-            "frames beside what came, on simulated ones; `headroom`: whole simulated drives of the planner that knows "
-            "all of the future, constant velocities or the present frame alone; `closed`: those beside IDM and other "
-            "drivers."
-        ),
-    ] = "open",
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Recorded drives to test on: nuScenes, Argoverse 2, comma2k19, traffic or planning samples; repeat it "
-            "for several."
-        ),
-    ] = None,
-    train_data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Further recorded drives for what learns; those of a tested log are not used for it."),
-    ] = None,
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(help="File of trajectories by token, anybody's; repeat it for several. See docs/drive-data.md."),
-    ] = None,
+    what: What = "open",
+    data: Data = None,
+    train_data: TrainData = None,
+    predictions: Predictions = None,
     axes: Annotated[
         Literal["ego", "fsdrive"],
         typer.Option(help="Of predicted points: `ego` (forward, left), or `fsdrive` (right, forward)."),

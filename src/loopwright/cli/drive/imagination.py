@@ -18,7 +18,7 @@ def run(n: int, model: str, out: Path | None, as_json: bool) -> int:
     from loopwright.finetune.measure.tables import markdown_table
     from loopwright.models.cards import load_card
     from loopwright.models.local.chat import LocalChatModel
-    from loopwright.models.networks.drive_tokens import bundled_tokenizer
+    from loopwright.models.networks.drive import bundled_tokenizer
     from loopwright.models.open import open_model
 
     tokenizer, card = bundled_tokenizer(), load_card(model)

@@ -9,7 +9,7 @@ from loopwright.errors import BadInput
 from loopwright.finetune.networks.drive import train as training
 from loopwright.finetune.networks.drive.train import DriveTokensConfig, train
 from loopwright.finetune.runs.schedule import OptimiserConfig
-from loopwright.models.networks.drive_tokens import TokenizerConfig, load_network
+from loopwright.models.networks.drive import TokenizerConfig, load_network
 
 TINY = DriveTokensConfig(
     network=TokenizerConfig(codes=16, width=16),

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from loopwright.errors import BadInput
-from loopwright.models.networks.drive_tokens import (
+from loopwright.models.networks.drive import (
     BUNDLED,
     GRID,
     SIZE_PX,
