@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -42,7 +43,13 @@ def hostile(api: Api) -> Iterator[str]:
     with api.server.memory() as memory:
         memory.sessions.create(HOSTILE, {"scopes": {"": {"config": {"room": HOSTILE}}}}, session_id=session)
         with memory.sessions.acquire(session):
-            replied = {"role": HOSTILE, "model": HOSTILE, "adapter": None, "prompt": [turn], "reply": HOSTILE}
+            replied: dict[str, Any] = {
+                "role": HOSTILE,
+                "model": HOSTILE,
+                "adapter": None,
+                "prompt": [turn],
+                "reply": HOSTILE,
+            }
             replied |= {"is_exact": True, "attempts": 1}
             for kind, payload in (
                 ("replied", {**replied, "usage": usage}),

@@ -41,7 +41,7 @@ def driven(driver: str = "present", seed: int = 0, tight_steps: int = 4, **chang
     return Driven(scenario="highway", seed=seed, driver=driver, totals=totals(**changed), tight_steps=tight_steps)
 
 
-CRASH = {"ended": "crashed", "collisions": 1, "at_fault": True}
+CRASH: dict[str, Any] = {"ended": "crashed", "collisions": 1, "at_fault": True}
 
 
 def test_the_score_of_a_drive_by_hand() -> None:
