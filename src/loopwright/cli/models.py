@@ -73,7 +73,7 @@ def fetch(
         Literal["smol", "minilm"],
         typer.Argument(
             help="`smol`: SmolLM2-135M-Instruct, which reads and writes, 93 MB. `minilm`: all-MiniLM-L6-v2, which "
-            "`loopwright eval recipe` compares texts by, 84 MB. Both Apache-2.0."
+            "evaluations compare texts by, 84 MB. Both Apache-2.0."
         ),
     ],
     as_json: Json = False,
