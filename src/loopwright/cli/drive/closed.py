@@ -34,13 +34,11 @@ def roads(names: Sequence[str]) -> "list[ScenarioName]":
     """
     from loopwright.tools.drive.scenarios import SCENARIO
 
-    found: list[ScenarioName] = []
+    known: dict[str, ScenarioName] = {one: one for one in SCENARIO}
     for name in names:
-        road = next((one for one in SCENARIO if one == name), None)
-        if road is None:
-            raise UnknownName("road", name, SCENARIO)
-        found.append(road)
-    return found
+        if name not in known:
+            raise UnknownName("road", name, known)
+    return [known[name] for name in names]
 
 
 def run(asked: Asked, out: Path | None, as_json: bool) -> int:
