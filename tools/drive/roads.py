@@ -5,6 +5,7 @@ from math import atan, atan2, cos, hypot, pi, sin
 from typing import Any, NamedTuple
 
 import numpy as np
+from highway_env.envs.common.abstract import AbstractEnv
 from highway_env.envs.highway_env import HighwayEnv
 from highway_env.envs.intersection_env import ConnectedLaneIntersectionEnv
 from highway_env.envs.merge_env import ConnectedLaneMergeGenericEnv
@@ -144,7 +145,7 @@ class _Intersection(_Seeded, ConnectedLaneIntersectionEnv):  # type: ignore[misc
     pass
 
 
-_Make = Callable[[dict[str, Any], int], Any]
+_Make = Callable[[dict[str, Any], int], AbstractEnv]
 _ENVIRONMENTS: Mapping[str, tuple[_Make, type[Traffic], type[Traffic], dict[str, Any]]] = {
     "highway": (_Highway, Traffic, Ego, {"lanes_count": 4, "vehicles_count": 20}),
     "merge": (_Merge, Traffic, Ego, {"lanes_count": 2, "vehicles_count": 8}),
@@ -165,7 +166,7 @@ def build(scenario: str, seed: int, cruise_mps: float) -> Built:
     """The scenario as `seed` draws it; the ego, where it drives by itself, drives at `cruise_mps`."""
     make, traffic, ego_class, config = _ENVIRONMENTS[scenario]
     kind = f"{traffic.__module__}.{traffic.__name__}"
-    env = make({**config, "other_vehicles_type": kind, "simulation_frequency": TICKS_PER_S}, seed)
+    env: Any = make({**config, "other_vehicles_type": kind, "simulation_frequency": TICKS_PER_S}, seed)
     road, given = env.road, env.vehicle
     for lane in road.network.lanes_list():
         lane.__class__ = _QUICK[type(lane)]
