@@ -52,9 +52,9 @@ def test_what_an_agent_says_and_does_is_on_record(bench: Bench) -> None:
     session = bench.start(one(by_agent, state={"found": None}), scripted(), approval="guard")
     assert session.run() == "succeeded", session.events[-1]
     acted = [event.payload for event in session.events if event.kind == "acted"]
-    assert [(act["tool"], act["status"]) for act in acted] == [
-        ("read_room", "done"), ("set_heater", "done"), ("set_heater", "done"),
-    ]  # fmt: skip
+    done = [(act["tool"], act["status"]) for act in acted]
+    assert sorted(done[:2]) == [("read_room", "done"), ("set_heater", "done")], "calls of one reply have no order"
+    assert done[2:] == [("set_heater", "done")]
     assert room_c(bench, session) == 18.0, "no call is taken for the one before it"
     assert session.state["found"] == {"room_c": 18.0, "why": "it is heated"}
     replied = [event.payload for event in session.events if event.kind == "replied"]
