@@ -23,6 +23,8 @@ from loopwright.memory import Memory
 from loopwright.models.background import on_daemon_thread
 
 POLL_S = 0.05
+CLOSE_S = 10.0
+"""How long the end of the server waits for one session to let go."""
 
 
 class Hand:
@@ -70,7 +72,7 @@ class Hand:
                 return
 
     def halted(self, within_s: float) -> None:
-        """Wait until a STOP has ended the run."""
+        """Wait until a STOP or a pause has ended the run."""
         wait([self._run], within_s)
 
 
@@ -120,7 +122,9 @@ class Hands:
         return found if found is not None and found.is_running else None
 
     def close(self) -> None:
-        """Pause every session: each can be gone on with."""
-        for hand in self._held.values():
-            if hand.is_running:
-                hand.session.pause()
+        """Pause every session, and let go of it: each can be gone on with."""
+        running = [hand for hand in self._held.values() if hand.is_running]
+        for hand in running:
+            hand.session.pause()
+        for hand in running:
+            hand.halted(CLOSE_S)
