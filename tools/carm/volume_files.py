@@ -18,6 +18,10 @@ from loopwright.tools.carm.dicom import load_dicom
 from loopwright.tools.carm.volume import Array, Volume, checked_volume
 
 _CHUNK = 1 << 20
+_MOST_VOXELS = 1_000_000_000
+"""Twice a CT from head to foot at 512 x 512 x 2,000. What states more is a header that lies, or a bomb."""
+_SPARE_BYTES = 64 << 20
+"""Extensions and what programs append, beyond the voxels that a header states."""
 _SPACES = range(1, 6)
 """The codes of a space that NIfTI knows; 0 is none."""
 _AGREEMENT_MM = 2.0
@@ -53,24 +57,41 @@ def read_nifti(path: Path, dtype: type[np.floating[Any] | np.integer[Any]] = np.
                 f"`{path}` is a {type(image).__name__}; expected NIfTI, which states where left and right are. Convert "
                 "the original DICOM series, say by dcm2niix."
             )
+        _check_shape(path, image.shape)
         affine = _stated_affine(path, image)
+        stated = int(np.prod(image.shape, dtype=np.int64)) * image.header.get_data_dtype().itemsize
         for part in image.file_map.values():
-            _check_whole(part)
+            _check_whole(path, part, stated + _SPARE_BYTES)
         values = np.asarray(image.dataobj, dtype=dtype)
     except ImageFileError as error:
         raise BadInput(
             f"`{path}` is not a NIfTI file ({error}). Give a .nii or .nii.gz file, or a folder with a DICOM series."
         ) from error
-    except (OSError, EOFError, ValueError, zlib.error, HeaderDataError) as error:
+    except (OSError, EOFError, ValueError, OverflowError, TypeError, zlib.error, HeaderDataError) as error:
         raise BadInput(f"`{path}` is corrupt or cut short ({error}). Copy or convert it again.") from error
     return values, affine
 
 
-def _check_whole(part: FileHolder) -> None:
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse what a header states before anything is read or reserved for it."""
+    if min(shape, default=0) < 1 or int(np.prod(shape, dtype=object)) > _MOST_VOXELS:
+        raise BadInput(
+            f"`{path}` states {' x '.join(map(str, shape))} voxels; expected 1 or more along each axis and at most "
+            f"{_MOST_VOXELS:,} in all. Its header is damaged, or the volume has to be cropped or resampled."
+        )
+
+
+def _check_whole(path: Path, part: FileHolder, most_bytes: int) -> None:
     """Read a file to its end, where gzip keeps the checksum; nibabel stops at the last voxel, short of it."""
+    n_bytes = 0
     with part.get_prepare_fileobj("rb") as file:
-        while file.read(_CHUNK):
-            pass
+        while chunk := file.read(_CHUNK):
+            n_bytes += len(chunk)
+            if n_bytes > most_bytes:
+                raise BadInput(
+                    f"`{path}` holds more than {most_bytes:,} bytes once unpacked, which is more than its header "
+                    "states. It is damaged or made to fill the memory: convert the original again."
+                )
 
 
 def _stated_affine(path: Path, image: Nifti1Pair) -> Array:

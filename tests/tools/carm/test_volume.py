@@ -255,3 +255,38 @@ def test_gzip_whose_checksum_or_length_is_wrong_is_refused(tmp_path: Path, block
         path.write_bytes(damaged)
         with pytest.raises(BadInput, match=rf"{path.name}` is corrupt or cut short"):
             load_volume(path)
+
+
+def _stated(shape: tuple[int, ...]) -> bytes:
+    """A whole small file whose header states another shape."""
+    content = bytearray(Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_bytes())
+    content[40 : 42 + 2 * len(shape)] = np.array([len(shape), *shape], "<i2").tobytes()
+    return bytes(content)
+
+
+@pytest.mark.parametrize("shape", [(32767, 32767, 32767), (4, -4, 4), (0, 4, 4), (1250, 1250, 1250)])
+def test_a_header_that_states_absurd_voxels_is_refused_unread(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "lies.nii"
+    path.write_bytes(_stated(shape))
+    with pytest.raises(BadInput, match=r"lies\.nii` states .* voxels; expected 1 or more along each axis"):
+        load_volume(path)
+
+
+def test_a_file_that_unpacks_to_more_than_it_states_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.nii.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(_stated((4, 4, 4)))
+        for _ in range(65):
+            file.write(bytes(1 << 20))
+    with pytest.raises(BadInput, match=r"bomb\.nii\.gz` holds more than 67,\d+,\d+ bytes once unpacked"):
+        load_volume(path)
+
+
+@pytest.mark.parametrize("offset", [1e30, float("nan")])
+def test_voxels_at_an_absurd_offset_are_refused(tmp_path: Path, offset: float) -> None:
+    path = tmp_path / "far.nii"
+    content = bytearray(_stated((4, 4, 4)))
+    content[108:112] = np.array([offset], "<f4").tobytes()
+    path.write_bytes(bytes(content))
+    with pytest.raises(BadInput, match=r"far\.nii` is corrupt or cut short"):
+        load_volume(path)
