@@ -8,13 +8,13 @@ inside "non-stop", or right after "don't", "do not", "must not", "never", "no ne
 A question is no order: "approve?" and "20 mm left?" get a clarification question, "could you go 20 mm left?" is done.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
 
 from loopwright.schema import Approve, Frozen, Instead, Note, Reject, Stop, Unclear, canonical_json
+from loopwright.schema.json_text import parse_json
 
 F = TypeVar("F", bound=Frozen)
 MAX_CHARS = 2000
@@ -129,7 +129,7 @@ def parse(
 
 def _instead(original: str, arguments: str) -> Instead | Unclear:
     try:
-        return Instead(arguments=json.loads(arguments, parse_constant=_refuse_constant))
+        return Instead(arguments=parse_json(arguments, parse_constant=_refuse_constant))
     except ValueError as error:
         return unclear(original, f'The arguments are no JSON ({error}). For example: `instead: {{"name": 1}}`.')
 

@@ -52,6 +52,8 @@ def _entries(text: str, file: Any, path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             entry, at = decoder.raw_decode(text, at)
+        except RecursionError:
+            raise BadInput(f"`{path}`, entry {number + 1}: nested too deep. Correct it.") from None
         except json.JSONDecodeError as error:
             more = file.read(max(_PART_CHARS, len(text))) if len(text) - at < _LONGEST_CHARS else ""
             if not more:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from loopwright.errors import BadInput
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.files import write_whole
 
 CASES = "cases.json"
@@ -34,6 +35,6 @@ def cases_of(path: Path) -> tuple[str, ...]:
     if not beside.is_file():
         return ()
     try:
-        return tuple(map(str, json.loads(beside.read_text(encoding="utf-8")).get(path.name, ())))
+        return tuple(map(str, parse_json(beside.read_text(encoding="utf-8")).get(path.name, ())))
     except (ValueError, AttributeError, TypeError) as error:
         raise BadInput(f"`{beside}` is damaged ({error}). Build the data again.") from error

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from loopwright.errors import BadInput
 from loopwright.finetune.data.rows import FORMATS, Example, FormatName, read_row
 from loopwright.models.pixels import open_picture
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.files import write_whole
 
 
@@ -111,7 +112,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Example | str]]:
 
 def _example_or_problem(line: str) -> Example | str:
     try:
-        return read_row(json.loads(line))
+        return read_row(parse_json(line))
     except json.JSONDecodeError as error:
         return f"no JSON ({error})"
     except ValidationError as error:

@@ -7,7 +7,6 @@ saying nothing pays.
 """
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -19,6 +18,7 @@ from loopwright.errors import BadInput, UnknownName
 from loopwright.finetune.grpo.config import RewardConfig
 from loopwright.finetune.grpo.episode import Episode, last_only
 from loopwright.graphs.resolve import resolve
+from loopwright.schema.json_text import parse_json
 
 Reward = Callable[..., Sequence[float]]
 """A function of an `Episode`, and settings as keywords, to a number for each of its turns."""
@@ -136,7 +136,7 @@ def bands_in(path: str) -> dict[str, Band]:
         BadInput: no such file, or no bands in it.
     """
     try:
-        read: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        read: Any = parse_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(
             f"`bands` = {path!r} cannot be read: {error}. Expected JSON, label -> head, mid or tail."

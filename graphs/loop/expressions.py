@@ -13,6 +13,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from loopwright.errors import DeveloperError
+from loopwright.schema.json_text import parse_json
 
 _PATH = r"[A-Za-z_]\w*(?:\.\w+)*"
 _FIELD = re.compile(rf"\{{({_PATH})\}}")
@@ -118,7 +119,7 @@ def _side(text: str, whole: str) -> Any:
     if re.fullmatch(_PATH, text) and text not in _WORDS:
         return Path(text)
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         raise ValueError(f"{text!r} in {whole!r} is neither a path into the state nor a JSON value") from None
 

@@ -4,7 +4,6 @@ The base is built without storage (torch's meta device), and peft puts each adap
 and shapes have to fit. Of the base's weights only the headers are read.
 """
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from loopwright.models.local.adapters import adapter_config
 from loopwright.models.local.loading import auto_model, check_weights, load_config
 from loopwright.models.local.processor import load_processor, takes_images
 from loopwright.models.local.vocabulary import ROWS, TokenRows, visual_tokens_of
+from loopwright.schema.json_text import parse_json
 
 
 class LocalCheck:
@@ -51,7 +51,7 @@ class LocalCheck:
         """Which files hold the weights. Raises `BadInput` where a shard is missing or torn."""
         index = self._folder / "model.safetensors.index.json"
         if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
             if missing := [name for name in shards if not (self._folder / name).is_file()]:
                 raise BadInput(
                     f"`{self._folder}` lacks {len(missing)} of {len(shards)} shards, `{missing[0]}` first. Fetch them."
@@ -126,7 +126,7 @@ class LocalCheck:
         return built
 
     def _misfit(self, folder: Path, why: str) -> BadInput:
-        said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+        said = parse_json((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
         return BadInput(
             f"Adapter `{folder}` does not fit the base `{self._card.base}`: {why[:500]} It says that it was trained on "
             f"{said!r}."

@@ -6,7 +6,6 @@ base's tensors are the ones that were loaded, and what they answer is the same t
 """
 
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from loopwright.errors import BadInput
 from loopwright.models.local.loading import Base
 from loopwright.models.local.processor import tokenizer_of
 from loopwright.models.visual_tokens import visual_ids, visual_name
+from loopwright.schema.json_text import parse_json
 
 RECORD = "loopwright.json"
 """What lies beside an adapter that we trained, and says how: `config.model.visual_tokens` is how many it has."""
@@ -35,7 +35,7 @@ def visual_tokens_of(adapter: Path) -> int:
     path = adapter / RECORD
     if not path.is_file():
         return 0
-    config = json.loads(path.read_text(encoding="utf-8")).get("config", {})
+    config = parse_json(path.read_text(encoding="utf-8")).get("config", {})
     return int(config.get("model", {}).get("visual_tokens", 0))
 
 

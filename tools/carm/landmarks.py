@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loopwright.errors import BadInput, UnknownName
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.carm.volume import Volume
 
 Array = NDArray[np.float64]
@@ -158,7 +159,7 @@ def _check_inside(path: Path, landmarks: Landmarks, volume: Volume, unit: Unit) 
 
 def _from_json(path: Path) -> Iterator[tuple[str, object]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInput(f"`{path}` is not JSON ({error}). Expected {{NAME: [x, y, z], ...}}.") from error
     if isinstance(data, dict) and "landmarks" in data:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen, sha256_of
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.files import write_whole
 from loopwright.tools.recipe.ingredients import clean_name, singular
 from loopwright.tools.recipe.labels import Band, BandRules, bands
@@ -102,7 +103,7 @@ class Vocabulary(Frozen):
             BadInput: no such file, not one of these, or its content is not what its version says.
         """
         try:
-            content: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+            content: dict[str, Any] = dict(parse_json(path.read_text(encoding="utf-8")))
             version = content.pop("version", None)
             found = cls.model_validate(content)
         except (OSError, ValueError, TypeError, ValidationError) as error:

@@ -3,7 +3,6 @@
 What comes out is one `FrameLabels` a video, in the words of `loopwright.tools.surgery.vocabulary`. Knows no clip.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.errors import BadInput
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.surgery.splits import patient_of, video_of
 from loopwright.tools.surgery.vocabulary import INSTRUMENTS, PHASES, TARGETS, VERBS, number_of
 
@@ -136,7 +136,7 @@ def _numbering(path: Path, what: str, named: Any, known: tuple[str, ...]) -> dic
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"`{path}` cannot be read ({error}); expected JSON labels of one video.") from error
     if not isinstance(content, dict):

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.files import keep_parameters, write_whole
 from loopwright.tools.surgery.cholec import DataSet, FrameLabels, read_labels
 from loopwright.tools.surgery.clips import Clip, ClipRules, Counts, clips_of, frame_actions
@@ -143,7 +144,7 @@ def read_source(out: Path) -> dict[str, str | None]:
         BadInput: the folder was not built.
     """
     try:
-        source = json.loads((out / SOURCE).read_text(encoding="utf-8"))
+        source = parse_json((out / SOURCE).read_text(encoding="utf-8"))
         return {"labels": source["labels"], "frames": source["frames"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"`{out / SOURCE}` cannot be read ({error}); {_REPAIR}.") from error

@@ -5,7 +5,6 @@ last one, from that to the last Dissection, and from that on. Fit on training pa
 on every video at hand and must not stand behind a figure about those patients.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from loopwright.errors import BadInput
 from loopwright.schema import Frozen
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.vocabulary import ACTIONS, Action
 
@@ -105,7 +105,7 @@ def read_statistics(path: Path) -> ClipStatistics:
         BadInput: the file is not there, or is not such statistics.
     """
     try:
-        return ClipStatistics.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return ClipStatistics.model_validate(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         raise BadInput(f"`{path}` holds no statistics of clips: {error}.") from error
 

@@ -9,7 +9,6 @@ A moment whose line is there with the same key, which is a hash of all that was 
 was broken off, by a kill or because the card's budget is spent, goes on. Knows no backend.
 """
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +27,7 @@ from loopwright.errors import BadInput, IntegrityError
 from loopwright.models.answers import read
 from loopwright.models.cards import ModelCard
 from loopwright.schema import Frozen, sha256_of
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.surgery.clips import Clip
 from loopwright.tools.surgery.samples import Sample
 from loopwright.tools.surgery.vocabulary import Action
@@ -189,7 +189,7 @@ def _read(path: Path) -> Iterable[Answer]:
         ) from error
     for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
         try:
-            yield Answer.model_validate(json.loads(line))
+            yield Answer.model_validate(parse_json(line))
         except (ValueError, ValidationError) as error:
             raise IntegrityError(
                 f"`{path}`, line {number}, is no teacher's answer ({error}). Delete the line."

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from loopwright.errors import BadInput
 from loopwright.finetune.data.drive.fsdrive import from_fsdrive, points_of
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.drive.scene import FUTURE_STEPS, Point, Sample
 from loopwright.tools.json_entries import read_entries
 
@@ -73,7 +74,7 @@ def _by_token(path: Path, samples: Sequence[Sample]) -> Mapping[str, Any]:
 def _object(path: Path) -> Mapping[str, Any] | None:
     """The file as one object of answers by token; None where it is rows."""
     try:
-        whole = json.loads(path.read_text(encoding="utf-8-sig"))
+        whole = parse_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"`{path}` cannot be read: {error}. Expected a file of predictions, as JSON.") from error
     except json.JSONDecodeError:

@@ -23,6 +23,7 @@ from loopwright.cli.run_session import (
 )
 from loopwright.errors import BadInput, LoopwrightError
 from loopwright.graphs.registry import get_loop, is_location, loop_names
+from loopwright.schema.json_text import parse_json
 
 if TYPE_CHECKING:
     from loopwright.graphs.loop.loop import Loop
@@ -154,7 +155,7 @@ def _read_json(name: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, str) or _fits_an_option(kind):
         return value
     try:
-        return json.loads(value)
+        return parse_json(value)
     except json.JSONDecodeError as error:
         raise BadInput(f"`{_flag(name)}` {value!r}: expected JSON ({error}).") from error
 

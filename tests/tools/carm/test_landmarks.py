@@ -142,3 +142,10 @@ def test_the_atlas_covers_all_and_agrees_with_a_real_patient(chest: Case) -> Non
         left_mm, caudal_mm = expected_offset_mm("T1", name)
         assert abs(left_mm - -x) < 45
         assert abs(caudal_mm - -z) < 45
+
+
+def test_deep_landmarks_are_refused(tmp_path: Path, block_volume: Volume) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(BadInput, match=r"deep\.json` is not JSON \(nested too deep"):
+        load_landmarks(path, block_volume)

@@ -6,7 +6,6 @@
 Tracks have no sizes: each kind has a usual one. Needs pyarrow.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.errors import BadInput, MissingDependency
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.drive.recorded.recording import (
     OnProblem,
     Recording,
@@ -104,7 +104,7 @@ def _lanes(file: Path) -> tuple[Lane, ...]:
     if not file.is_file():
         return ()
     try:
-        segments = json.loads(file.read_text(encoding="utf-8"))["lane_segments"].values()
+        segments = parse_json(file.read_text(encoding="utf-8"))["lane_segments"].values()
         return tuple(_lane(segment) for segment in segments)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(

@@ -8,7 +8,6 @@ in the ego frame of the moment; `command`, `ego_lw` and `agents` may be missing.
 """
 
 import gzip
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from loopwright.errors import BadInput
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.drive.recorded.recording import OnProblem, command_of, raise_problem
 from loopwright.tools.drive.scene import FUTURE_STEPS, HISTORY_STEPS, STEP_S, Agent, Box, Point, Sample, Scene
 
@@ -33,7 +33,7 @@ def read_planning(path: Path, *, on_problem: OnProblem = raise_problem) -> Itera
                 if not line.strip():
                     continue
                 try:
-                    yield _sample(json.loads(line))
+                    yield _sample(parse_json(line))
                 except (ValueError, KeyError, TypeError, LookupError) as error:
                     on_problem(f"`{path}`, row {row}: {_said(error)}. Correct or remove the row.")
     except (OSError, EOFError, UnicodeDecodeError) as error:

@@ -7,7 +7,6 @@ as JSON, plain or gzipped: what a CommonRoad scenario holds. Positions are of th
 """
 
 import gzip
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.errors import BadInput
+from loopwright.schema.json_text import parse_json
 from loopwright.tools.drive.recorded.recording import (
     OnProblem,
     Recording,
@@ -38,7 +38,7 @@ def read_traffic(path: Path, *, on_problem: OnProblem = raise_problem) -> Iterat
     """
     try:
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        scenario = json.loads(text)
+        scenario = parse_json(text)
         states = {str(each["id"]): np.array(each["states"], dtype=np.float64) for each in scenario["vehicles"]}
         seconds, name = float(scenario["dt"]), str(scenario["benchmarkID"])
         lanes = tuple(map(_lane, scenario.get("lanelets") or ()))

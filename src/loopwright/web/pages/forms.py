@@ -13,6 +13,7 @@ from markupsafe import Markup
 from nicegui import events, ui
 
 from loopwright.errors import BadInput
+from loopwright.schema.json_text import parse_json
 from loopwright.settings import settings
 from loopwright.web.files import suffixes_of
 
@@ -143,6 +144,6 @@ def _json(name: str, text: str) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(text)
+    except json.JSONDecodeError as error:
         raise BadInput(f"`{name}` {text[:80]!r}: expected JSON ({error}).") from None
