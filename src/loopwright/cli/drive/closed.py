@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from loopwright.cli.drive.imagination import imagining_model
 from loopwright.cli.output import json_line, stderr, stdout
 from loopwright.errors import UnknownName
 
@@ -24,6 +25,7 @@ class Asked(NamedTuple):
     episodes: int
     part: "Part"
     policies: Sequence[Path]
+    model: str
 
 
 def roads(names: Sequence[str]) -> "list[ScenarioName]":
@@ -51,7 +53,9 @@ def run(asked: Asked, out: Path | None, as_json: bool) -> int:
 
     if out is not None:  # before the work: what cannot be made is said at once
         out.mkdir(parents=True, exist_ok=True)
-    drivers = dict(HEADROOM) if asked.what == "headroom" else {**HEADROOM, **OTHERS, **_policies(asked.policies)}
+    drivers = dict(HEADROOM)
+    if asked.what == "closed":
+        drivers = {**HEADROOM, **OTHERS, **_policies(asked.policies), **_imagining(asked)}
     for row in asked.rows:
         if row not in drivers:
             raise UnknownName("driver", row, drivers)
@@ -82,6 +86,17 @@ def _policies(paths: Sequence[Path]) -> "dict[str, MakeDriver]":
     from loopwright.finetune.networks.drive.policy import load
 
     return of_policies([load(path) for path in paths])
+
+
+def _imagining(asked: Asked) -> "dict[str, MakeDriver]":
+    """Those that drive by frames of the card `asked.model`; none where nobody asks or it has not learnt to imagine."""
+    from loopwright.finetune.evaluate.drive.drivers import OF_FRAMES, of_frames
+    from loopwright.models.networks.drive import bundled_tokenizer
+
+    if asked.rows and not OF_FRAMES & {*asked.rows}:
+        return {}
+    model = imagining_model(asked.model)
+    return {} if model is None else of_frames(bundled_tokenizer(), model)
 
 
 def _on_progress(line: str) -> None:

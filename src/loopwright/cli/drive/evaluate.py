@@ -47,7 +47,9 @@ def evaluate(
         bool, typer.Option("--ego-status/--no-ego-status", help="Whether baselines see the ego's speed and past.")
     ] = True,
     n: Annotated[int, typer.Option(min=1, help="Moments of each horizon (imagination).")] = 200,
-    model: Annotated[str, typer.Option(help="Model card whose adapter `drive` imagines (imagination).")] = "small",
+    model: Annotated[
+        str, typer.Option(help="Model card whose adapter `drive` imagines (imagination, closed).")
+    ] = "small",
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out moments with missing or damaged data, and say which.")
     ] = False,
@@ -72,7 +74,7 @@ def evaluate(
     if what == "imagination":
         return imagination.run(n, model, out, as_json)
     if what != "open":
-        simulated = closed.Asked(what, closed.roads(scenario or ()), row or (), episodes, part, policy or ())
+        simulated = closed.Asked(what, closed.roads(scenario or ()), row or (), episodes, part, policy or (), model)
         return closed.run(simulated, out, as_json)
     if not data:
         raise BadInput("Give `--data PATH`: recorded drives to measure on.")

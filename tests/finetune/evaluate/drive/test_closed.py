@@ -5,6 +5,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.tools.drive.traffic import car, road
 
@@ -19,11 +20,14 @@ from loopwright.finetune.evaluate.drive.closed import (
     is_tight,
 )
 from loopwright.finetune.evaluate.drive.closed_tables import markdown
-from loopwright.finetune.evaluate.drive.drivers import HEADROOM, OTHERS, of_policies
+from loopwright.finetune.evaluate.drive.drivers import HEADROOM, OTHERS, in_frames, of_policies
 from loopwright.finetune.measure.paired import mcnemar
 from loopwright.finetune.measure.rows import CHANGE
+from loopwright.models.networks.drive import bundled_tokenizer
+from loopwright.tools.drive.expected import expected_pose, moved
 from loopwright.tools.drive.simulator import Simulation
 from loopwright.tools.drive.totals import Totals
+from loopwright.tools.drive.views import occupancy
 
 
 def totals(**changed: Any) -> Totals:
@@ -168,13 +172,29 @@ def test_a_policy_drives_only_where_it_was_trained() -> None:
         drive("roundabout", 0, "dqn", make)
 
 
+def test_frames_of_tokens_are_seen_from_where_the_ego_is_expected_and_hold_the_others() -> None:
+    """Told the tokens of constant velocity, a driver foresees what constant velocity does, within the codes' error."""
+    simulation, tokenizer = Simulation("highway", 5), bundled_tokenizer()
+    scene = simulation.scene()
+    foresee = in_frames(tokenizer, lambda asked: np.array([one.moved for one in asked]))(simulation, scene)
+    futures = foresee(((0.0, 0.0),) * 6)
+    assert [future.horizon_s for future in futures] == [0.5, 1.5, 3.0]
+    for future in futures:
+        pose = expected_pose(scene, future.horizon_s)
+        assert future.pose == pytest.approx(pose)
+        there = occupancy(moved(scene, pose, future.horizon_s), len(future.occupied))
+        assert (there & future.occupied).sum() > 0.35 * (there | future.occupied).sum() > 0
+
+
 def test_the_command_prints_tables_and_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from loopwright.cli.drive.closed import Asked, run
 
-    assert run(Asked("closed", ["roundabout"], ["constant"], 1, "validation", []), tmp_path, as_json=False) == 0
+    assert (
+        run(Asked("closed", ["roundabout"], ["constant"], 1, "validation", [], "small"), tmp_path, as_json=False) == 0
+    )
     assert "| constant | 1 |" in capsys.readouterr().out
     assert {one.name for one in tmp_path.iterdir()} == {
         "drive-closed.json", "drive-closed.md", "drive-validation-drives.jsonl",
     }  # fmt: skip
     with pytest.raises(UnknownName):
-        run(Asked("headroom", [], ["constant"], 1, "validation", []), None, as_json=False)
+        run(Asked("headroom", [], ["constant"], 1, "validation", [], "small"), None, as_json=False)
