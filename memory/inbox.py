@@ -1,6 +1,6 @@
 """The inbox: what humans said to a session, as they said it. Parsing is the loop's; here a STOP is only a flag."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,12 @@ _TABLE = Base.metadata.tables["messages"]
 _COLUMNS = tuple(_TABLE.c[name] for name in Message.model_fields)
 _OF = select(*_COLUMNS).where(_TABLE.c.session_id == bindparam("of")).order_by(_TABLE.c.id)
 _UNREAD, _STOPS = _OF.where(_TABLE.c.read_at_step.is_(None)), _OF.where(ACTIVE_STOP).limit(1)
-_UNREAD_IDS = select(_TABLE.c.id).where(_TABLE.c.session_id == bindparam("of"), _TABLE.c.read_at_step.is_(None))
+_UNREAD_IDS = select(_TABLE.c.id).where(
+    _TABLE.c.session_id == bindparam("of"),
+    _TABLE.c.read_at_step.is_(None),
+    _TABLE.c.id.between(bindparam("first"), bindparam("last")),
+)
+_UNREAD_PAGE = _UNREAD.where(_TABLE.c.id > bindparam("after")).limit(bindparam("most"))
 _NEWS = _UNREAD.where(~_TABLE.c.is_stop).limit(1)
 _UNREAD_STOPS = _OF.where(ACTIVE_STOP, _TABLE.c.read_at_step.is_(None))
 _MARK = (
@@ -62,8 +67,19 @@ class Inbox:
 
     def unread(self, session_id: str) -> list[Message]:
         """What no step has read yet, oldest first."""
-        with self._store.read() as connection:
-            return [Message(**row._mapping) for row in connection.execute(_UNREAD, {"of": session_id})]
+        return list(self.each_unread(session_id))
+
+    def each_unread(self, session_id: str, page: int = 500) -> Iterator[Message]:
+        """The same, fetched `page` at a time: there may be very many, and whoever reads them may leave off."""
+        after, is_more = 0, True
+        while is_more:
+            with self._store.read() as connection:
+                asked = {"of": session_id, "after": after, "most": page}
+                rows = connection.execute(_UNREAD_PAGE, asked).all()
+            for row in rows:
+                yield Message(**row._mapping)
+                after = row.id
+            is_more = len(rows) == page
 
     def has_news(self, session_id: str) -> bool:
         """Whether anything but a STOP waits to be read."""
@@ -87,7 +103,8 @@ class Inbox:
         ]
         with self._store.write(late=True) as connection:
             session = lock_held(self._store, connection, session_id)
-            unread = set(connection.scalars(_UNREAD_IDS, {"of": session_id}))
+            asked = {"of": session_id, "first": min(readings), "last": max(readings)}
+            unread = set(connection.scalars(_UNREAD_IDS, asked))
             rows = [row for row in rows if row["message"] in unread]
             if rows:
                 connection.execute(_MARK, rows)

@@ -17,6 +17,7 @@ from loopwright.agents.sessions.recorder import Payload, Place, Recorder
 from loopwright.memory import Memory
 from loopwright.schema import Act, CancelToken, Event, Feedback, Frozen, Instead, Unclear
 
+_MARKED_AT_ONCE = 500
 APPROVAL = "approval"
 """What a question is about that asks for consent to an act."""
 ADDRESSED = re.compile(r"\s*(?P<question>q\d+)\s*[:,.]?\s+(?P<rest>\S.*)", re.IGNORECASE | re.DOTALL)
@@ -201,16 +202,24 @@ class FeedbackGate:
         return f"{question} (I heard: {unclear.text!r}){still_open}"
 
     def _mark_read(self, heard: Iterable[Heard], step: int) -> None:
-        self._memory.inbox.mark_read(self._recorder.session_id, {one.message_id: one.words for one in heard}, step)
+        """Some at a time: a STOP does not wait for the rest, which it withdraws."""
+        readings = [(one.message_id, one.words) for one in heard]
+        for first in range(0, len(readings), _MARKED_AT_ONCE):
+            some = dict(readings[first : first + _MARKED_AT_ONCE])
+            self._memory.inbox.mark_read(self._recorder.session_id, some, step)
+            if first + _MARKED_AT_ONCE < len(readings):
+                self._cancel.raise_if_set()
 
     def _unread(self) -> list[Heard]:
         """What was not read before; halts with the session, as there may be very much of it."""
-        unread = [m for m in self._memory.inbox.unread(self._recorder.session_id) if not m.is_stop]
-        self._mark_read([self._heard[m.id] for m in unread if m.id in self._heard], 0)  # recorded before a kill
         read: list[Heard] = []
-        for message in unread:
+        known: list[Heard] = []
+        for message in self._memory.inbox.each_unread(self._recorder.session_id):
             self._cancel.raise_if_set()
-            if message.id in self._heard:
+            if message.is_stop:
+                continue
+            if message.id in self._heard:  # recorded before a kill
+                known.append(self._heard[message.id])
                 continue
             question, said = self._address(message.text)
             value = self.language.parse(said)
@@ -229,6 +238,7 @@ class FeedbackGate:
                     received_at=message.received_at,
                 )
             )
+        self._mark_read(known, 0)
         return read
 
     def _confirmed(self, value: Frozen, said: str, received_at: datetime) -> dict[str, Any] | None:
