@@ -15,7 +15,6 @@ from loopwright.memory import Memory, open_memory
 from loopwright.tools.carm.geometry import Pose
 from loopwright.tools.carm.guard import Motion
 
-KILLS = 50
 LOADED_IN_A_RUN = ("loopwright.models.networks.carm", "loopwright.tools.carm.render.joseph")
 """Heavy modules; a life that had to import them would be all import on a busy machine."""
 
@@ -53,9 +52,8 @@ def check_whole(memory: Memory, session_id: str, devices: Path, unkilled: str) -
 
 
 @pytest.mark.timeout(600)
-def test_fifty_random_kills_lose_nothing_and_double_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("n_kills", [12, pytest.param(50, marks=pytest.mark.slow)])
+def test_random_kills_lose_nothing_and_double_nothing(n_kills: int, run: Run, tmp_path: Path) -> None:
     url, devices = f"sqlite:///{tmp_path / 'memory.sqlite'}", tmp_path / "devices"
     server: Any = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tests.graphs.lives", "loopwright.graphs.carm", *LOADED_IN_A_RUN])
@@ -78,16 +76,16 @@ def test_fifty_random_kills_lose_nothing_and_double_nothing(
         whole_life_s = time.monotonic() - began
         check_whole(memory, second.id, devices, first.id)
         kills, sessions = 0, 0
-        while kills < KILLS:
+        while kills < n_kills:
             session_id = LOOP.start(memory, devices=devices, **run).id
             sessions += 1
             while memory.sessions.get(session_id).status not in ("succeeded", "failed"):
                 child = begin(session_id)
-                child.join(rng.uniform(0, whole_life_s) if kills < KILLS else None)
+                child.join(rng.uniform(0, whole_life_s) if kills < n_kills else None)
                 kills += child.is_alive()
                 child.kill()
                 child.join()
                 assert child.exitcode in (0, -9)
             check_whole(memory, session_id, devices, first.id)
-    assert kills == KILLS
+    assert kills == n_kills
     assert sessions > 1  # lives are as long as a whole run at most, so some end by themselves
