@@ -3,9 +3,11 @@
 Nothing is guessed: what no rule reads in full comes back as `Unclear` with a question. The one exception is STOP, which
 is heard generously, for a stop too many costs a click and a stop too few may cost more. A stop word anywhere in the
 text is a STOP, also in a note ("note: stop at T12"), also misspelt ("stpo", "stooop", "S T O P"). It is not one
-inside "non-stop", or right after "don't", "do not", "must not", "never", "no need to" or "without a".
+inside "non-stop", right after "don't", "do not", "must not", "never", "no need to" or "without a", or in "why did you
+stop".
 
-A question is no order: "approve?" and "20 mm left?" get a clarification question, "could you go 20 mm left?" is done.
+"Where are you?", "why did you stop?" and "help" ask about the session (`Query`). Any other question is no order:
+"approve?" and "20 mm left?" get a clarification question, "could you go 20 mm left?" is done.
 """
 
 import re
@@ -13,7 +15,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
 
-from loopwright.schema import Approve, Frozen, Instead, Note, Reject, Stop, Unclear, canonical_json
+from loopwright.schema import Approve, Frozen, Instead, Note, Query, Reject, Stop, Unclear, canonical_json
 from loopwright.schema.json_text import parse_json
 
 F = TypeVar("F", bound=Frozen)
@@ -27,7 +29,8 @@ _STOP_WORD = (
 _STOP = re.compile(rf"(?<![a-z]){_STOP_WORD}(?![a-z])")
 _STOP_ALONE = re.compile(r"(?:hold|wait|whoa|enough|no more)")
 _NO_STOP = re.compile(
-    rf"(?<![a-z])(?:non[\s-]stop|(?:do not|don'?t|must not|never|no need to|without a) {_STOP_WORD})(?![a-z])"
+    rf"(?<![a-z])(?:non[\s-]stop|(?:do not|don'?t|must not|never|no need to|without a|(?:why|when) did (?:you|it)) "
+    rf"{_STOP_WORD})(?![a-z])"
 )
 
 _YES = (
@@ -51,6 +54,12 @@ _IS_NOT = re.compile(rf"{_THAT_IS} not .+")
 _INSTEAD = re.compile(r"instead\s*:?\s*(?P<arguments>\{.*\})", re.IGNORECASE | re.DOTALL)
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
+_QUERY = re.compile(
+    r"(?:help|what can (?:i|you) (?:say|do)|(?:where|why|who|when)\b.*"
+    r"|(?!(?:how|what) about\b|what if\b)(?:what|which|how|are|is|was|do|did|does|have|has)\b.*\?)"
+)
+"""What asks about the session and orders nothing; "how about 20 mm left?" is a proposal."""
+
 _POLITE = re.compile(
     r"^(?:(?:please|kindly|(?:could|can|would) you)[\s,.]+)+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"
 )
@@ -64,6 +73,12 @@ def is_stop(text: str) -> bool:
     if _STOP.search(_NO_STOP.sub(" ", _folded(text))):
         return True
     return len(text) <= MAX_CHARS and _STOP_ALONE.fullmatch(plain(text)) is not None
+
+
+def is_query(text: str) -> bool:
+    """Whether `text` asks about the session, as far as rules can tell."""
+    said = _folded(text)
+    return len(said) <= MAX_CHARS and _QUERY.fullmatch(said.rstrip(" .,;:!")) is not None
 
 
 def plain(text: str) -> str:
@@ -86,7 +101,7 @@ def unclear(text: str, question: str) -> Unclear:
 
 def parse(
     text: str, rules: Callable[[str], F | Unclear | None], examples: str
-) -> Approve | Reject | Instead | Stop | Note | F | Unclear:
+) -> Approve | Reject | Instead | Stop | Note | Query | F | Unclear:
     """Read one message; never raises.
 
     Args:
@@ -115,6 +130,8 @@ def parse(
         if is_question and not _REQUEST.match(folded) and not getattr(found, "takes_questions", False):
             return unclear(original, "Is that a question? If not, send it again without the question mark.")
         return found
+    if found is None and is_query(original):
+        return Query(text=original)
     if rejected := _REJECT_WITH.fullmatch(original):
         return _reject(original, rejected["reason"].strip(), rejected["explicit"] is not None, rules)
     if _IS_NOT.fullmatch(said):
@@ -146,7 +163,7 @@ def _reject(original: str, reason: str, explicit: bool, rules: Callable[[str], F
     return Reject(reason=reason[:MAX_REASON_CHARS])
 
 
-def render(feedback: Approve | Reject | Instead | Stop | Note | Unclear) -> str:
+def render(feedback: Approve | Reject | Instead | Stop | Note | Query | Unclear) -> str:
     """The phrase that `parse` reads as this value."""
     match feedback:
         case Approve() | Stop():
@@ -155,5 +172,5 @@ def render(feedback: Approve | Reject | Instead | Stop | Note | Unclear) -> str:
             return f"reject: {feedback.reason}" if feedback.reason else "reject"
         case Instead():
             return f"instead: {canonical_json(feedback.arguments)}"
-        case Note() | Unclear():
+        case Note() | Query() | Unclear():
             return f"note: {feedback.text}" if isinstance(feedback, Note) else feedback.text

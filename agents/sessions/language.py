@@ -8,9 +8,9 @@ from typing import Any
 
 from loopwright.agents import feedback as shared
 from loopwright.errors import DeveloperError
-from loopwright.schema import Approve, Feedback, Frozen, Instead, Note, Reject, Stop, Unclear, kind_of
+from loopwright.schema import Approve, Feedback, Frozen, Instead, Note, Query, Reject, Stop, Unclear, kind_of
 
-SHARED: tuple[type[Frozen], ...] = (Approve, Reject, Instead, Stop, Note, Unclear)
+SHARED: tuple[type[Frozen], ...] = (Approve, Reject, Instead, Stop, Note, Query, Unclear)
 
 
 class FeedbackLanguage:

@@ -68,6 +68,8 @@ def understood(words: Payload) -> str:
     match words:
         case {"kind": "unclear"}:
             return "not understood, so it is asked about"
+        case {"kind": "query"}:
+            return "a question about the session"
         case {"kind": "note"}:
             return "a note, kept on record"
         case {"kind": "instead", "arguments": arguments}:

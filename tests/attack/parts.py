@@ -199,6 +199,8 @@ def stop_latencies(n: int = 30) -> Iterator[Result]:
     began = time.monotonic()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout if program.exists() else ""
     for line in said.splitlines()[2:]:
+        if not line.startswith("|"):  # what it says beneath its table
+            continue
         stage, trials, median, longest, acts = (cell.strip() for cell in line.strip("| ").split("|"))
         result = Result(f"STOP while {stage}: median {median} ms, longest {longest} ms", n=int(trials))
         result.violations += ["an act was authorised after it"] * int(acts)

@@ -223,6 +223,8 @@ class TestBadInput:
     def test_a_session_that_has_ended_hears_nothing(self, api: Api) -> None:
         session = api.start(approval="guard")
         api.rests(session, "succeeded")
+        answered = api.post(session, "feedback", text="why did you stop?").json()
+        assert answered["kind"] == "query" and answered["answer"].startswith("Finished: succeeded")
         for what, body in (
             ("feedback", {"text": "target 20"}),
             ("stop", {}),

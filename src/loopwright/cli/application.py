@@ -73,6 +73,7 @@ def application() -> typer.Typer:
             )
         GROUPS[parent].command(name)(command)
     app.command("feedback")(sessions.feedback)
+    app.command("ask")(sessions.ask)
     app.command("serve")(serve.serve)
     app.command("mcp")(mcp.mcp)
     app.command("doctor")(doctor.doctor)

@@ -262,12 +262,18 @@ def feedback(
     loop: LoopName = None,
     as_json: Json = False,
 ) -> int:
-    """Say something to a session, running or not. STOP acts at once; anything else is heard between nodes."""
-    from loopwright.agents.feedback import is_stop
+    """Say something to a session, running or not. STOP acts at once; anything else is heard between nodes.
+
+    A question, such as "where are you?", is answered from the record: see `loopwright ask`.
+    """
+    from loopwright.agents.feedback import is_query, is_stop
 
     with opened_memory() as memory:
         session = memory.sessions.find(session)
-        memory.sessions.get(session).require_going_on()
+        row = memory.sessions.get(session)
+        if row.has_ended and is_query(message):
+            return _ask(memory, session, message, loop, as_json)
+        row.require_going_on()
         if is_stop(message):
             memory.inbox.put(session, message, author=author, is_stop=True)  # before the imports: a STOP does not wait
             from loopwright.graphs.loop.delivery import stop_at_rest
@@ -280,12 +286,36 @@ def feedback(
             language = _loop_of(memory, session, loop).language
             words = language.dump(language.parse(message))
             deliver(memory, session, message, author=author)
+            if words["kind"] == "query":
+                return _ask(memory, session, message, loop, as_json)
         status = memory.sessions.get(session).status
     if as_json:
         json_line({"session": session, "status": status, "understood": words})
     else:
         stdout().print(_answer(words, status))
     return 2 if words["kind"] == "unclear" else 0
+
+
+def ask(
+    session: SessionId,
+    question: Annotated[str, typer.Argument(help='For example "where are you?", "why did you stop?", "help".')],
+    loop: LoopName = None,
+    as_json: Json = False,
+) -> int:
+    """Answer a question about a session of any status from its record; tells nobody and changes nothing."""
+    with opened_memory() as memory:
+        return _ask(memory, memory.sessions.find(session), question, loop, as_json)
+
+
+def _ask(memory: "Memory", session: str, question: str, loop: str | None, as_json: bool) -> int:
+    from loopwright.graphs.answering import answer
+
+    said = answer(memory, session, question, _loop_of(memory, session, loop))
+    if as_json:
+        json_line({"session": session, "answer": said.text, "events": said.events})
+    else:
+        stdout().print(plain(str(said)))
+    return 0
 
 
 def _answer(words: dict[str, Any], status: str) -> str:

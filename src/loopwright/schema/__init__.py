@@ -5,7 +5,7 @@ from loopwright.schema.acts import Act, ActStatus, Outcome, Verdict, restoring
 from loopwright.schema.base import Frozen
 from loopwright.schema.cancel import CancelToken
 from loopwright.schema.events import Event, chain_hash, payload_hash
-from loopwright.schema.feedback import Approve, Feedback, Instead, Message, Note, Reject, Stop, Unclear, kind_of
+from loopwright.schema.feedback import Approve, Feedback, Instead, Message, Note, Query, Reject, Stop, Unclear, kind_of
 from loopwright.schema.images import BlobReader, ImageRef
 from loopwright.schema.world import World
 
@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Note",
     "Outcome",
+    "Query",
     "Reject",
     "Stop",
     "Unclear",

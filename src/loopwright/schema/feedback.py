@@ -43,6 +43,13 @@ class Note(Frozen):
     text: str = Field(max_length=2000)
 
 
+class Query(Frozen):
+    """A question about the session, answered from its record; changes nothing."""
+
+    kind: Literal["query"] = "query"
+    text: str = Field(max_length=2000)
+
+
 class Unclear(Frozen):
     """Not understood: a clarification is asked for, never guessed into an act."""
 

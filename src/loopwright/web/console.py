@@ -9,10 +9,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from loopwright.agents.feedback import is_stop
+from loopwright.agents.feedback import is_query, is_stop
 from loopwright.agents.sessions.gate import APPROVAL
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.errors import LoopwrightError, UnknownName
+from loopwright.graphs.answering import answer
 from loopwright.graphs.loop.by_agent import by_agent
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.delivery import deliver, stop_at_rest
@@ -26,7 +27,7 @@ from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view
 from loopwright.graphs.steps import SessionStep, read_steps_as
 from loopwright.memory import Memory, SessionRow
 from loopwright.memory.values import MAX_AUTHOR, check_text
-from loopwright.schema import Event, ImageRef
+from loopwright.schema import Event, ImageRef, Query
 from loopwright.tools.contract import Tool
 from loopwright.web.pausing import ask_for_pause
 from loopwright.web.reading import Asked, Logs, open_questions
@@ -209,7 +210,7 @@ class Console:
     # Speaking
 
     def say(self, session_id: str, text: str, author: str) -> dict[str, Any]:
-        """Put a message into a session's inbox; returns what it is understood as.
+        """Put a message into a session's inbox; returns what it is understood as, and a question's `answer`.
 
         Raises:
             Refusal: the session has ended, or too much waits to be read.
@@ -218,6 +219,9 @@ class Console:
         row = self.memory.sessions.get(session_id)
         if is_stop(text):
             return self.stop(session_id, author, text)
+        language = self.language(row)
+        if row.has_ended and is_query(text):
+            return {**language.dump(Query(text=text)), "status": row.status, "answer": self.ask(session_id, text)}
         self._require_hearing(row)
         if len(self.memory.inbox.unread(session_id)) >= MAX_UNREAD:
             raise Refusal(
@@ -225,10 +229,15 @@ class Console:
                 "always taken.",
                 429,
             )
-        language = self.language(row)
         deliver(self.memory, session_id, text, author=author)
         self._wake(row)
-        return {**language.dump(language.parse(text)), "status": self.row(session_id).status}
+        found = {**language.dump(language.parse(text)), "status": self.row(session_id).status}
+        return found | ({"answer": self.ask(session_id, text)} if found["kind"] == "query" else {})
+
+    def ask(self, session_id: str, question: str) -> str:
+        """The answer to a question about a session of any status, from its record."""
+        row = self.memory.sessions.get(session_id)
+        return str(answer(self.memory, session_id, question, self.loop(row.loop)))
 
     def stop(self, session_id: str, author: str, text: str = "STOP") -> dict[str, Any]:
         """Let nothing further be sent, whatever the session is doing."""

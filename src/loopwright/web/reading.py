@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from loopwright.agents.sessions.gate import ADDRESSED, APPROVAL, Question
 from loopwright.agents.sessions.language import FeedbackLanguage
 from loopwright.memory import Memory, SessionRow
-from loopwright.schema import Event, Message, Note, Stop, Unclear
+from loopwright.schema import Event, Message, Note, Query, Stop, Unclear
 
 MAX_LOGS = 64
 """Sessions whose logs are kept in memory; a log only grows, so what was read once is read."""
@@ -89,5 +89,7 @@ def _answers(message: Message, question: Question, n_open: int, language: Feedba
     if addressed["question"].lower() != question.id if addressed else n_open > 1:
         return False
     if message.parsed is not None:
-        return message.parsed["kind"] not in ("note", "unclear", "stop")
-    return not isinstance(language.parse(addressed["rest"] if addressed else message.text), Note | Unclear | Stop)
+        return message.parsed["kind"] not in ("note", "query", "unclear", "stop")
+    return not isinstance(
+        language.parse(addressed["rest"] if addressed else message.text), Note | Query | Stop | Unclear
+    )

@@ -142,6 +142,8 @@ class SessionPage:
         said = await attempt(self._console.say, self._id, text, author())
         if said is not None and said["kind"] == "unclear":
             warn(said["question"])
+        if said is not None and "answer" in said:
+            ui.notify(visible(said["answer"]), multi_line=True, timeout=0, close_button="Close", position="top")
         return said is not None
 
     async def _answer(self, name: str, kind: Any, **how: Any) -> None:
