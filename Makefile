@@ -32,7 +32,7 @@ step = @echo "==> $(1): $(strip $(2))"; begin=$$SECONDS; $(2) || { code=$$?; ech
 
 activate = echo "To use \`loopwright\` in this shell: source $(BIN)/activate"
 
-.PHONY: help demo demo-surgery demo-recipe demo-drive console chromium test test-weights attack static lint fmt types mypy \
+.PHONY: help demo demo-surgery demo-recipe demo-drive console chromium test test-weights attack static lint fmt site types mypy \
 	pyright layers unit docs bench clean chest
 
 help: ## List the targets
@@ -96,6 +96,10 @@ fmt: $(DEV) ## Repair style and formatting
 
 docs: $(DEV) ## Write docs/cli.md from the real --help
 	@$(BIN)/python docs/cli_reference.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+
+site: $(DEV) ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Site: build/site/index.html"
 
 bench: $(DEV) ## List the benchmarks; `make bench-NAME` runs one
 	@grep -rl --include='*.py' '^if __name__ == "__main__"' benchmarks | sed 's/\.py$$//; s/.__main__$$//; s/^benchmarks./  make bench-/' | sort

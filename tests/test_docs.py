@@ -101,6 +101,22 @@ def test_every_excuse_excuses_a_block() -> None:
         assert excuses == sum(not block.runs for block in blocks(page)), name_of(page)
 
 
+def test_every_page_is_in_the_sites_navigation() -> None:
+    """And nothing else is. `make site` builds it, and refuses links that lead nowhere."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r"^ +- (?:[^:\n]+: )([\w/-]+\.md)$", text, flags=re.M)
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(named) == sorted(pages)
+
+
+@pytest.mark.slow
+def test_the_site_is_built(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert "Run a session" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
