@@ -38,6 +38,11 @@ _STOP_WORDS = frozenset(
 )
 
 
+_NO_REASONS = frozenset(
+    {"node", "observed", "guarded", "checked", "heard", "asked", "taken", "started", "resumed", "paused"}
+)
+
+
 class Answer(NamedTuple):
     """What the record says, and the numbers (`Event.seq`) of the events that it rests on; none: it says nothing."""
 
@@ -127,14 +132,13 @@ class _Record:
             event
             for event in self.events
             if (event.branch, event.step) == (last.branch, last.step) and event.seq <= last.seq
-            and event.kind not in ("observed", "guarded", "checked", "node")
+            and event.kind not in _NO_REASONS
         ]  # fmt: skip
         return self.told(before)
 
     def next(self, asked: str) -> Answer | None:
         """What was planned or asked last."""
-        kit = {"node", "observed", "guarded", "checked", "heard", "taken", "started", "input", "resumed", "acted"}
-        return self.told([event for event in self.events if event.kind not in kit][-4:])
+        return self.told([event for event in self.events if event.kind not in {*_NO_REASONS, "acted"}][-4:])
 
     def count(self, asked: str) -> Answer:
         """How much was done."""

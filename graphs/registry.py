@@ -23,6 +23,8 @@ LOOPS: tuple[str, ...] = (
     "recipe",
     "surgery",
 )
+CHAT = "chat"
+"""A loop over all others, which has a command of its own."""
 GROUP = "loopwright.loops"
 SUFFIX = "-agent"
 """`NAME-agent` is the world and tools of the loop NAME in the hands of an agent (`loopwright.graphs.loop.by_agent`)."""
@@ -54,7 +56,7 @@ def get_loop(name: str) -> "Loop":
         from loopwright.graphs.loop.by_agent import by_agent
 
         return by_agent(get_loop(name.removesuffix(SUFFIX)), name)
-    if name in LOOPS:
+    if name in (*LOOPS, CHAT):
         return _loaded(f"loopwright.graphs.{name}:LOOP")
     installed = _installed()
     if name not in installed:

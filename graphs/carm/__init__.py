@@ -1,6 +1,7 @@
 """The C-arm loop."""
 
 from loopwright.agents.carm.feedback import FEEDBACK
+from loopwright.agents.carm.request import read_request
 from loopwright.graphs.carm.describe import describe
 from loopwright.graphs.carm.nodes import check_way, decide, localise, move, render, review
 from loopwright.graphs.carm.report import carm_sections
@@ -45,6 +46,7 @@ LOOP = Loop(
     redraw=redraw,
     show=show,
     pointed=pointed,
+    request=read_request,
 )
 
 __all__ = ["LOOP"]

@@ -1,6 +1,7 @@
 """The drive loop: a car that imagines the frames to come before it acts (VLA-World), closed in a simulator."""
 
 from loopwright.agents.drive.feedback import FEEDBACK
+from loopwright.agents.drive.request import read_request
 from loopwright.graphs.drive import nodes
 from loopwright.graphs.drive.describe import describe
 from loopwright.graphs.drive.report import drive_sections
@@ -24,6 +25,7 @@ LOOP = Loop(
     describe=describe,
     report=drive_sections,
     show=show,
+    request=read_request,
 )
 
 __all__ = ["LOOP"]

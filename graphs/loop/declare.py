@@ -88,6 +88,7 @@ class Declaration:
         show: a step as the console shows it, (config, prepared, step) to a `StepView`; None: its newest picture.
         pointed: what pointing at a step's picture may mean, (config, prepared, step, `Pointed`) to messages that the
             loop's feedback types read.
+        request: reads what somebody asks for in plain words: settings of a run, None where it is none of this loop's.
         redraw: turns (config, prepared) into a function from an `observed` output to its picture, drawn again.
     """
 
@@ -109,6 +110,7 @@ class Declaration:
     report: Callable[..., Sequence[Any]] | None = None
     show: Callable[..., Any] | None = None
     pointed: Callable[..., Sequence[str]] | None = None
+    request: Callable[[str], dict[str, Any] | None] | None = None
     redraw: Callable[..., Callable[[dict[str, Any]], Any]] | None = None
 
     def __post_init__(self) -> None:

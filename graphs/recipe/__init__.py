@@ -6,6 +6,7 @@ the text against its labels, which is redone within a budget.
 """
 
 from loopwright.agents.recipe.feedback import FEEDBACK
+from loopwright.agents.recipe.request import read_request
 from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.recipe import nodes
@@ -43,6 +44,7 @@ LOOP = Loop(
     report=recipe_sections,
     redraw=redraw,
     show=show,
+    request=read_request,
 )
 
 __all__ = ["LOOP"]

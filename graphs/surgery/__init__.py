@@ -6,6 +6,7 @@ of every plan against what really came next.
 """
 
 from loopwright.agents.surgery.feedback import FEEDBACK
+from loopwright.agents.surgery.request import read_request
 from loopwright.graphs.loop.config import Budget
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.surgery import nodes
@@ -33,6 +34,7 @@ LOOP = Loop(
     report=surgery_sections,
     redraw=redraw,
     show=show,
+    request=read_request,
 )
 
 __all__ = ["LOOP"]

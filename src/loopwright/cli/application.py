@@ -16,7 +16,22 @@ import typer
 from rich.markup import escape
 
 from loopwright import __version__
-from loopwright.cli import config, data, demo, doctor, evaluate, graph, mcp, models, run, serve, sessions, tools, train
+from loopwright.cli import (
+    chat,
+    config,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    graph,
+    mcp,
+    models,
+    run,
+    serve,
+    sessions,
+    tools,
+    train,
+)
 from loopwright.cli.output import EXIT_CODES, report
 from loopwright.cli.plugin import all_commands, group
 from loopwright.errors import DeveloperError, LoopwrightError
@@ -74,6 +89,7 @@ def application() -> typer.Typer:
         GROUPS[parent].command(name)(command)
     app.command("feedback")(sessions.feedback)
     app.command("ask")(sessions.ask)
+    app.command("chat")(chat.chat)
     app.command("serve")(serve.serve)
     app.command("mcp")(mcp.mcp)
     app.command("doctor")(doctor.doctor)

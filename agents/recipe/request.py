@@ -1,0 +1,16 @@
+"""Reads what somebody asks the recipe loop for: "cook what is in this photo", "how is simulated:2000007 made?"."""
+
+import re
+from typing import Any
+
+_ASKS = re.compile(r"\b(?:cook|cooking|recipes?|dish(?:es)?|meal|bake|food|ingredients?)\b")
+_DISH = re.compile(r"\b\S+\.(?:json|md):\S+|\bsimulated:\d+")
+SIMULATED = "simulated:2000007"
+
+
+def read_request(text: str) -> dict[str, Any] | None:
+    """Settings of a run; None: it asks for something else."""
+    if not _ASKS.search(text.casefold()):
+        return None
+    dish = _DISH.search(text)
+    return {"dish": dish.group() if dish else SIMULATED}
