@@ -12,6 +12,8 @@ _ASKS = re.compile(
     r"|show|find)\b"
 )
 _VOLUME = re.compile(r"\S+\.nii(?:\.gz)?\b|\b(?:phantom|stranger):\S+|\bchest\b(?= (?:ct|volume))")
+_POLITE = re.compile(r"^(?:please|(?:could|can|would) you(?: please)?|let us|let's)\W+", re.IGNORECASE)
+_FROM_TO = re.compile(r"\bfrom (?P<start>.+?) (?:to|over) (?P<to>.+)", re.IGNORECASE)
 PHANTOM = "phantom:30000"
 STARTS = ("T1", "Carina")
 """Where a run begins that nobody gave a start: the first that is not its target."""
@@ -19,11 +21,12 @@ STARTS = ("T1", "Carina")
 
 def read_request(text: str) -> dict[str, Any] | None:
     """Settings of a run; None: it asks for something else. Without a known landmark the target is left out."""
-    said = " ".join(text.split())
+    said = _POLITE.sub("", " ".join(text.split()))
     asked = _ASKS.search(said.casefold())
     volume = _VOLUME.search(said)
     rest = said if volume is None else said.replace(volume.group(), " ")
-    before, _, after = rest.partition(" from ")
+    from_to = _FROM_TO.search(rest)
+    before, _, after = (from_to["to"], "", from_to["start"]) if from_to else rest.partition(" from ")
     targets, starts = landmarks_in(before), landmarks_in(after)
     if asked is None or not (targets or re.search(r"c-?arm|x-?ray", said.casefold())):
         return None

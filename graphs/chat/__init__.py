@@ -27,7 +27,7 @@ from loopwright.graphs.loop.declare import Declaration, Role, State
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.registry import LOOPS, get_loop
-from loopwright.schema import Event, Frozen
+from loopwright.schema import Event, Frozen, Query, Unclear
 
 ROUTER = "router"
 GREETING, NEXT = "What shall we do?", "What next?"
@@ -50,14 +50,16 @@ class Restated(Frozen):
 
 def listen(state: State, ctx: Context) -> None:
     """Hear what is wanted."""
-    if ctx.config.say and not state["turns"]:
+    if state["next"]:
+        text = state["next"]
+    elif ctx.config.say and not state["turns"]:
         text = ctx.config.say
     elif ctx.config.once:
         ctx.end("succeeded", "that was all")
     else:
         heard = ctx.ask_human(NEXT if state["turns"] else GREETING, about="chat", until=lambda all_: len(all_) > 0)
         text = "\n".join(one.text for one in heard)
-    state.update(text=text, turns=state["turns"] + 1)
+    state.update(text=text, turns=state["turns"] + 1, next="")
 
 
 def serve(state: State, ctx: Context) -> None:
@@ -122,7 +124,18 @@ def _go_on(state: State, ctx: Context) -> str:
         for one in heard:
             if is_bye(one.text):
                 ctx.end("succeeded", f"goodbye; the session {state['session']} waits for an answer")
+            if _asks_for_another(state, ctx, one.text):
+                state["next"] = one.text
+                return f"The session {state['session']} waits for an answer."
             _pass_on(state, ctx, one.text, rest["question_id"])
+
+
+def _asks_for_another(state: State, ctx: Context, text: str) -> bool:
+    """Whether it is for no ear of the session that asks something, and begins another one."""
+    current, _ = _current(state, ctx)
+    assert current is not None
+    is_heard = not isinstance(current.language.parse(text), Unclear | Query)
+    return not is_heard and route(text, _loops(), current).intent == "begin"
 
 
 def _pass_on(state: State, ctx: Context, text: str, question: str) -> None:
@@ -189,7 +202,7 @@ LOOP = Loop(
     "chat",
     nodes=[listen, serve],
     tools=TOOLS,
-    state={"text": "", "session": "", "turns": 0},
+    state={"text": "", "next": "", "session": "", "turns": 0},
     feedback=[Words],
     roles=lambda run: {ROUTER: Role(card=run.model)} if run.model else {},
     config=ChatRun,

@@ -1,4 +1,4 @@
-"""`loopwright eval feedback`: how well a loop understands free words. Loops bring evaluations of their own."""
+"""`loopwright eval feedback` and `eval chat`: how free words are understood. Loops bring evaluations of their own."""
 
 from collections.abc import Callable
 from typing import Annotated, cast
@@ -67,3 +67,34 @@ def feedback(
 
 def _progress(loop: str) -> Callable[[int], None]:
     return lambda n: stderr().print(f"{loop}: {n} phrases", end="\r", markup=False)
+
+
+@app.command("chat")
+def chat(
+    model: Annotated[
+        str | None, typer.Option(help="Card of a model that is asked what rules do not read, beside rules alone.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What a chat makes of single, multi-step, impossible and hostile requests; nothing may move unasked."""
+    from loopwright.finetune.evaluate.chat import WHAT, bars_of, evaluate_chat, requests
+    from loopwright.finetune.measure.rows import summary
+    from loopwright.finetune.measure.tables import markdown_table
+
+    rows = []
+    for who in ("rules", *((model,) if model else ())):
+        rows += evaluate_chat(
+            who, requests(), "" if who == "rules" else who, lambda line: stderr().print(line, markup=False)
+        )
+    bars = bars_of(rows)
+    if as_json:
+        for each in [*(row.as_json() for row in rows), summary(WHAT, bars)]:
+            json_line(each)
+    else:
+        heads = ("requests", "read by", "N", "exact", "right loop", "acts unasked")
+        lines = [
+            (row.world, row.model, str(row.n), *(f"{row.figures[name]:.3f}" for name in ("exact", "loop", "moved")))
+            for row in rows
+        ]
+        stdout().print(markdown_table(heads, lines), markup=False)
+    raise typer.Exit(0 if all(bar.is_met for bar in bars) else 1)
