@@ -332,3 +332,16 @@ def test_the_export_is_one_page_that_needs_nothing(ann: Tab, waiting: str, api: 
     expect(offline.locator("img").first).to_have_js_property("naturalWidth", 300)
     expect(offline.get_by_role("heading", name="Graph")).to_be_visible()
     assert [url for url in ann.requests[before:] if not url.startswith(("file:", "data:"))] == []
+
+
+def test_one_talks_with_the_chat(ann: Tab, api: Api) -> None:
+    """The chat is a session like any other; what it says is in the feed, and questions are answered by typing."""
+    session = api.http.post("/sessions", json={"loop": "chat", "config": {}}).json()["session"]
+    page = ann.session(session)
+    expect(page.locator(".lw-ask")).to_contain_text("What shall we do?")
+    page.get_by_label("Say something to the session").fill("what can you do?")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator(".lw-feed")).to_contain_text("I can begin, by name or in plain words")
+    page.get_by_label("Say something to the session").fill("bye")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator(".lw-badge")).to_have_text("succeeded")

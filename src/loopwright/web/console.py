@@ -21,7 +21,7 @@ from loopwright.graphs.loop.describe import describe, describe_in, understood
 from loopwright.graphs.loop.lines import Line
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.loop.starting import configured
-from loopwright.graphs.registry import SUFFIX, get_loop, loop_names
+from loopwright.graphs.registry import CHAT, SUFFIX, get_loop, loop_names
 from loopwright.graphs.sessions import headline, report_session
 from loopwright.graphs.step_view import Pointed, StepView, pointed_at, step_view, thumbnail
 from loopwright.graphs.steps import SessionStep, read_steps_as
@@ -88,7 +88,7 @@ class Console:
         self._logs = Logs(memory)
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._located = {get_loop(where).name: where for where in locations}
-        self._workers = Workers(folder, (*loop_names(), *locations))
+        self._workers = Workers(folder, (*loop_names(), CHAT, *locations))
         self._overview = lru_cache(maxsize=500)(self._overview_at)
 
     def warm_up(self) -> None:
@@ -101,7 +101,7 @@ class Console:
     def loops(self) -> dict[str, Loop | str]:
         """Every loop by name; why not, of one that cannot be loaded."""
         found: dict[str, Loop | str] = {}
-        for name in (*loop_names(), *self._located):
+        for name in (*loop_names(), CHAT, *self._located):
             try:
                 found[name] = get_loop(self._located.get(name, name))
             except LoopwrightError as error:  # one package's mistake hides no other loop
