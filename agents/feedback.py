@@ -56,7 +56,7 @@ _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)
 
 _QUERY = re.compile(
     r"(?:help|what can (?:i|you) (?:say|do)|(?:where|why|who|when)\b.*"
-    r"|(?!(?:how|what) about\b|what if\b)(?:what|which|how|are|is|was|do|did|does|have|has)\b.*\?)"
+    r"|(?!(?:how|what) about\b|what if\b)(?:what|which|how|are|is|was|do|did|does|have|has) \S.*\?)"
 )
 """What asks about the session and orders nothing; "how about 20 mm left?" is a proposal."""
 

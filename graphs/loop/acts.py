@@ -173,7 +173,7 @@ class Actor:
         reason = f" ({because})" if because else ""
         text = f"May I {tool.in_words(act.arguments)}?{reason}"
         heard = self._questions.answers(
-            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), APPROVAL, is_answer
+            f"{key}/approve", text, ("approve", "reject", *self._ctx.scope.examples), APPROVAL, is_answer, act
         )
         return next(one for one in reversed(heard) if is_answer([one]))
 

@@ -8,8 +8,9 @@ from langgraph.types import interrupt
 
 from loopwright.agents.sessions.gate import Heard, Question
 from loopwright.errors import DeveloperError
+from loopwright.graphs.loop.human import interrupt_of
 from loopwright.graphs.loop.visit import NodeVisit
-from loopwright.schema import Feedback, kind_of
+from loopwright.schema import Act, Feedback, kind_of
 
 Until = Callable[[Sequence[Heard]], bool]
 
@@ -52,13 +53,15 @@ class Questions:
         self._ctx.runtime.gate.take(self._ctx.place(f"{key}/taken"), lambda one: one.message_id in ids)
         return heard
 
-    def answers(self, key: str, text: str, options: Sequence[str], about: str, until: Until) -> list[Heard]:
-        """As `ask`; what was heard is still there to be read."""
+    def answers(
+        self, key: str, text: str, options: Sequence[str], about: str, until: Until, act: Act | None = None
+    ) -> list[Heard]:
+        """As `ask`; what was heard is still there to be read. `act` is what consent is asked for."""
 
         def question(name: str) -> Question:
             return Question(id=name, about=about, text=text, options=tuple(options))
 
-        return self._converse(key, question, until)
+        return self._converse(key, question, until, act)
 
     def look(self, key: str, more: Callable[[], dict[str, Any]]) -> tuple[list[Heard], dict[str, Any]]:
         """One look, which holds while something is not understood: what was heard, and the entry, with `more`."""
@@ -72,7 +75,9 @@ class Questions:
     def _look_until_clear(self, key: str) -> list[Heard]:
         return self._converse(key, None, lambda _: True)
 
-    def _converse(self, key: str, question: Callable[[str], Question] | None, until: Until) -> list[Heard]:
+    def _converse(
+        self, key: str, question: Callable[[str], Question] | None, until: Until, act: Act | None = None
+    ) -> list[Heard]:
         gate, place = self._ctx.runtime.gate, self._ctx.place
         asked: tuple[Question, datetime] | None = None
         since, turn = -1, 0
@@ -91,7 +96,7 @@ class Questions:
             else:
                 assert question is not None, "without a question one look is enough"
                 asked = asked or gate.ask(place(f"{key}/asked"), question)
-                self._wait(asked[0], f"{key}/{turn + 1}", since + len(seen["seen"]))
+                self._wait(asked[0], f"{key}/{turn + 1}", since + len(seen["seen"]), act)
             turn += 1
 
     def _clarify(self, key: str, message_id: int, next_look: str, n_heard: int) -> None:
@@ -102,7 +107,7 @@ class Questions:
         self._wait(asked, next_look, n_heard)
         gate.close(self._ctx.place(f"{key}/clarified"), asked.id, [])
 
-    def _wait(self, question: Question, next_look: str, n_heard: int) -> None:
+    def _wait(self, question: Question, next_look: str, n_heard: int, act: Act | None = None) -> None:
         """Return when more than the first `n_heard` messages can be heard; else the graph rests (`interrupt`)."""
         runtime = self._ctx.runtime
         if runtime.recorder.expects(next_look) is not None:
@@ -111,7 +116,7 @@ class Questions:
             raise DeveloperError("An item of `ctx.map` asks a human. Ask before or after the map.")
         runtime.require_live(next_look)
         while not runtime.has_unread() and runtime.gate.n_heard <= n_heard:  # one that runs beside it may have heard it
-            value = interrupt(question.model_dump(mode="json"))
+            value = interrupt(interrupt_of(question, act))
             ordinal = self._ctx.next_resume()
             if not isinstance(value, bool | None):
                 runtime.deliver(self._ctx.place(f"{self._ctx.visit.key}/resume.{ordinal}"), value)

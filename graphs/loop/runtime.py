@@ -24,6 +24,7 @@ from loopwright.errors import BadInput, OperatorError, UnknownName
 from loopwright.graphs.loop.budget import BudgetKeeper
 from loopwright.graphs.loop.config import RunConfig
 from loopwright.graphs.loop.declare import Declaration
+from loopwright.graphs.loop.human import message_of
 from loopwright.graphs.loop.models import INTERPRETER, ModelHandle, find_model
 from loopwright.log import get_logger
 from loopwright.memory import Lease, Memory
@@ -338,4 +339,9 @@ def say(memory: Memory, session_id: str, text: str, *, author: str = "clinician"
 def _message_of(value: Any) -> tuple[str, str]:
     if isinstance(value, dict) and isinstance(value.get("text"), str):
         return value["text"], str(value.get("author", "clinician"))
-    raise BadInput(f"The session was resumed with {value!r}; expected text, or {{'text': ..., 'author': ...}}.")
+    if isinstance(value, dict) and "decisions" in value:
+        return message_of(value), "clinician"
+    raise BadInput(
+        f"The session was resumed with {value!r}; expected text, {{'text': ..., 'author': ...}} or "
+        "{'decisions': ...}."
+    )

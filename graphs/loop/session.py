@@ -21,6 +21,7 @@ from loopwright.graphs.loop import runtime as live
 from loopwright.graphs.loop.compile import initial_values, kit_state
 from loopwright.graphs.loop.declare import Declaration
 from loopwright.graphs.loop.delivery import deliver, record_stops
+from loopwright.graphs.loop.human import question_of
 from loopwright.graphs.loop.models import Given, require_models
 from loopwright.graphs.loop.rewinding import Rewinder, kit_of, observed_at, remember_parent
 from loopwright.graphs.loop.serve import RECURSION_LIMIT, graph_of, open_runtime
@@ -107,7 +108,7 @@ class Session:
     @property
     def questions(self) -> list[Question]:
         """What waits for an answer, also while the session is paused or stopped."""
-        return [Question.model_validate(each.value) for each in self._graph.get_state(self._config).interrupts]
+        return [question_of(each.value) for each in self._graph.get_state(self._config).interrupts]
 
     def stream(
         self, *, wait: Wait = False, callbacks: Sequence[BaseCallbackHandler] = ()

@@ -279,9 +279,13 @@ class TestServed:
         state, n_asked = graph.invoke({}, config), 0
         while "__interrupt__" in state:
             assert bench.memory.sessions.get("t1").status == "waiting"
-            assert state["__interrupt__"][0].value["about"] == "approval"
+            asked = state["__interrupt__"][0].value
+            assert asked["about"] == "approval"
+            (wanted,), (review,) = asked["action_requests"], asked["review_configs"]
+            assert wanted["name"] == review["action_name"]
             n_asked += 1
-            state = graph.invoke(Command(resume="approve"), config)
+            yes = "approve" if n_asked % 2 else {"decisions": [{"type": "approve"}]}  # ours, and that of chat pages
+            state = graph.invoke(Command(resume=yes), config)
         assert (state["status"], bench.memory.sessions.get("t1").status) == ("succeeded", "succeeded")
         events = bench.memory.events.read("t1")
         assert len(consented(case, events)) == n_asked > 0

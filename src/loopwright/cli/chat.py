@@ -8,7 +8,9 @@ from loopwright.cli.run_session import Json, listen_to_keyboard, opened_memory, 
 
 
 def chat(
-    say: Annotated[str, typer.Argument(help='What to do, in plain words; "help" says what there is. Default: ask.')] = "",
+    say: Annotated[
+        str, typer.Argument(help='What to do, in plain words; "help" says what there is. Default: ask.')
+    ] = "",
     model: Annotated[
         str, typer.Option(help="Card of a model that is asked what words mean that no rule reads, such as `smol`.")
     ] = "",
