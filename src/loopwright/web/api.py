@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from starlette.exceptions import HTTPException
 
 from loopwright.errors import LoopwrightError
+from loopwright.graphs.loop.config import problems
 from loopwright.graphs.loop.loop import Loop
 from loopwright.graphs.step_view import Pointed
 from loopwright.settings import settings
@@ -94,7 +95,7 @@ class PointBody(_Body):
 def add_api(app: FastAPI, console: Console) -> None:
     """Add the API to an application, and its way to say what is wrong."""
     api = APIRouter(prefix="/api")
-    for add in (_reading, _speaking, _running):
+    for add in (_reading, _speaking, _running, _agui):
         add(api, console)
     api.add_api_route("/{rest:path}", _nothing_there, methods=_METHODS, include_in_schema=False)
     app.include_router(api)
@@ -158,6 +159,23 @@ def _reading(api: APIRouter, console: Console) -> None:
         named = "".join(c if c.isalnum() or c in "-_" else "_" for c in session_id)
         headers = {"content-disposition": f'attachment; filename="{named}.html"'}
         return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _agui(api: APIRouter, console: Console) -> None:
+    @api.post("/agui/{loop}")
+    async def agui(loop: str, body: dict[str, Any]) -> StreamingResponse:
+        try:
+            from ag_ui.core import RunAgentInput
+
+            from loopwright.web import agui as bridge
+        except ModuleNotFoundError as error:
+            raise Refusal("AG-UI needs its types: `pip install 'loopwright[agui]'`.", 501) from error
+        try:
+            asked = RunAgentInput.model_validate(body)
+        except ValidationError as error:
+            raise Refusal(f"That is no `RunAgentInput`: {problems(error)}.", 422) from error
+        frames = await bridge.run(console, loop, asked, "person at the ag-ui client")
+        return StreamingResponse(frames, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 def _speaking(api: APIRouter, console: Console) -> None:

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 NEEDED = (
     "langgraph-cli[inmem]", "alembic", "gymnasium", "jinja2", "lemminflect", "llguidance", "nibabel", "numba", "openai",
-    "pillow", "platformdirs", "psutil", "pydantic-settings", "pydicom", "pyyaml", "rich", "scipy", "sqlalchemy", "typer",
+    "pillow", "platformdirs", "psutil", "pydantic-settings", "pydicom", "pyyaml", "rich", "scipy", "sqlalchemy",
+    "typer",
 )  # fmt: skip
 DRIVE = """
 from langgraph_sdk import get_sync_client
