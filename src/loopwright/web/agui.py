@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ag_ui import core
 from ag_ui.encoder import EventEncoder
 
+from loopwright.agents.feedback import is_stop
 from loopwright.graphs.loop.human import message_of
 from loopwright.graphs.loop.lines import visible
 from loopwright.schema import Event
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
 
     session: str
     after: int
+    is_stop: bool
 
 
 async def run(console: Console, loop: str, asked: core.RunAgentInput, author: str) -> AsyncIterator[str]:
@@ -51,11 +53,12 @@ def _begin(console: Console, loop: str, asked: core.RunAgentInput, author: str) 
         session = console.start(loop, dict(given.get("config", {})), dict(given.get("models", {})))
     else:
         console.row(session)
-    for text in _said(asked):
+    said = list(_said(asked))
+    for text in said:
         console.say(session, text, author)
     if not isinstance(after, int) or after < 0:
         raise Refusal(f"`state.after` is {after!r}; expected the number that the last run ended with.", 400)
-    return Asked(session, after)
+    return Asked(session, after, any(map(is_stop, said)))
 
 
 def _said(asked: core.RunAgentInput) -> Iterator[str]:
@@ -88,7 +91,7 @@ async def _frames(console: Console, asked: core.RunAgentInput, found: Asked) -> 
             for told in _told(console, event, view):
                 yield encode(told)
         after = max(after, len(view.events))
-        if _rests(view):
+        if await asyncio.to_thread(_rests, console, view, found):
             break
         await asyncio.sleep(POLL_S)
     if step >= 0:
@@ -113,10 +116,11 @@ def _told(console: Console, event: Event, view: SessionView) -> Iterator[core.Ba
         yield core.TextMessageEndEvent(message_id=name)
 
 
-def _rests(view: SessionView) -> bool:
-    """Whether nothing more comes by itself. A question that was answered is about to be read."""
+def _rests(console: Console, view: SessionView, asked: Asked) -> bool:
+    """Whether nothing more comes by itself: not while what the client said is about to be read."""
     if view.status == "waiting":
-        return any(one.answer is None for one in view.questions)
+        is_read = next(console.memory.inbox.each_unread(asked.session), None) is None
+        return is_read and not asked.is_stop and any(one.answer is None for one in view.questions)
     return view.status not in ("created", "running") and not view.is_held
 
 
