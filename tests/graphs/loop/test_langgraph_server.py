@@ -52,4 +52,4 @@ def test_a_session_runs_interrupts_and_ends(tmp_path: Path, free_tcp_port: int) 
     finally:
         server.terminate()
         server.wait(20)
-    assert said.split() == ["recommend_action", "recommend_action", "succeeded"]
+    assert said.split() == ["record_plan", "succeeded"]
