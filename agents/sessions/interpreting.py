@@ -48,7 +48,7 @@ class Interpreter:
         """What `text` may mean; None where no model and no rule can tell."""
         if not self._types or len(text) > MAX_TOLD_CHARS:
             return None
-        said = self._ask(self._prompt(text), self._format) or {}
+        said = self._ask(self.prompt(text), self._format) or {}
         if said.get("kind") == kind_of(Note):
             return Proposal((self.language.dump(Note(text=text)),), "Shall I keep that as a note?")
         of = self._types.get(said.get("kind", NONE))
@@ -85,7 +85,8 @@ class Interpreter:
             return None
         return self.language.parse(phrase) if phrase is not None else None
 
-    def _prompt(self, text: str) -> list[BaseMessage]:
+    def prompt(self, text: str) -> list[BaseMessage]:
+        """What a model is asked about `text`: the kinds of commands, examples of each, and the message itself."""
         lines = [f"- {kind}: {(each.__doc__ or '').strip().splitlines()[0]}" for kind, each in self._types.items()]
         system = (
             "You read what a person says to a running program, and answer with the one command that it means, as JSON. "

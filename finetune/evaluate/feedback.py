@@ -25,7 +25,7 @@ Outcome = Literal["exact", "asked", "misread", "stopped", "wrong"]
 """Understood (at once, or after a yes); asked about; proposed as something else, and asked about after a no; taken for
 a STOP; taken for something else without a question."""
 OUTCOMES: tuple[Outcome, ...] = ("exact", "asked", "misread", "stopped", "wrong")
-HARMLESS = ("unclear", "note")
+HARMLESS = ("unclear", "note", "query")
 
 
 class Phrasing(NamedTuple):

@@ -18,8 +18,8 @@ from loopwright.tools.recipe.dish import SimulatedDish, open_dish
 from loopwright.tools.recipe.kitchen.drawing import SIZE_PX
 
 GENERATOR = "generator"
-ADAPTER = "recipe"
-"""The one adapter that serves all roles of the loop, where a card has it; else the base answers."""
+ADAPTER, LABELS = "recipe", "recipe_labels"
+"""The adapters that write, and that predict and judge labels, where a card has them; else the base answers."""
 PredictorName = Literal["network", "model", "recipe"]
 JudgeName = Literal["counts", "model"]
 WriterName = Literal["model", "rule"]
@@ -79,9 +79,9 @@ def roles_of(run: RecipeRun) -> dict[str, Role]:
     writes = run.writer == "model" or run.compare
     found = {GENERATOR: Role(card=run.model, adapter=ADAPTER)} if writes else {}
     if run.predictor == "model":
-        found[PREDICTOR] = Role(card=predictor, adapter=ADAPTER)
+        found[PREDICTOR] = Role(card=predictor, adapter=LABELS)
     if run.judge == "model":
-        found[JUDGE] = Role(card=run.judge_model or predictor, adapter=ADAPTER)
+        found[JUDGE] = Role(card=run.judge_model or predictor, adapter=LABELS)
     return found
 
 

@@ -39,3 +39,22 @@ def check(
             stdout().print(f"{path}: {len(checked.examples)} good, {len(checked.problems)} problems", markup=False)
     if not all_good:
         raise typer.Exit(1)
+
+
+@build_app.command("feedback")
+def build_feedback(
+    out: Annotated[Path, typer.Option(help="The folder to write; its settings cannot change.")],
+    loop: Annotated[list[str] | None, typer.Option(help="Only this loop; may be given several times.")] = None,
+    n: Annotated[int, typer.Option("--n", min=10, help="Sentences for each loop.")] = 130,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Write sentences that people may say to a loop, and what each means, as a session's interpreter is asked."""
+    from loopwright.finetune.data.feedback import build
+    from loopwright.graphs.registry import LOOPS
+
+    for path, rows in build(out, loop or LOOPS, n, seed).items():
+        if as_json:
+            json_line({"file": str(path), "rows": rows})
+        else:
+            stdout().print(f"{rows} conversations in {path}", markup=False)

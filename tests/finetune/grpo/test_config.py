@@ -20,8 +20,8 @@ from loopwright.models.answers import AnswerFormat
 CONFIGS = Path(__file__).parents[3] / "finetune" / "configs"
 
 
-@pytest.mark.parametrize(("name", "sft"), [("carm/grpo", "carm/sft"), ("recipe/grpo_actions", "recipe/sft"),
-                                           ("recipe/grpo_ingredients", "recipe/sft")])  # fmt: skip
+@pytest.mark.parametrize(("name", "sft"), [("carm/grpo", "carm/sft"), ("recipe/grpo_actions", "recipe/sft_labels"),
+                                           ("recipe/grpo_ingredients", "recipe/sft_labels")])  # fmt: skip
 def test_the_configs_go_on_from_adapters_of_the_same_shape(name: str, sft: str, tmp_path: Path) -> None:
     run = GrpoConfig.load(CONFIGS / f"{name}.yaml")
     run.save(tmp_path / "again.yaml")

@@ -129,7 +129,7 @@ def _models(asked: _Asked, store: "PngStore") -> "dict[str, BaseChatModel]":
     """The card's own model and one for each adapter; none, and a line that says why, where no card was named and it
     cannot be opened.
     """
-    from loopwright.graphs.recipe.run import ADAPTER
+    from loopwright.graphs.recipe.run import ADAPTER, LABELS
     from loopwright.models.cards import load_card
     from loopwright.models.local.chat import LocalChatModel
     from loopwright.models.open import open_model
@@ -145,6 +145,8 @@ def _models(asked: _Asked, store: "PngStore") -> "dict[str, BaseChatModel]":
     if not isinstance(own, LocalChatModel):
         return {"model": own}
     found: dict[str, BaseChatModel] = {"model": own.with_adapter(ADAPTER) if ADAPTER in card.adapters else own}
+    if LABELS in card.adapters:
+        found["labels"] = own.with_adapter(LABELS)
     return found | {name: own.with_adapter(f"recipe {name}") for name in asked.adapters}
 
 
