@@ -68,6 +68,8 @@ def evaluate_localisation(
     heard = [hear(vlm, world, pictures, half_view_mm) for vlm in vlms]
     ranked = [*_by_prior(localiser, pictures), *(r for said in heard for r in said.ranked)]
     ranked += _by_posterior("network", network, pictures)
+    places = Posteriors(*(-np.linalg.norm(estimate.offsets_mm, axis=2) for estimate in estimates))
+    ranked += _by_posterior("network, by place", places, pictures)  # what it takes to lie nearest to the middle
     scored = [(vlm, said.posteriors) for vlm, said in zip(vlms, heard, strict=True) if said.posteriors]
     if scored:
         vlm, posteriors = scored[-1]
