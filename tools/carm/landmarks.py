@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from loopwright.errors import BadInput, UnknownName
+from loopwright.log import get_logger
 from loopwright.schema.json_text import parse_json
 from loopwright.tools.carm.volume import Volume
+
+_log = get_logger(__name__)
 
 Array = NDArray[np.float64]
 Landmarks = Mapping[str, Array]
@@ -114,7 +117,7 @@ def load_landmarks(path: Path, volume: Volume, *, unit: Unit = "mm") -> dict[str
 
     Raises:
         BadInput: naming the file, the landmark, its value and what was expected.
-        UnknownName: a name that is no landmark.
+        UnknownName: no name is a landmark. Beside known ones, such names are skipped with a warning.
     """
     readers = {".json": _from_json, ".csv": _from_csv}
     reader = readers.get(path.suffix.lower())
@@ -123,12 +126,21 @@ def load_landmarks(path: Path, volume: Volume, *, unit: Unit = "mm") -> dict[str
     if not path.is_file():
         raise BadInput(f"`{path}` is not a file. Give the path of a landmark file (.json or .csv).")
     found: dict[str, Array] = {}
+    skipped: list[str] = []
     for text, values in reader(path):
-        name = canonical_name(text)
+        try:
+            name = canonical_name(text)
+        except UnknownName:
+            skipped.append(text)
+            continue
         if name in found:
             raise BadInput(f"`{path}` gives `{name}` twice (second as {text!r}). Keep one.")
         point = _point(path, name, values)
         found[name] = volume.to_world(point) if unit == "voxel" else point
+    if skipped and found:
+        _log.warning("names that are no landmark were skipped", file=str(path), names=skipped[:20], n=len(skipped))
+    if not found and skipped:
+        raise UnknownName("landmark", skipped[0], LANDMARKS)
     if not found:
         raise BadInput(f"`{path}` holds no landmark. Expected at least one of: {', '.join(LANDMARKS)}.")
     _check_inside(path, found, volume, unit)

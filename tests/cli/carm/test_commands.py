@@ -217,3 +217,9 @@ def test_known_landmarks_that_contradict_a_claim_are_warned_of(
     assert said.code == 0
     away_mm = patient.distance_mm("T12", patient.over("Carina"))
     assert f"the known place of T12 is {away_mm:.0f} mm away: it is not centred" in said.out
+
+
+def test_a_volume_and_the_landmarks_are_told(loopwright: Run, patient: Patient) -> None:
+    told = loopwright("data", "volume", str(patient.volume), "--json").json[0]
+    assert told["axes"] == "RAS" and told["start"].startswith('--start "')
+    assert len(loopwright("data", "landmarks", "--json").json) == 14

@@ -149,3 +149,9 @@ def test_deep_landmarks_are_refused(tmp_path: Path, block_volume: Volume) -> Non
     path.write_text("[" * 100_000)
     with pytest.raises(BadInput, match=r"deep\.json` is not JSON \(nested too deep"):
         load_landmarks(path, block_volume)
+
+
+def test_names_that_are_no_landmark_are_skipped_beside_known_ones(tmp_path: Path, block_volume: Volume) -> None:
+    path = tmp_path / "l.json"
+    path.write_text('{"T1": [0, 0, -30], "femoral neck": [1, 2, 3]}')
+    assert list(load_landmarks(path, block_volume)) == ["T1"]

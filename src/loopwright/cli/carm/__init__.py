@@ -1,6 +1,6 @@
 """What the C-arm loop adds to the command line."""
 
-from loopwright.cli.carm import data, demo, doctor, evaluate, train
+from loopwright.cli.carm import data, demo, doctor, evaluate, train, volume
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
@@ -8,6 +8,8 @@ COMMANDS = LoopCommands(
     commands={
         "demo carm": demo.demo,
         "data fetch chest": data.fetch_chest,
+        "data volume": volume.volume,
+        "data landmarks": volume.landmarks,
         "data render carm": data.render,
         "data build carm": data.build,
         "data episodes carm": data.episodes,
