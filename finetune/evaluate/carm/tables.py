@@ -12,7 +12,7 @@ from loopwright.finetune.measure.rows import Bar, Row
 from loopwright.finetune.measure.tables import markdown_table
 
 # Of each table: a figure's name in the rows, its name in the table, and what the paper has.
-ORDER = ("chance", "prior-frequency", "image-centre", "vlm-base", "vlm-sft", "network", "hybrid")
+ORDER = ("chance", "prior-frequency", "image-centre", "vlm-base", "vlm-sft", "network", "network, by place", "hybrid")
 LOCALISATION = {
     "p1": ("P@1", "network .995, tuned .96, base .64"),
     "p2": ("P@2", "network .91, tuned .93, base .61"),
