@@ -77,8 +77,7 @@ def _said(asked: core.RunAgentInput) -> Iterator[str]:
 
 async def _frames(console: Console, asked: core.RunAgentInput, found: Asked) -> AsyncIterator[str]:
     encode = EventEncoder().encode
-    ids = {"thread_id": asked.thread_id, "run_id": asked.run_id}
-    yield encode(core.RunStartedEvent(**ids))
+    yield encode(core.RunStartedEvent(thread_id=asked.thread_id, run_id=asked.run_id))
     after, step = found.after, -1
     while True:
         view = await asyncio.to_thread(console.view, found.session)
@@ -97,7 +96,7 @@ async def _frames(console: Console, asked: core.RunAgentInput, found: Asked) -> 
     if step >= 0:
         yield encode(core.StepFinishedEvent(step_name=f"step {step}"))
     yield encode(core.StateSnapshotEvent(snapshot={"session": found.session, "after": after, "status": view.status}))
-    yield encode(_end(view, ids))
+    yield encode(_end(view, asked))
 
 
 def _told(console: Console, event: Event, view: SessionView) -> Iterator[core.BaseEvent]:
@@ -105,11 +104,10 @@ def _told(console: Console, event: Event, view: SessionView) -> Iterator[core.Ba
     text = "\n".join(visible(line.text) for line in console.lines(event, view.loop) if line.text)
     name = str(event.seq)
     if event.kind in _CALLS and "tool" in event.payload:
-        call = {"tool_call_id": name}
-        yield core.ToolCallStartEvent(**call, tool_call_name=event.payload["tool"])
-        yield core.ToolCallArgsEvent(**call, delta=json.dumps(event.payload.get("arguments", {})))
-        yield core.ToolCallEndEvent(**call)
-        yield core.ToolCallResultEvent(**call, message_id=f"{name}-result", content=text or "done")
+        yield core.ToolCallStartEvent(tool_call_id=name, tool_call_name=event.payload["tool"])
+        yield core.ToolCallArgsEvent(tool_call_id=name, delta=json.dumps(event.payload.get("arguments", {})))
+        yield core.ToolCallEndEvent(tool_call_id=name)
+        yield core.ToolCallResultEvent(tool_call_id=name, message_id=f"{name}-result", content=text or "done")
     elif text and event.kind not in _SILENT:
         yield core.TextMessageStartEvent(message_id=name)
         yield core.TextMessageContentEvent(message_id=name, delta=text)
@@ -124,14 +122,16 @@ def _rests(console: Console, view: SessionView, asked: Asked) -> bool:
     return view.status not in ("created", "running") and not view.is_held
 
 
-def _end(view: SessionView, ids: dict[str, str]) -> core.BaseEvent:
+def _end(view: SessionView, asked: core.RunAgentInput) -> core.BaseEvent:
+    thread, run_id = asked.thread_id, asked.run_id
     waiting = [one for one in view.questions if one.answer is None]
     if waiting and view.status == "waiting":
         interrupts = [
             core.Interrupt(id=one.question.id, reason=one.question.about, message=visible(one.question.text))
             for one in waiting
         ]
-        return core.RunFinishedEvent(**ids, outcome=core.RunFinishedInterruptOutcome(interrupts=interrupts))
+        outcome = core.RunFinishedInterruptOutcome(interrupts=interrupts)
+        return core.RunFinishedEvent(thread_id=thread, run_id=run_id, outcome=outcome)
     if view.status == "failed":
         return core.RunErrorEvent(message=f"session {view.row.id} has failed")
-    return core.RunFinishedEvent(**ids, result={"status": view.status})
+    return core.RunFinishedEvent(thread_id=thread, run_id=run_id, result={"status": view.status})
