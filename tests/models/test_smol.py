@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from tests.conftest import CACHE_DIR
 
+from loopwright.agents.sessions.interpreting import Interpreter
 from loopwright.errors import BadInput, IntegrityError, MissingDependency
+from loopwright.finetune.evaluate.feedback import asking
 from loopwright.graphs.recipe import LOOP
+from loopwright.graphs.registry import get_loop
 from loopwright.memory import open_memory
 from loopwright.models import smol, wheels
 from loopwright.models.cards import load_card
@@ -68,3 +71,13 @@ def test_it_writes_what_a_recipe_says(tmp_path: Path) -> None:
         assert session.run() in ("succeeded", "failed"), "whether text and labels agree is not what is tested"
         assert session.state["draft"]
         assert "instructions are written" in session.state["reason"]
+
+
+@pytest.mark.weights
+def test_its_adapter_proposes_what_free_words_mean() -> None:
+    if not (CACHE_DIR / smol.NAME).is_dir():
+        pytest.skip(f"the model is not here: `{smol.FETCH}` gets it")
+    smol.fetch(CACHE_DIR, settings().models_dir)
+    proposed = Interpreter(get_loop("carm").language, asking("smol")).propose("shove the tube 20 mm towards the feet")
+    assert proposed is not None
+    assert "20 mm caudal" in proposed.question
