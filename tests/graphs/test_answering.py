@@ -9,6 +9,7 @@ from loopwright.agents.feedback import is_query, is_stop
 from loopwright.errors import UnknownName
 from loopwright.graphs.answering import answer
 from loopwright.graphs.loop.session import Session
+from loopwright.graphs.note import note_of
 from loopwright.schema import Query
 
 ASKED = {
@@ -48,6 +49,17 @@ def test_it_is_answered_from_the_record(session: Session) -> None:
 def test_a_question_is_kept_and_holds_nothing(session: Session) -> None:
     heard = [each for event in session.memory.events.read(session.id) for each in event.payload.get("messages", ())]
     assert [each["words"]["kind"] for each in heard] == ["set_target", "query"]
+
+
+def test_a_note_says_what_was_done_and_said_each_with_its_events(session: Session) -> None:
+    first, *rest = note_of(session.memory, session.id, thermostat)
+    assert first.text.startswith("thermostat on ")
+    texts = [one.text for one in rest]
+    assert texts[0] == "clinician said: “target 19”." and not any("where are you" in text for text in texts)
+    assert any("switch the heater on" in text and text.endswith("(3 times).") for text in texts)
+    assert texts[-1] == "Finished: succeeded: it is 19.5 degrees."
+    kinds = {event.seq: event.kind for event in session.memory.events.read(session.id)}
+    assert {kinds[seq] for one in rest[1:] for seq in one.events} == {"acted", "finished"}
 
 
 def test_there_is_no_such_session(bench: Bench) -> None:

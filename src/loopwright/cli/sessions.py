@@ -255,6 +255,21 @@ def report(
         webbrowser.open(file.resolve().as_uri())
 
 
+@app.command()
+def note(session: SessionId, loop: LoopName = None, as_json: Json = False) -> None:
+    """What was done, said and refused in a session, in sentences that each name the events they rest on."""
+    from loopwright.graphs.note import note_of
+
+    with opened_memory() as memory:
+        session = memory.sessions.find(session)
+        sentences = note_of(memory, session, _loop_of(memory, session, loop))
+    for one in sentences:
+        if as_json:
+            json_line({"text": one.text, "events": one.events})
+        else:
+            stdout().print(plain(str(one)))
+
+
 def feedback(
     session: SessionId,
     message: Annotated[str, typer.Argument(help='For example "stop", "approve", "note: the patient moved".')],
