@@ -157,7 +157,7 @@ class TestBadInput:
             ("POST", "/sessions/nobody/stop", {}, 404, "Unknown session 'nobody'"),
             ("GET", "/sessions/..%2F..%2Fetc%2Fpasswd/report", None, 404, ""),
             ("GET", "/../../../../etc/passwd", None, 404, ""),
-            ("POST", "/sessions", {"loop": "thermostatt"}, 404, "Did you mean `thermostat`?"),
+            ("POST", "/sessions", {"loop": "thermostatt"}, 404, "Did you mean `thermostat`"),
             ("POST", "/sessions", {"loop": "thermostat", "config": {"approval": "x"}}, 400, "`approval` = 'x'"),
             ("POST", "/sessions", {"loop": "thermostat"}, 400, "'navigator' has no model"),
             ("POST", "/sessions", {"loop": "thermostat", "models": {"navigator": "../../x"}}, 400, "../../x"),

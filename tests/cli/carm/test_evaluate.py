@@ -22,7 +22,13 @@ def test_localisation_without_a_model_says_so_and_goes_on(loopwright: Cli, tmp_p
     said = loopwright("eval", "carm", "--what", "localisation", *SHORT, "--json", "--out", str(tmp_path))
     assert said.code in (0, 1) and "Rows of models are left out. Unknown model card 'absent'" in said.err
     *rows, last = said.json
-    assert {row["model"] for row in rows} == {"chance", "prior-frequency", "network", "image-centre"}
+    assert {row["model"] for row in rows} == {
+        "chance",
+        "prior-frequency",
+        "network",
+        "network, by place",
+        "image-centre",
+    }
     assert {bar["name"] for bar in last["bars"]} == {f"phantom network {name}" for name in ("p1", "p3", "h1", "h2")}
     kept = json.loads((tmp_path / "localisation.json").read_text(encoding="utf-8"))
     assert kept["rows"] == rows and kept["bars"] == last["bars"] and kept["asked"]["n"] == 2

@@ -108,7 +108,7 @@ def test_each_landmark_has_a_row_of_what_it_is_taken_for(measured: tuple[list[Ro
 def test_tables_have_a_column_a_model_and_the_papers_figures(measured: tuple[list[Row], list[Bar]]) -> None:
     written = markdown("localisation", *measured)
     head = "|  | chance | prior-frequency | vlm-base | vlm-base, scored choices | vlm-sft | vlm-sft, scored choices |"
-    assert f"{head} network | hybrid | paper |" in written
+    assert f"{head} network | network, by place | hybrid | paper |" in written
     line = next(line for line in written.splitlines() if line.startswith("| P@1 |"))
     assert line.startswith("| P@1 | .214 |") and line.endswith("| network .995, tuned .96, base .64 |")
     assert 'H@2 after "incorrect"' in written and "| **no** |" in written
