@@ -58,3 +58,21 @@ def build_feedback(
             json_line({"file": str(path), "rows": rows})
         else:
             stdout().print(f"{rows} conversations in {path}", markup=False)
+
+
+@app.command("from-feedback")
+def from_feedback(
+    session: Annotated[list[str], typer.Argument(help="Ids of sessions, the beginnings of some, or `last`.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Make rows to learn from of what people approved and corrected in sessions: to imitate, and preferences."""
+    from loopwright.cli.run_session import opened_memory
+    from loopwright.finetune.data.from_feedback import write_feedback
+
+    with opened_memory() as memory:
+        written = write_feedback(memory, [memory.sessions.find(one) for one in session], out)
+    if as_json:
+        json_line({"out": str(out), **written._asdict()})
+    else:
+        stdout().print(f"{written.examples} examples, {written.preferences} preferences in {out}", markup=False)
