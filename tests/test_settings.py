@@ -190,4 +190,4 @@ def test_defaults_survive_a_round_trip_through_toml(toml: WriteToml) -> None:
 def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return str(list(value))
-    return str(value) if isinstance(value, float | int) else f'"{value}"'
+    return str(value) if isinstance(value, float | int | dict) else f'"{value}"'

@@ -17,7 +17,8 @@ from loopwright.graphs.loop.declare import Declaration, Role, State
 from loopwright.graphs.loop.loop import Loop
 from loopwright.models.answers import ToolCall
 from loopwright.schema import Feedback, Frozen, canonical_json
-from loopwright.tools.contract import ToolContext, tool
+from loopwright.tools.contract import Tool, ToolContext, tool
+from loopwright.tools.foreign import foreign_tools
 
 AGENT = "agent"
 MAX_CALLS = 500
@@ -76,10 +77,12 @@ def finish(args: Finishing, context: ToolContext) -> Finished:
 def by_agent(loop: Declaration, name: str) -> Loop:
     """The loop `name`: the world and tools of `loop`, and an agent that calls them."""
 
+    tools = [*loop.tools, *foreign_tools().tools]
+
     def work(state: State, ctx: Context) -> None:
         """Hear what was said, do what the agent calls."""
         state["said"] += [_said(one) for one in ctx.feedback()]
-        called = ctx.ask(AGENT, _prompt(loop, state), tools=[*loop.tools, tell, finish])
+        called = ctx.ask(AGENT, _prompt(loop, state), tools=[*tools, tell, finish])
         match called.name:
             case finish.name:
                 ctx.end("succeeded", called.arguments["summary"])
@@ -88,14 +91,14 @@ def by_agent(loop: Declaration, name: str) -> Loop:
                 answer = "\n".join(one.text for one in heard)
                 done = {"status": "done", "text": answer}
             case _:
-                done = _do(loop, called, ctx)
+                done = _do(next(each for each in tools if each.name == called.name), called, ctx)
         state["calls"] = [*state["calls"], {"tool": called.name, "arguments": called.arguments, **done}][-SHOWN_CALLS:]
 
     return Loop(
         name,
         nodes=[work],
         world=loop.world,
-        tools=[*loop.tools, tell, finish],
+        tools=[*tools, tell, finish],
         state={"said": [], "calls": []},
         roles={AGENT: Role()},
         feedback=[*loop.feedback, Words],
@@ -108,9 +111,8 @@ def by_agent(loop: Declaration, name: str) -> Loop:
     )
 
 
-def _do(loop: Declaration, called: ToolCall, ctx: Context) -> dict[str, Any]:
+def _do(wanted: Tool[Any, Any], called: ToolCall, ctx: Context) -> dict[str, Any]:
     """One call: what looks is an observation, what acts goes through guard, approval and ledger."""
-    wanted = loop.find_tool(called.name)
     if wanted.effect == "actuate":
         result = ctx.act(called)
         return {"status": result.status, "text": result.text[:SHOWN_CHARS]}

@@ -10,10 +10,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -53,6 +53,28 @@ class ConsoleSettings(_Section):
     """The web console."""
 
     max_file_mb: float = Field(default=500.0, gt=0, description="largest file that may be sent to it, MB")
+
+
+class McpServer(_Section):
+    """Another MCP server, whose tools join: by a command, or at a URL."""
+
+    command: tuple[str, ...] = Field(
+        default=(), description="program and arguments; spoken to over its input and output"
+    )
+    url: str = Field(default="", description="of a server over HTTP")
+    timeout_s: float = Field(default=30.0, gt=0, description="longest wait for an answer, s")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("give either `command` or `url`")
+        return self
+
+
+class McpSettings(_Section):
+    """The Model Context Protocol."""
+
+    servers: dict[str, McpServer] = Field(default_factory=dict, description="by name, those whose tools join")
 
 
 class LogSettings(_Section):
@@ -95,6 +117,7 @@ class Settings(BaseSettings):
     approval: ApprovalSettings = ApprovalSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
+    mcp: McpSettings = McpSettings()
     carm: CArmSettings = CArmSettings()
 
     @classmethod
