@@ -55,10 +55,12 @@ _INSTEAD = re.compile(r"instead\s*:?\s*(?P<arguments>\{.*\})", re.IGNORECASE | r
 _NOTE = re.compile(r"(?:note|remark|comment)\s*(?::|-|\bthat\b)\s*(?P<note>\S.*)", re.IGNORECASE | re.DOTALL)
 
 _QUERY = re.compile(
-    r"(?:help|what can (?:i|you) (?:say|do)|(?:where|why|who|when)\b.*"
-    r"|(?!(?:how|what) about\b|what if\b)(?:what|which|how|are|is|was|do|did|does|have|has) \S.*\?)"
+    r"(?:help|what can (?:i|you) (?:say|do)|why|where)\??"
+    r"|(?:where|why|who|when) (?:am|are|is|was|were|did|do|does|have|has)\b.*"
+    r"|(?!(?:how|what) about\b|what if\b)"
+    r"(?:where|why|who|when|what|which|how|are|is|was|do|did|does|have|has) \S.*\?"
 )
-"""What asks about the session and orders nothing; "how about 20 mm left?" is a proposal."""
+"""What asks about the session and orders nothing; "how about 20 mm left?" proposes, "when it is free, clip" orders."""
 
 _POLITE = re.compile(
     r"^(?:(?:please|kindly|(?:could|can|would) you)[\s,.]+)+|(?<![\s,])[\s,]+(?:please|thanks|thank you)$"

@@ -74,6 +74,17 @@ def test_what_asks_is_a_query_and_no_stop(text: str) -> None:
     assert isinstance(thermostat.language.parse(text), Query)
 
 
-@pytest.mark.parametrize("text", ["how about 20?", "what if you stop?", "target 21?", "approve?", "where is it, stop!"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "how about 20?",
+        "what if you stop?",
+        "when it is warm, target 19",
+        "where it is cold, heat",
+        "target 21?",
+        "approve?",
+        "where is it, stop!",
+    ],
+)
 def test_what_proposes_or_stops_is_no_query(text: str) -> None:
     assert not isinstance(thermostat.language.parse(text), Query)
