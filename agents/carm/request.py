@@ -52,3 +52,8 @@ def landmarks_in(text: str) -> list[str]:
             break
         at += 1
     return list(dict.fromkeys(found))
+
+
+def trial(seed: int) -> dict[str, Any]:
+    """Settings of a short run, for evaluations of whoever talks with it."""
+    return {"volume": f"phantom:{31_000 + seed}", "start": "T1", "target": "Carina"}

@@ -18,3 +18,8 @@ def read_request(text: str) -> dict[str, Any] | None:
         return None
     seed = _SEED.search(said)
     return {"scenario": named[0] if named else SCENARIOS[0], "seed": int(seed[1]) if seed else 0, "steps": STEPS}
+
+
+def trial(seed: int) -> dict[str, Any]:
+    """Settings of a short run, for evaluations of whoever talks with it."""
+    return {"scenario": "highway", "seed": 2_000_100 + seed, "steps": 4}

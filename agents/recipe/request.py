@@ -14,3 +14,8 @@ def read_request(text: str) -> dict[str, Any] | None:
         return None
     dish = _DISH.search(text)
     return {"dish": dish.group() if dish else SIMULATED}
+
+
+def trial(seed: int) -> dict[str, Any]:
+    """Settings of a short run, for evaluations of whoever talks with it."""
+    return {"dish": f"simulated:{2_000_100 + seed}"}

@@ -15,3 +15,8 @@ def read_request(text: str) -> dict[str, Any] | None:
         return None
     video, clips = _VIDEO.search(text), _CLIPS.search(text.casefold())
     return {"video": video.group() if video else SIMULATED, "clips": int(clips[1]) if clips else CLIPS}
+
+
+def trial(seed: int) -> dict[str, Any]:
+    """Settings of a short run, for evaluations of whoever talks with it."""
+    return {"video": f"simulated:{2_000_100 + seed}", "clips": 3}

@@ -1,4 +1,4 @@
-"""`loopwright eval feedback` and `eval chat`: how free words are understood. Loops bring evaluations of their own."""
+"""`loopwright eval feedback`, `chat`, `clinicians`: how people are understood. Loops bring evaluations of their own."""
 
 from collections.abc import Callable
 from typing import Annotated, cast
@@ -97,4 +97,37 @@ def chat(
             for row in rows
         ]
         stdout().print(markdown_table(heads, lines), markup=False)
+    raise typer.Exit(0 if all(bar.is_met for bar in bars) else 1)
+
+
+@app.command("clinicians")
+def clinicians(
+    loop: Annotated[list[str] | None, typer.Option(help="Only this loop; may be given several times.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Runs with each kind of clinician.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What becomes of runs with helpful, terse, wrong, hostile and undecided people; nothing may be done unasked."""
+    from loopwright.finetune.evaluate.clinicians import WHAT, Trial, bars_of, evaluate_clinicians
+    from loopwright.finetune.measure.rows import summary
+    from loopwright.finetune.measure.tables import markdown_table
+    from loopwright.graphs.registry import get_loop
+    from loopwright.graphs.resolve import resolve
+
+    def told(line: str) -> None:
+        stderr().print(line, markup=False)
+
+    known = {name: where for each in all_commands() for name, where in each.trials.items()}
+    rows = []
+    for name in loop or known:
+        if name not in known:
+            raise UnknownName("loop with trials", name, known)
+        rows += evaluate_clinicians(get_loop(name), cast(Trial, resolve(known[name])), n, told)
+    bars = bars_of(rows)
+    if as_json:
+        for each in [*(row.as_json() for row in rows), summary(WHAT, bars)]:
+            json_line(each)
+    else:
+        figures = ("succeeded", "messages", "refused", "unasked")
+        lines = [(row.world, row.model, str(row.n), *(f"{row.figures[key]:.2f}" for key in figures)) for row in rows]
+        stdout().print(markdown_table(("loop", "clinician", "N", *figures), lines), markup=False)
     raise typer.Exit(0 if all(bar.is_met for bar in bars) else 1)

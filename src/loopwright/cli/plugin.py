@@ -43,12 +43,14 @@ class LoopCommands:
             `loopwright.cli.application.GROUPS`. `demo NAME` is its demo.
         checks: what `loopwright doctor` also looks at.
         phrasings: by loop, the `module:attribute` of the `Phrasings` that `loopwright eval feedback` says to it.
+        trials: by loop, the `module:attribute` of a short run's settings by seed, for `loopwright eval clinicians`.
         environments: what `loopwright doctor --setup NAME` can make, each a function that returns the exit code.
     """
 
     commands: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     checks: tuple[Callable[[], Iterable[Check]], ...] = ()
     phrasings: Mapping[str, str] = field(default_factory=dict)
+    trials: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, Callable[[], int]] = field(default_factory=dict)
 
 

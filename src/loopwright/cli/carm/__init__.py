@@ -4,6 +4,7 @@ from loopwright.cli.carm import data, demo, doctor, evaluate, train, volume
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
+    trials={"carm": "loopwright.agents.carm.request:trial"},
     phrasings={"carm": "loopwright.finetune.evaluate.carm.phrasings:phrasings"},
     commands={
         "demo carm": demo.demo,

@@ -4,6 +4,7 @@ from loopwright.cli.drive import data, demo, doctor, evaluate, train
 from loopwright.cli.plugin import LoopCommands
 
 COMMANDS = LoopCommands(
+    trials={"drive": "loopwright.agents.drive.request:trial"},
     commands={
         "demo drive": demo.demo,
         "data build drive": data.build,

@@ -4,6 +4,7 @@ from loopwright.cli.plugin import LoopCommands
 from loopwright.cli.recipe import data, demo, doctor, evaluate, train
 
 COMMANDS = LoopCommands(
+    trials={"recipe": "loopwright.agents.recipe.request:trial"},
     phrasings={"recipe": "loopwright.finetune.evaluate.recipe.phrasings:phrasings"},
     commands={
         "demo recipe": demo.demo,

@@ -4,6 +4,7 @@ from loopwright.cli.plugin import LoopCommands
 from loopwright.cli.surgery import data, demo, evaluate, plan
 
 COMMANDS = LoopCommands(
+    trials={"surgery": "loopwright.agents.surgery.request:trial"},
     phrasings={"surgery": "loopwright.finetune.evaluate.surgery.phrasings:phrasings"},
     commands={
         "demo surgery": demo.demo,
