@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from loopwright.agents.sources import source_in
 from loopwright.errors import UnknownName
 from loopwright.tools.carm.landmarks import canonical_name
 
@@ -23,14 +24,14 @@ def read_request(text: str) -> dict[str, Any] | None:
     """Settings of a run; None: it asks for something else. Without a known landmark the target is left out."""
     said = _POLITE.sub("", " ".join(text.split()))
     asked = _ASKS.search(said.casefold())
-    volume = _VOLUME.search(said)
-    rest = said if volume is None else said.replace(volume.group(), " ")
+    volume = source_in(said, _VOLUME)
+    rest = said if volume is None else said.replace(volume, " ")
     from_to = _FROM_TO.search(rest)
     before, _, after = (from_to["to"], "", from_to["start"]) if from_to else rest.partition(" from ")
     targets, starts = landmarks_in(before), landmarks_in(after)
     if asked is None or not (targets or re.search(r"c-?arm|x-?ray", said.casefold())):
         return None
-    found: dict[str, Any] = {"volume": volume.group() if volume else PHANTOM}
+    found: dict[str, Any] = {"volume": volume or PHANTOM}
     if targets:
         found["target"] = targets
     start = starts[0] if starts else next(name for name in STARTS if name not in targets)

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from loopwright.agents.sources import source_in
+
 _ASKS = re.compile(r"\b(?:cook|cooking|recipes?|dish(?:es)?|meal|bake|food|ingredients?)\b")
 _DISH = re.compile(r"\b\S+\.(?:json|md):\S+|\bsimulated:\d+")
 SIMULATED = "simulated:2000007"
@@ -12,8 +14,7 @@ def read_request(text: str) -> dict[str, Any] | None:
     """Settings of a run; None: it asks for something else."""
     if not _ASKS.search(text.casefold()):
         return None
-    dish = _DISH.search(text)
-    return {"dish": dish.group() if dish else SIMULATED}
+    return {"dish": source_in(text, _DISH) or SIMULATED}
 
 
 def trial(seed: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from loopwright.schema import Frozen
 
 WHAT = "chat"
 FILE = Path(__file__).with_name("chat_requests.yaml")
-AUTHOR_MOVES = 0
 
 
 class Request(Frozen):
@@ -63,7 +62,7 @@ def evaluate_chat(
 
 def bars_of(rows: Sequence[Row]) -> list[Bar]:
     """Nothing is moved unasked."""
-    return [Bar(f"{row.world}, {row.model}: no act unasked", -row.figures["moved"], AUTHOR_MOVES) for row in rows]
+    return [Bar(f"{row.world}, {row.model}: no act unasked", -row.figures["moved"], 0) for row in rows]
 
 
 def _one(request: Request, model: str) -> dict[str, float]:

@@ -25,7 +25,7 @@ Outcome = Literal["exact", "asked", "misread", "stopped", "wrong"]
 """Understood (at once, or after a yes); asked about; proposed as something else, and asked about after a no; taken for
 a STOP; taken for something else without a question."""
 OUTCOMES: tuple[Outcome, ...] = ("exact", "asked", "misread", "stopped", "wrong")
-HARMLESS = ("unclear", "note", "query")
+HARMLESS = ("unclear", "note")
 
 
 class Phrasing(NamedTuple):
@@ -88,6 +88,8 @@ def outcome(phrasing: Phrasing, language: FeedbackLanguage, interpreter: Interpr
         return "exact"
     if words["kind"] == "stop":
         return "stopped"
+    if words["kind"] == "query" and phrasing.meaning is None:
+        return "exact"
     if words["kind"] not in HARMLESS:
         return "wrong"
     proposal = interpreter.propose(phrasing.text) if interpreter is not None and words["kind"] == "unclear" else None

@@ -98,6 +98,11 @@ def _begin(state: State, ctx: Context, name: str, settings: dict[str, Any]) -> s
         return f"I cannot begin that: {error}"
     state["session"] = begun["session"]
     ctx.computed("said", {"text": f"{name}: {begun['about']} (session {begun['session']})"})
+    said = state["text"].casefold()
+    if own := [
+        f"{key} {value}" for key, value in settings.items() if isinstance(value, str) and value.casefold() not in said
+    ]:
+        ctx.computed("said", {"text": f"Not named, so chosen here: {', '.join(own)}."})
     return _go_on(state, ctx)
 
 

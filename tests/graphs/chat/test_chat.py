@@ -76,10 +76,26 @@ def test_consent_cannot_be_talked_away(bench: Bench) -> None:
     assert motions(bench.memory) == 0
 
 
-def test_a_wrong_setting_is_said(bench: Bench) -> None:
-    chat = bench.start(LOOP, say="bring the C-arm to T12 on missing.nii.gz", once=True)
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("bring the C-arm to T12 on missing.nii.gz", "missing.nii.gz"),
+        ("bring the C-arm to T12 on /nowhere/series", "/nowhere/series"),
+        ("cook what is in photo.jpg", "photo.jpg"),
+        ("what comes next in /data/op.mp4?", "/data/op.mp4"),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused_by_name_and_never_replaced(bench: Bench, text: str, named: str) -> None:
+    chat = bench.start(LOOP, say=text, once=True)
     assert chat.run() == "succeeded"
-    assert "I cannot begin that" in said(chat) and "missing.nii.gz" in said(chat)
+    assert "I cannot begin that" in said(chat) and named in said(chat)
+    assert others(bench.memory) == {}
+
+
+def test_what_was_not_named_is_said(bench: Bench) -> None:
+    chat = bench.start(LOOP, say="cook what is in this photo", once=True)
+    chat.run()
+    assert "Not named, so chosen here: dish simulated:2000007." in said(chat)
 
 
 def test_bye_leaves_a_session_that_waits(bench: Bench) -> None:
